@@ -1,0 +1,87 @@
+"""Every error the package raises, one tree under `RerankError`.
+
+Each class also inherits the nearest built-in, so that code which knows nothing of this package
+(`except ValueError`) still works. A message says what happened with the values, what was expected
+and what to do.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+class RerankError(Exception):
+    """The root: `except RerankError` catches everything that this package raises on purpose."""
+
+
+class ConfigurationError(RerankError, ValueError):
+    """A setting is impossible: out of its range, unknown, or at odds with another one."""
+
+
+class InputError(RerankError, ValueError):
+    """A query or a document cannot be used: an empty query, too many candidates."""
+
+
+class InputTypeError(RerankError, TypeError):
+    """A query or a text has the wrong type: not a string."""
+
+
+class MissingExtraError(RerankError, ImportError):
+    """An optional package is not installed; the message carries the pip command."""
+
+
+class DataFileError(RerankError, ValueError):
+    """A data file cannot be read as what it should be.
+
+    Attributes:
+        path: The file.
+        line: The line (1-based), where one is to blame.
+    """
+
+    def __init__(self, message: str, *, path: str | Path, line: int | None = None) -> None:
+        where = f"{path}:{line}" if line is not None else f"{path}"
+        super().__init__(f"{where}: {message}")
+        self.path = Path(path)
+        self.line = line
+
+
+class ScorerError(RerankError, RuntimeError):
+    """A scorer could not score. A fallback catches this class only, so that bugs stay visible.
+
+    Attributes:
+        retryable: Whether the same request may succeed later.
+    """
+
+    retryable: bool = False
+
+
+class ModelLoadError(ScorerError, OSError):
+    """A model could not be loaded: not found, not readable, or not a cross-encoder."""
+
+
+class ScorerContractError(ScorerError):
+    """A scorer broke its contract: one finite number per text, in order."""
+
+
+class RequestRejectedError(ScorerError, ValueError):
+    """A scorer refused the request as it stands, for instance because it is too large."""
+
+
+class ScorerOutOfMemoryError(ScorerError, MemoryError):
+    """Not even the smallest batch fits in memory; the message names the setting to change."""
+
+
+class ScorerClosedError(ScorerError):
+    """The scorer was closed before it answered."""
+
+
+class ScorerUnavailableError(ScorerError, ConnectionError):
+    """A scorer cannot be reached or is overloaded."""
+
+    retryable = True
+
+
+class ScorerTimeoutError(ScorerError, TimeoutError):
+    """A scorer did not answer in time."""
+
+    retryable = True

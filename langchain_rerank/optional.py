@@ -1,0 +1,31 @@
+"""Optional packages, imported on use."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from langchain_rerank.errors import MissingExtraError
+
+
+def require(module: str, *, extra: str) -> Any:
+    """Return the imported `module`, or say how to install it.
+
+    Args:
+        module: Dotted name of the module to import.
+        extra: The extra of this package that brings it.
+
+    Raises:
+        MissingExtraError: The module, or the package that holds it, is not installed. A module that
+            is there but fails on an import of its own keeps its own error.
+    """
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.split(".")[0] != module.split(".")[0]:
+            raise
+        raise MissingExtraError(
+            f"This needs the package {error.name!r}, which is not installed. "
+            f"Install it with: pip install 'langchain-rerank[{extra}]'",
+            name=error.name,
+        ) from error
