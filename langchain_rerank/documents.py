@@ -1,0 +1,66 @@
+"""Documents in and out: the text that is scored, copies with new metadata, duplicates."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from langchain_core.documents import Document
+
+RELEVANCE_SCORE = "relevance_score"
+FIRST_STAGE_SCORE = "first_stage_score"
+FIRST_STAGE_RANK = "first_stage_rank"
+RERANK_RANK = "rerank_rank"
+BEST_PASSAGE = "best_passage"
+
+Deduplicate = Literal["id", "text", False]
+
+
+def with_metadata(document: Document, extra: Mapping[str, Any]) -> Document:
+    """Return a copy of `document` that keeps its id, its type and its metadata, plus `extra`."""
+    return document.model_copy(update={"metadata": {**document.metadata, **extra}})
+
+
+def first_stage_score(document: Document) -> float | None:
+    """Return the score that the first stage left in the metadata, or None."""
+    score = document.metadata.get(FIRST_STAGE_SCORE)
+    if isinstance(score, bool) or not hasattr(score, "__float__"):
+        return None
+    return float(score)
+
+
+def scored_text(document: Document, metadata_fields: Sequence[str] = ()) -> str:
+    """Return what the scorer reads: the metadata fields that are there, then the text, by line.
+
+    Examples:
+        >>> scored_text(Document("Adapters.", metadata={"title": "LoRA"}), ["title", "year"])
+        'LoRA\\nAdapters.'
+    """
+    values = (document.metadata.get(field) for field in metadata_fields)
+    return "\n".join([*(str(value) for value in values if value is not None), document.page_content])
+
+
+def unique(documents: Sequence[Document], by: Deduplicate) -> list[Document]:
+    """Return the first of each group of equal documents, in order.
+
+    Args:
+        documents: `(n,)` documents.
+        by: "id" compares ids, and keeps every document without one; "text" compares texts; False
+            keeps all.
+
+    Examples:
+        >>> [d.id for d in unique([Document("x", id="1"), Document("y", id="1")], "id")]
+        ['1']
+    """
+    if by is False:
+        return list(documents)
+    seen: set[str] = set()
+    kept = []
+    for document in documents:
+        key = document.id if by == "id" else document.page_content
+        if key is not None:
+            if key in seen:
+                continue
+            seen.add(key)
+        kept.append(document)
+    return kept
