@@ -1,0 +1,1 @@
+"""Measure what reranking buys, what it costs, and how deep to go."""
