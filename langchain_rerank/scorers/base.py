@@ -137,7 +137,9 @@ def score_many(scorer: Scorer, requests: Sequence[Request]) -> list[Scores]:
     """
     many = getattr(scorer, "score_many", None)
     answers = (
-        many(requests) if callable(many) else [scorer.score(query, texts) for query, texts in requests]
+        many(requests)
+        if callable(many)
+        else [scorer.score(query, texts) for query, texts in requests]
     )
     if len(answers) != len(requests):
         raise ScorerContractError(

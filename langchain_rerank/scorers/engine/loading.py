@@ -1,0 +1,119 @@
+"""Turning load settings into a sentence-transformers cross-encoder, with errors that help."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from langchain_rerank.errors import ModelLoadError
+from langchain_rerank.scorers.engine.device import choose_device, choose_dtype
+
+if TYPE_CHECKING:
+    import torch
+    from sentence_transformers import CrossEncoder
+
+EMBEDDED = "embedded"
+"""The name of the model that ships with the package."""
+
+
+@dataclass(frozen=True)
+class LoadSettings:
+    """Everything that decides which weights are loaded, where and how: equal settings share them.
+
+    `model_kwargs` is a sorted tuple so that settings are hashable.
+    """
+
+    model: str | CrossEncoder
+    device: str = "auto"
+    dtype: str = "auto"
+    max_length: int | None = None
+    revision: str | None = None
+    trust_remote_code: bool = False
+    model_kwargs: tuple[tuple[str, Any], ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The model's name, for traces and messages."""
+        if isinstance(self.model, str):
+            return self.model
+        config = getattr(self.model, "config", None)
+        return getattr(config, "name_or_path", None) or type(self.model).__name__
+
+
+def hashable(settings: Mapping[str, Any] | None) -> tuple[tuple[str, Any], ...]:
+    """Return `settings` as a sorted tuple of pairs."""
+    return tuple(sorted((settings or {}).items()))
+
+
+def load_cross_encoder(settings: LoadSettings) -> tuple[CrossEncoder, torch.device, torch.dtype]:
+    """Return the model on its device in its precision, with both.
+
+    Raises:
+        ConfigurationError: The device or the precision is not there.
+        ModelLoadError: There is no such model, or it is not a cross-encoder with one score.
+    """
+    device = choose_device(settings.device)
+    dtype = choose_dtype(settings.dtype, device)
+    model = _load(settings, device, dtype)
+    if model.num_labels != 1:
+        raise ModelLoadError(
+            f"{settings.name} gives {model.num_labels} numbers per pair; a reranker gives one "
+            f"(num_labels=1). Use a model trained for reranking, such as BAAI/bge-reranker-base."
+        )
+    return model, device, dtype
+
+
+def _load(settings: LoadSettings, device: torch.device, dtype: torch.dtype) -> CrossEncoder:
+    if not isinstance(settings.model, str):
+        return settings.model
+    if settings.model == EMBEDDED:
+        from langchain_rerank.embedded.weights import load_embedded_cross_encoder
+
+        return load_embedded_cross_encoder(device=str(device)).to(dtype)
+
+    from sentence_transformers import CrossEncoder
+
+    try:
+        model = CrossEncoder(
+            settings.model,
+            device=str(device),
+            revision=settings.revision,
+            trust_remote_code=settings.trust_remote_code,
+            model_kwargs={"dtype": dtype, **dict(settings.model_kwargs)},
+        )
+    # A broken folder or a missing one surfaces as almost anything, so the list is long.
+    except (OSError, ValueError, RuntimeError, KeyError, TypeError, ImportError) as error:
+        raise ModelLoadError(_explanation(settings, error)) from error
+    _refuse_random_head(model, settings.model)
+    return model.eval()
+
+
+def _refuse_random_head(model: CrossEncoder, name: str) -> None:
+    """Refuse an encoder that is no cross-encoder: its head would be freshly random."""
+    if len(model) != 1:
+        return
+    architectures = getattr(model.config, "architectures", None) or []
+    if not any(
+        architecture.endswith("ForSequenceClassification") for architecture in architectures
+    ):
+        raise ModelLoadError(
+            f"{name} is not a cross-encoder: its config names the architectures {architectures}, "
+            f"so the scoring head would have random weights. Use a reranker, such as "
+            f"BAAI/bge-reranker-base; embedding models belong into the first stage."
+        )
+
+
+def _explanation(settings: LoadSettings, error: Exception) -> str:
+    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    tried = f"Could not load the cross-encoder {settings.model!r}"
+    if Path(str(settings.model)).is_dir():
+        return f"{tried} from this local folder: {reason}"
+    offline = " (HF_HUB_OFFLINE is set)" if os.environ.get("HF_HUB_OFFLINE") else ""
+    return (
+        f"{tried}: no such local folder, and the Hugging Face hub or its cache did not give it"
+        f"{offline}: {reason} Check the spelling and the network, or give the path of a "
+        f"downloaded model; model='embedded' needs no hub."
+    )
