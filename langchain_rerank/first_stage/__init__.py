@@ -1,0 +1,1 @@
+"""First stages: retrievers that expose their scores, and the depth of any retriever."""

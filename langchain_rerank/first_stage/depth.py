@@ -1,0 +1,258 @@
+"""How many documents a first stage returns: read it, and set it on a copy.
+
+LangChain has no common setting for this, so each kind of retriever needs its own rule. Kinds that
+live in langchain-core are told by their class; the rest (langchain-classic, langchain-community,
+our own) by the fields they declare, so that none of those packages has to be installed.
+
+Copies are shallow (`model_copy`): vector stores, indexes and private attributes are shared with
+the base, and only the settings that change are new objects.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, TypeAlias, cast
+
+from langchain_core.documents import Document
+from langchain_core.retrievers import BaseRetriever
+from langchain_core.runnables import Runnable, RunnableSequence, RunnableWithFallbacks
+from langchain_core.runnables.base import RunnableBindingBase
+from langchain_core.runnables.configurable import (
+    RunnableConfigurableAlternatives,
+    RunnableConfigurableFields,
+)
+
+from langchain_rerank.errors import ConfigurationError
+
+FirstStage: TypeAlias = Runnable[str, list[Document]]
+"""What a first stage is: a retriever, or any runnable from a query to documents."""
+
+# The defaults of `max_marginal_relevance_search` in langchain-core and in every store.
+_MMR_K, _MMR_FETCH_K = 4, 20
+
+
+def checked_depth(k: object, name: str = "k") -> int:
+    """Return `k` if it is a number of documents.
+
+    Args:
+        k: The value to check.
+        name: The setting it was given for, for the message.
+
+    Raises:
+        ConfigurationError: `k` is not an integer, or below 1.
+
+    Examples:
+        >>> checked_depth(50)
+        50
+    """
+    if isinstance(k, bool) or not isinstance(k, int) or k < 1:
+        raise ConfigurationError(
+            f"{name}={k!r}: the number of documents to return must be an integer of at least 1."
+        )
+    return k
+
+
+def with_depth(retriever: FirstStage, k: int) -> FirstStage:
+    """Return the same kind of retriever set to return `k` documents; `retriever` stays as it is.
+
+    Where the depth cannot be set (a lambda, a retriever without such a setting) the result is
+    `retriever` itself. A result may still give more than `k` documents (the union of an ensemble,
+    of several queries) or fewer (a score threshold, parents of the same children): truncate it.
+
+    What a caller configures at the call (`config["configurable"]`) wins over this setting.
+
+    Args:
+        retriever: Any retriever, or any runnable from a query to documents.
+        k: Number of documents, at least 1.
+
+    Raises:
+        ConfigurationError: `k` is not an integer, or below 1.
+    """
+    k = checked_depth(k)
+    if isinstance(retriever, BaseRetriever):
+        return _updated(retriever, _retriever_settings(retriever, k))
+    return _updated(retriever, _runnable_settings(retriever, k))
+
+
+def depth_of(retriever: FirstStage) -> int | None:
+    """Return how many documents `retriever` can give at most, or None where that is unknown."""
+    if isinstance(retriever, BaseRetriever):
+        return _retriever_depth(retriever)
+    if isinstance(retriever, RunnableBindingBase):
+        bound = retriever.kwargs.get("k")
+        return bound if isinstance(bound, int) else depth_of(retriever.bound)
+    if isinstance(retriever, RunnableSequence):
+        return depth_of(retriever.last)
+    if isinstance(retriever, RunnableWithFallbacks):
+        depths = _known_depths([retriever.runnable, *retriever.fallbacks])
+        return max(depths) if depths else None
+    # The depth of a configurable runnable is only known once its configuration is.
+    return None
+
+
+def _retriever_settings(retriever: BaseRetriever, k: int) -> dict[str, Any]:
+    """Return the fields that give `retriever` the depth `k`, by what it declares."""
+    settings: dict[str, Any] = {}
+    # `k` is what LangChain calls the number of documents of a retriever (BM25, TF-IDF, kNN, SVM,
+    # our own). Other names (top_k, limit) are left alone: what they mean differs by class, and
+    # services refuse values above their own limit.
+    if _depth_field(retriever) is not None:
+        settings["k"] = k
+    search_kwargs = _field(retriever, "search_kwargs")
+    if isinstance(search_kwargs, Mapping) and _field(retriever, "vectorstore") is not None:
+        # A multi-vector (parent document) retriever counts child chunks here, several of which lead
+        # to one parent, and a time-weighted one what it weighs before it cuts to `k`. Fewer of them
+        # than the user chose would lose documents, so for these the setting only ever grows.
+        only_grow = "k" in settings or _field(retriever, "docstore") is not None
+        settings["search_kwargs"] = _search_kwargs(retriever, search_kwargs, k, only_grow=only_grow)
+    if _field(retriever, "first_stage_k") is not None:
+        # A reranking retriever of ours sets the depth of its own base by itself.
+        top_n = _field(retriever, "top_n")
+        settings["top_n"] = None if top_n is None else k
+        settings["first_stage_k"] = max(_field(retriever, "first_stage_k"), k)
+    elif isinstance(base := _field(retriever, "base_retriever"), Runnable):
+        # A compressor follows that may drop documents: give it at least `k`, and not fewer than
+        # the user chose to compress.
+        depth = depth_of(base)
+        settings["base_retriever"] = (
+            base if depth is not None and depth >= k else with_depth(base, k)
+        )
+    if isinstance(inner := _field(retriever, "retriever"), Runnable):
+        settings["retriever"] = with_depth(inner, k)
+    members = _field(retriever, "retrievers")
+    if isinstance(members, Sequence):
+        settings["retrievers"] = _each_with_depth(members, k)
+    return settings
+
+
+def _retriever_depth(retriever: BaseRetriever) -> int | None:
+    """Return the most that `retriever` can give, by what it declares."""
+    own = _depth_field(retriever)
+    if own is None and _field(retriever, "first_stage_k") is not None:
+        first_stage_k: int = _field(retriever, "first_stage_k")
+        top_n = _field(retriever, "top_n")
+        own = first_stage_k if top_n is None else min(top_n, first_stage_k)
+    members = _field(retriever, "retrievers")
+    if isinstance(members, Sequence):
+        depths = _known_depths(members)
+        if depths:
+            return sum(depths) if own is None else min(own, sum(depths))
+        return own
+    if own is not None:
+        return own
+    search_kwargs = _field(retriever, "search_kwargs")
+    store = _field(retriever, "vectorstore")
+    if isinstance(search_kwargs, Mapping) and store is not None:
+        return _search_depth(store, search_kwargs)
+    # What stands behind `retriever` (several queries) or `base_retriever` (a compressor that cuts
+    # or splits) does not bound what comes out.
+    return None
+
+
+def _runnable_settings(runnable: FirstStage, k: int) -> dict[str, Any]:
+    """Return the fields that give a runnable which holds a retriever the depth `k`."""
+    if isinstance(runnable, RunnableBindingBase):
+        settings: dict[str, Any] = {"bound": with_depth(runnable.bound, k)}
+        # `retriever.bind(k=5)` wins over what the retriever is set to.
+        if "k" in runnable.kwargs:
+            settings["kwargs"] = _raised(runnable.kwargs, k, mmr="fetch_k" in runnable.kwargs)
+        return settings
+    if isinstance(runnable, RunnableSequence):
+        return {"last": with_depth(runnable.last, k)}
+    if isinstance(runnable, RunnableWithFallbacks):
+        return {
+            "runnable": with_depth(runnable.runnable, k),
+            "fallbacks": _each_with_depth(runnable.fallbacks, k),
+        }
+    if isinstance(runnable, RunnableConfigurableFields):
+        return {"default": with_depth(runnable.default, k)}
+    if isinstance(runnable, RunnableConfigurableAlternatives):
+        alternatives = {
+            name: with_depth(alternative, k)
+            if isinstance(alternative, Runnable)
+            else partial(_made_with_depth, alternative, k)
+            for name, alternative in runnable.alternatives.items()
+        }
+        return {"default": with_depth(runnable.default, k), "alternatives": alternatives}
+    return {}
+
+
+def _made_with_depth(factory: Callable[[], FirstStage], k: int) -> FirstStage:
+    return with_depth(factory(), k)
+
+
+def _each_with_depth(members: Sequence[FirstStage], k: int) -> Sequence[FirstStage]:
+    """Return the members with depth `k`, or `members` itself where none can be set."""
+    deeper = [with_depth(member, k) for member in members]
+    return members if all(map(_same, deeper, members)) else deeper
+
+
+def _known_depths(members: Sequence[FirstStage]) -> list[int] | None:
+    """Return the depth of every member, or None where that of one is unknown."""
+    depths = [depth for member in members if (depth := depth_of(member)) is not None]
+    return depths if len(depths) == len(members) else None
+
+
+def _updated(runnable: Any, settings: Mapping[str, Any]) -> FirstStage:
+    """Return a shallow copy with the settings that differ, or `runnable` where none does."""
+    changed = {
+        name: value for name, value in settings.items() if not _same(value, getattr(runnable, name))
+    }
+    # Every class that has such a setting is a pydantic model.
+    return cast("FirstStage", runnable.model_copy(update=changed) if changed else runnable)
+
+
+def _same(one: object, other: object) -> bool:
+    # Numbers and dictionaries by value; retrievers by identity, since comparing two of them by
+    # value would walk through their vector stores and corpora.
+    if isinstance(one, (int, dict)):
+        return one == other
+    return one is other
+
+
+def _search_kwargs(
+    retriever: BaseRetriever, search_kwargs: Mapping[str, Any], k: int, *, only_grow: bool
+) -> Mapping[str, Any]:
+    current = _search_depth(_field(retriever, "vectorstore"), search_kwargs)
+    if only_grow and current is not None and current >= k:
+        return search_kwargs
+    # An enum with string values in langchain-classic, a plain string in langchain-core.
+    mmr = _field(retriever, "search_type") == "mmr"
+    return _raised(search_kwargs, k, mmr=mmr)
+
+
+def _raised(search_kwargs: Mapping[str, Any], k: int, *, mmr: bool) -> dict[str, Any]:
+    """Return a copy of `search_kwargs` with `k`, and `fetch_k` in proportion for mmr.
+
+    Maximal marginal relevance picks `k` out of `fetch_k`: at `fetch_k == k` it would pick them all
+    and the diversity that the user asked for would be gone, so the proportion stays.
+    """
+    raised = {**search_kwargs, "k": k}
+    if mmr:
+        fetch_k = search_kwargs.get("fetch_k", _MMR_FETCH_K)
+        proportion = fetch_k / search_kwargs.get("k", _MMR_K)
+        raised["fetch_k"] = max(fetch_k, k, math.ceil(proportion * k))
+    return raised
+
+
+def _search_depth(store: object, search_kwargs: Mapping[str, Any]) -> int | None:
+    """Return the `k` of a search, or the default of the store's own method."""
+    k = search_kwargs.get("k")
+    if k is None:
+        search = getattr(store, "similarity_search", None)
+        parameter = inspect.signature(search).parameters.get("k") if search is not None else None
+        k = parameter.default if parameter is not None else None
+    return k if isinstance(k, int) else None
+
+
+def _depth_field(retriever: BaseRetriever) -> int | None:
+    k = _field(retriever, "k")
+    return k if isinstance(k, int) and not isinstance(k, bool) else None
+
+
+def _field(retriever: BaseRetriever, name: str) -> Any:
+    """Return the value of a declared field, or None; a mere attribute or method is no setting."""
+    return getattr(retriever, name) if name in type(retriever).model_fields else None
