@@ -14,6 +14,10 @@ class RerankError(Exception):
     """The root: `except RerankError` catches everything that this package raises on purpose."""
 
 
+class RerankWarning(UserWarning):
+    """Something that works but is likely not what was meant."""
+
+
 class ConfigurationError(RerankError, ValueError):
     """A setting is impossible: out of its range, unknown, or at odds with another one."""
 
@@ -43,6 +47,10 @@ class DataFileError(RerankError, ValueError):
         super().__init__(f"{where}: {message}")
         self.path = Path(path)
         self.line = line
+
+
+class RegressionError(RerankError, AssertionError):
+    """A measure fell by more than was allowed; the message has the figures."""
 
 
 class ScorerError(RerankError, RuntimeError):
