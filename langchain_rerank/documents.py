@@ -12,8 +12,23 @@ FIRST_STAGE_SCORE = "first_stage_score"
 FIRST_STAGE_RANK = "first_stage_rank"
 RERANK_RANK = "rerank_rank"
 BEST_PASSAGE = "best_passage"
+INTERPOLATED_SCORE = "interpolated_score"
 
-Deduplicate = Literal["id", "text", False]
+Deduplicate = Literal["id", "text", "off"]
+
+
+_FROM_RERANKING = frozenset(
+    {RELEVANCE_SCORE, FIRST_STAGE_RANK, RERANK_RANK, BEST_PASSAGE, INTERPOLATED_SCORE}
+)
+
+
+def ranked_copy(document: Document, ranked: Mapping[str, Any]) -> Document:
+    """Return a copy of `document` with the metadata that reranking gave it.
+
+    What an earlier reranking left there is dropped: a stale score is worse than none.
+    """
+    kept = {key: value for key, value in document.metadata.items() if key not in _FROM_RERANKING}
+    return document.model_copy(update={"metadata": {**kept, **ranked}})
 
 
 def with_metadata(document: Document, extra: Mapping[str, Any]) -> Document:
@@ -45,14 +60,14 @@ def unique(documents: Sequence[Document], by: Deduplicate) -> list[Document]:
 
     Args:
         documents: `(n,)` documents.
-        by: "id" compares ids, and keeps every document without one; "text" compares texts; False
+        by: "id" compares ids, and keeps every document without one; "text" compares texts; "off"
             keeps all.
 
     Examples:
         >>> [d.id for d in unique([Document("x", id="1"), Document("y", id="1")], "id")]
         ['1']
     """
-    if by is False:
+    if by == "off":
         return list(documents)
     seen: set[str] = set()
     kept = []

@@ -1,0 +1,58 @@
+# Every target sets up what it needs: a virtual environment in .venv, installed under constraints.txt.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+# No model hub is asked: the demo and the tests run on what the package ships.
+OFFLINE := HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-slow check format bench clean
+
+help: ## Show the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+$(VENV)/.pip: constraints.txt
+	@echo "==> Creating $(VENV)"
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install --quiet --upgrade 'pip>=25.1' --constraint constraints.txt
+	@touch $@
+
+$(VENV)/.demo: $(VENV)/.pip pyproject.toml
+	@echo "==> Installing the demo (PyTorch and sentence-transformers among it; minutes the first time)"
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[demo,plots]'
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.demo
+	@echo "==> Installing the tests' packages"
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[demo,ir,plots]' --group test --group lint
+	@touch $@
+
+demo: $(VENV)/.demo ## Rerank the six guides that ship with the package, offline
+	@echo "==> langchain-rerank demo"
+	@$(OFFLINE) $(BIN)/langchain-rerank demo
+
+test: $(VENV)/.test ## Run the tests (offline, without the slow ones)
+	@echo "==> pytest"
+	$(OFFLINE) $(BIN)/python -m pytest
+
+test-slow: $(VENV)/.test ## Run the slow tests too
+	$(OFFLINE) $(BIN)/python -m pytest -m 'slow and not gpu'
+
+check: $(VENV)/.test ## Lint, format, types, layers and doctests
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(OFFLINE) $(BIN)/python -m pytest --doctest-modules langchain_rerank -q
+
+format: $(VENV)/.test ## Format the code and mend what ruff can
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+bench: $(VENV)/.demo ## Measure the engine against its peers on this machine
+	$(OFFLINE) $(BIN)/langchain-rerank bench
+
+clean: ## Remove the environment and what tools left behind
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,424 @@
+"""The one implementation of reranking: settings, scoring as a traced step, ranking.
+
+`CrossEncoderReranker` and `CrossEncoderRerankRetriever` both inherit it.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Mapping, Sequence
+from os import PathLike
+from time import perf_counter
+from types import TracebackType
+from typing import Any, Literal
+
+from langchain_core.callbacks import Callbacks
+from langchain_core.cross_encoders import BaseCrossEncoder
+from langchain_core.documents import Document
+from langchain_core.runnables import RunnableConfig, RunnableLambda
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator, model_validator
+from typing_extensions import Self
+
+from langchain_rerank import ranking
+from langchain_rerank.documents import (
+    BEST_PASSAGE,
+    FIRST_STAGE_RANK,
+    INTERPOLATED_SCORE,
+    RELEVANCE_SCORE,
+    RERANK_RANK,
+    Deduplicate,
+    first_stage_score,
+    ranked_copy,
+    scored_text,
+    unique,
+)
+from langchain_rerank.errors import ConfigurationError, InputError, InputTypeError, RerankError
+from langchain_rerank.result import RerankResult
+from langchain_rerank.scorers import base
+from langchain_rerank.scorers.base import Scorer, Scores
+from langchain_rerank.scorers.cross_encoder import DEFAULT_MODEL, CrossEncoderScorer
+from langchain_rerank.scorers.pairs import PairScorer
+
+logger = logging.getLogger(__name__)
+
+_LOAD_SETTINGS = (
+    "device",
+    "dtype",
+    "max_length",
+    "instruction",
+    "revision",
+    "trust_remote_code",
+    "model_kwargs",
+)
+
+
+def resolve_scorer(model: Any, **load_settings: Any) -> Scorer:
+    """Return the scorer that `model` stands for.
+
+    Args:
+        model: A model name or local path, a `sentence_transformers.CrossEncoder`, a
+            `langchain_core` `BaseCrossEncoder`, or a scorer, which is returned as it is.
+        **load_settings: What `CrossEncoderScorer` takes.
+
+    Raises:
+        ConfigurationError: `model` is none of these, or load settings are given for a model that is
+            already loaded.
+    """
+    if isinstance(model, (str, PathLike)) or _is_sentence_transformers(model):
+        return CrossEncoderScorer(model, **load_settings)
+    ignored = sorted(name for name, value in load_settings.items() if not _is_default(name, value))
+    if ignored:
+        raise ConfigurationError(
+            f"{', '.join(ignored)} cannot be applied to a {type(model).__name__}, which loads its "
+            f"own model. Give {'them' if len(ignored) > 1 else 'it'} to that object instead."
+        )
+    if isinstance(model, BaseCrossEncoder):
+        return PairScorer(model.score, name=type(model).__name__)
+    if isinstance(model, Scorer) and not isinstance(model, type):
+        return model
+    raise ConfigurationError(
+        f"model must be a model name, a path, a sentence_transformers.CrossEncoder, a LangChain "
+        f"BaseCrossEncoder or an object with score(query, texts); got {model!r}."
+    )
+
+
+class Reranking(BaseModel):
+    """The settings that a reranker has, and reranking itself."""
+
+    model_config = ConfigDict(
+        arbitrary_types_allowed=True, extra="forbid", protected_namespaces=(), validate_default=True
+    )
+
+    model: Any = DEFAULT_MODEL
+    """A hub name or local path ("embedded" names the small model that ships with the package), a
+    `sentence_transformers.CrossEncoder`, a `langchain_core` `BaseCrossEncoder`, or any scorer.
+    Loaded on first use and shared between objects with the same load settings."""
+    device: str = "auto"
+    """"auto" (a GPU where there is one, else the CPU) or a torch device such as "cuda:1"."""
+    dtype: str = "auto"
+    """"auto" (half precision where the hardware is fast at it), "float32" (the reference scores),
+    "bfloat16" or "float16"."""
+    max_length: int | None = Field(default=None, ge=8)
+    """Tokens of query and document together; None is 512 or the model's limit if that is lower."""
+    trust_remote_code: bool = False
+    """Whether code that comes with a model may run."""
+    revision: str | None = None
+    """Branch, tag or commit of a hub model."""
+    model_kwargs: dict[str, Any] | None = None
+    """Further arguments for loading the model in transformers."""
+    instruction: str | None = None
+    """What the model is told to look for, for models that take an instruction (Qwen3)."""
+
+    top_n: int | None = 5
+    """How many documents to return; None returns all."""
+    score_threshold: float | None = None
+    """The lowest relevance score that is returned (inclusive); None returns any."""
+    metadata_fields: list[str] = Field(default_factory=list)
+    """Metadata (a title, say) put before the text that is scored, where a document has it."""
+    deduplicate: Deduplicate = "id"
+    """Keep the first of documents with equal "id" or equal "text", or all ("off")."""
+    first_stage_weight: float = Field(default=0.0, ge=0.0, le=1.0)
+    """Share of the first stage in the order, 0 (the reranker alone) to 1: z-scores of both within
+    the candidates, reciprocal ranks where the first stage gives no scores. `relevance_score` stays
+    the reranker's; the mixture stands in `interpolated_score`."""
+    max_candidates: int = Field(default=1000, ge=1)
+    """More candidates than this are an error: nobody reranks a corpus by accident."""
+    on_error: Literal["raise", "first_stage"] = "raise"
+    """What to do when the scorer fails: raise, or return the first stage's order (and say so in the
+    log; the documents then have no `relevance_score`)."""
+
+    _resolved: tuple[tuple[Any, ...], Scorer] | None = PrivateAttr(default=None)
+
+    @field_validator("top_n")
+    @classmethod
+    def _check_top_n(cls, value: int | None) -> int | None:
+        return check_top_n(value)
+
+    @field_validator("metadata_fields", mode="before")
+    @classmethod
+    def _check_metadata_fields(cls, value: object) -> object:
+        if isinstance(value, str):
+            raise ConfigurationError(f"metadata_fields must be a list of names: [{value!r}].")
+        return value
+
+    @model_validator(mode="after")
+    def _check_model(self) -> Self:
+        if not isinstance(self.model, (str, PathLike)):
+            _ = self.scorer  # an impossible model is refused here, not at the first query
+        return self
+
+    @property
+    def scorer(self) -> Scorer:
+        """The scorer behind `model`. Reading it loads nothing."""
+        settings = self._load_settings()
+        # The settings are compared, not trusted: `model_copy(update=...)` carries private state on.
+        key = (self.model, *settings.values())
+        if self._resolved is None or not _same(self._resolved[0], key):
+            self._resolved = (key, resolve_scorer(self.model, **settings))
+        return self._resolved[1]
+
+    def rerank(
+        self, documents: Sequence[Document], query: str, callbacks: Callbacks = None
+    ) -> RerankResult:
+        """Return the best of `documents` for `query`, with scores, ranks and timings.
+
+        Args:
+            documents: `(n,)` candidates in first-stage order; left as they are.
+            query: The query.
+            callbacks: Callbacks that see the step as a run named "rerank".
+
+        Raises:
+            InputError: An empty query, or more than `max_candidates` candidates.
+            ScorerError: The scorer failed, with `on_error="raise"`.
+        """
+        check_query(query)
+        candidates = self._candidates(documents)
+        started = perf_counter()
+        scores, error = self._score(query, candidates, {"callbacks": callbacks})
+        return self._result(
+            query, candidates, scores, error, started, self.top_n, self.score_threshold
+        )
+
+    async def arerank(
+        self, documents: Sequence[Document], query: str, callbacks: Callbacks = None
+    ) -> RerankResult:
+        """Return what `rerank` returns, without blocking the event loop."""
+        check_query(query)
+        candidates = self._candidates(documents)
+        started = perf_counter()
+        scores, error = await self._ascore(query, candidates, {"callbacks": callbacks})
+        return self._result(
+            query, candidates, scores, error, started, self.top_n, self.score_threshold
+        )
+
+    def close(self) -> None:
+        """Release the model, and GPU memory with it, once nobody else shares it.
+
+        A scorer or a `CrossEncoder` that was passed in stays open: it belongs to its owner. Using
+        the object again loads the model again.
+        """
+        if self._resolved is not None:
+            if self._resolved[1] is not self.model:
+                base.close(self._resolved[1])
+            self._resolved = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _load_settings(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in _LOAD_SETTINGS}
+
+    def _candidates(
+        self, documents: Sequence[Document], *, limit: int | None = None
+    ) -> list[Document]:
+        """Return the first `limit` documents without duplicates, or refuse them."""
+        for position, document in enumerate(documents):
+            if not isinstance(document, Document):
+                raise InputTypeError(
+                    f"Candidate {position} must be a LangChain Document, got "
+                    f"{type(document).__name__}: wrap a text in Document(page_content=...)."
+                )
+        candidates = unique(documents, self.deduplicate)[:limit]
+        if len(candidates) > self.max_candidates:
+            raise InputError(
+                f"{len(candidates)} candidates are more than max_candidates={self.max_candidates}. "
+                f"A cross-encoder reads every candidate: narrow the first stage, or raise "
+                f"max_candidates if this is meant."
+            )
+        return candidates
+
+    def _rerank_step(
+        self, query: str, candidates: Sequence[Document]
+    ) -> tuple[RunnableLambda[Any, Any], dict[str, Any]]:
+        """Return scoring as a runnable, so that traces show it, and the input to show there."""
+        scorer = self.scorer
+        texts = [scored_text(document, self.metadata_fields) for document in candidates]
+        # Here, so that a wrong input is the caller's error and never the scorer's failure.
+        base.check_request(query, texts)
+
+        def rerank(_: dict[str, Any]) -> dict[str, Any]:
+            return _outputs(base.score(scorer, query, texts))
+
+        async def arerank(_: dict[str, Any]) -> dict[str, Any]:
+            return _outputs(await base.ascore(scorer, query, texts))
+
+        shown = {
+            "query": query,
+            "model": base.scorer_name(scorer),
+            "candidates": len(candidates),
+        }
+        return RunnableLambda(rerank, arerank, name="rerank"), shown
+
+    def _score(
+        self, query: str, candidates: Sequence[Document], config: RunnableConfig
+    ) -> tuple[Scores, Exception | None]:
+        if not candidates:
+            return Scores(), None
+        step, shown = self._rerank_step(query, candidates)
+        try:
+            return step.invoke(shown, config)["scores"], None
+        except Exception as error:
+            return Scores(), self._tolerated(error)
+
+    async def _ascore(
+        self, query: str, candidates: Sequence[Document], config: RunnableConfig
+    ) -> tuple[Scores, Exception | None]:
+        if not candidates:
+            return Scores(), None
+        step, shown = self._rerank_step(query, candidates)
+        try:
+            return (await step.ainvoke(shown, config))["scores"], None
+        except Exception as error:
+            return Scores(), self._tolerated(error)
+
+    def _tolerated(self, error: Exception) -> Exception:
+        """Return the scorer's error where the settings allow to go on; else raise it."""
+        if self.on_error == "raise" or isinstance(error, (ConfigurationError, InputError)):
+            raise error
+        # A scorer may be anybody's code and fail with anything. The log keeps the traceback, so
+        # that a bug stays visible.
+        logger.warning(
+            "The reranker %s failed; returning the first stage's order (on_error='first_stage').",
+            base.scorer_name(self.scorer),
+            exc_info=error,
+        )
+        return error
+
+    def _result(
+        self,
+        query: str,
+        candidates: list[Document],
+        scores: Scores,
+        error: Exception | None,
+        started: float,
+        top_n: int | None,
+        score_threshold: float | None,
+    ) -> RerankResult:
+        if error is not None:
+            kept = [
+                ranked_copy(document, {FIRST_STAGE_RANK: rank})
+                for rank, document in enumerate(candidates[:top_n], start=1)
+            ]
+        else:
+            kept = rank_documents(
+                candidates,
+                scores,
+                top_n=top_n,
+                score_threshold=score_threshold,
+                first_stage_weight=self.first_stage_weight,
+            )
+        ms = (perf_counter() - started) * 1000.0
+        return RerankResult(
+            query=query,
+            documents=kept,
+            model=base.scorer_name(self.scorer),
+            candidates=len(candidates),
+            truncated=scores.truncated,
+            timings={"rerank": ms, "total": ms},
+            error=error,
+        )
+
+
+def rank_documents(
+    candidates: Sequence[Document],
+    scores: Sequence[float],
+    *,
+    top_n: int | None = None,
+    score_threshold: float | None = None,
+    first_stage_weight: float = 0.0,
+) -> list[Document]:
+    """Return copies of the best candidates, best first, with scores and ranks in their metadata.
+
+    Args:
+        candidates: `(n,)` documents in first-stage order.
+        scores: `(n,)` relevance scores; ties keep first-stage order.
+        top_n: How many to return at most; None returns all.
+        score_threshold: The lowest relevance score that is returned (inclusive).
+        first_stage_weight: Share of the first stage in the order, 0 to 1.
+    """
+    extras: list[dict[str, Any]] = [
+        {RELEVANCE_SCORE: score, FIRST_STAGE_RANK: rank}
+        for rank, score in enumerate(scores, start=1)
+    ]
+    for extra, passage in zip(extras, getattr(scores, "best_passages", None) or (), strict=False):
+        if passage is not None:
+            extra[BEST_PASSAGE] = passage.text
+    keys = list(scores)
+    if first_stage_weight > 0.0:
+        before = [first_stage_score(document) for document in candidates]
+        known = [score for score in before if score is not None]
+        keys = ranking.interpolate(
+            keys, known if len(known) == len(before) else None, first_stage_weight
+        )
+        for extra, key in zip(extras, keys, strict=True):
+            extra[INTERPOLATED_SCORE] = key
+    kept = [
+        position
+        for position in ranking.order(keys)
+        if score_threshold is None or scores[position] >= score_threshold
+    ]
+    return [
+        ranked_copy(candidates[position], {**extras[position], RERANK_RANK: rank})
+        for rank, position in enumerate(kept[:top_n], start=1)
+    ]
+
+
+def check_query(query: object) -> None:
+    """Refuse a query that is not a text with something in it.
+
+    Raises:
+        InputTypeError: Not a string.
+        InputError: Empty, or only white space.
+    """
+    if not isinstance(query, str):
+        raise InputTypeError(f"The query must be a string, got {type(query).__name__}: {query!r}.")
+    if not query.strip():
+        raise InputError(
+            f"The query is {query!r}: there is nothing to rank by. Give a query with at least one "
+            f"word, or skip retrieval where the user asked nothing."
+        )
+
+
+def check_top_n(value: object) -> int | None:
+    """Return `value` if it is a valid `top_n`.
+
+    Raises:
+        ConfigurationError: Neither None nor a whole number of at least 1.
+    """
+    if value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= 1):
+        return value
+    raise ConfigurationError(
+        f"top_n must be a whole number of at least 1, or None for all documents; got {value!r}."
+    )
+
+
+def _outputs(scores: Scores) -> dict[str, Any]:
+    return {"scores": scores, "truncated": scores.truncated}
+
+
+def _is_sentence_transformers(model: object) -> bool:
+    # Whoever has a CrossEncoder has imported its package: no need to import it to find out.
+    package = sys.modules.get("sentence_transformers")
+    return package is not None and isinstance(model, package.CrossEncoder)
+
+
+def _is_default(setting: str, value: object) -> bool:
+    return bool(value == Reranking.model_fields[setting].default)
+
+
+def _same(old: tuple[Any, ...], new: tuple[Any, ...]) -> bool:
+    return all(a is b or (isinstance(a, type(b)) and _plain_equal(a, b)) for a, b in zip(old, new, strict=True))
+
+
+def _plain_equal(a: Any, b: Any) -> bool:
+    # Only plain settings are compared by value: comparing models or arrays can cost or raise.
+    return isinstance(a, (str, int, float, bool, Mapping, PathLike)) and bool(a == b)

@@ -1,0 +1,270 @@
+"""`CrossEncoderRerankRetriever`: two-stage retrieval as one LangChain retriever."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import replace
+from time import perf_counter
+from typing import Any, NamedTuple
+
+from langchain_core.callbacks import (
+    AsyncCallbackManagerForRetrieverRun,
+    CallbackManagerForRetrieverRun,
+)
+from langchain_core.documents import Document
+from langchain_core.retrievers import BaseRetriever
+from langchain_core.runnables import Runnable, RunnableBinding, RunnableConfig, RunnableLambda
+from langchain_core.runnables.config import ensure_config, patch_config, run_in_executor
+from pydantic import Field, PrivateAttr, field_validator, model_validator
+from typing_extensions import Self
+
+from langchain_rerank.errors import ConfigurationError, InputTypeError, RerankWarning
+from langchain_rerank.first_stage.depth import depth_of, with_depth
+from langchain_rerank.reranking import Reranking, check_query, check_top_n
+from langchain_rerank.result import RerankResult
+
+
+class CrossEncoderRerankRetriever(Reranking, BaseRetriever):
+    """Retriever that fetches candidates from a base retriever and reranks them.
+
+    Examples:
+        >>> from langchain_core.documents import Document
+        >>> from langchain_core.runnables import RunnableLambda
+        >>> from langchain_rerank.testing import WordOverlapScorer
+        >>> documents = [Document("Cats sleep."), Document("QLoRA quantises."), Document("Dogs.")]
+        >>> retriever = CrossEncoderRerankRetriever(
+        ...     base_retriever=RunnableLambda(lambda query: documents),
+        ...     model=WordOverlapScorer(),
+        ...     top_n=1,
+        ... )
+        >>> retriever.invoke("What is QLoRA?")[0].page_content
+        'QLoRA quantises.'
+        >>> len(retriever.invoke("What is QLoRA?", top_n=2))
+        2
+    """
+
+    base_retriever: Any
+    """The first stage: any `BaseRetriever` or `Runnable[str, list[Document]]`. Never changed."""
+    first_stage_k: int = Field(default=50, ge=1)
+    """How many candidates are scored. Sets the depth of the base where that is possible, for this
+    retriever's calls only; what the base gives beyond it is cut off."""
+
+    _warned: set[str] = PrivateAttr(default_factory=set)
+
+    @field_validator("base_retriever")
+    @classmethod
+    def _check_base(cls, value: Any) -> Runnable[str, Any]:
+        if isinstance(value, Runnable):
+            return value
+        if callable(value) and not isinstance(value, type):
+            return RunnableLambda(value)
+        raise ConfigurationError(
+            f"base_retriever must be a LangChain retriever or a Runnable from a query to documents, "
+            f"got {value!r}. A vector store becomes one by .as_retriever()."
+        )
+
+    @model_validator(mode="after")
+    def _check_depth(self) -> Self:
+        self._check_depths(self.first_stage_k, self.top_n)
+        return self
+
+    def search(
+        self, query: str, config: RunnableConfig | None = None, **kwargs: Any
+    ) -> RerankResult:
+        """Return documents with scores, rank movement and timings; print it to see a table.
+
+        Args:
+            query: The query.
+            config: As for `invoke`.
+            **kwargs: `top_n`, `first_stage_k` and `score_threshold` override the settings for this
+                call; all others (`filter`, say) reach the base retriever.
+
+        Raises:
+            InputError: An empty query, or more than `max_candidates` candidates.
+            ConfigurationError: An override is impossible, or the base takes no such argument.
+            ScorerError: The scorer failed, with `on_error="raise"`.
+        """
+        results: list[RerankResult] = []
+        self.invoke(query, config, _results=results, **kwargs)
+        return results[0]
+
+    async def asearch(
+        self, query: str, config: RunnableConfig | None = None, **kwargs: Any
+    ) -> RerankResult:
+        """Return what `search` returns, without blocking the event loop."""
+        results: list[RerankResult] = []
+        await self.ainvoke(query, config, _results=results, **kwargs)
+        return results[0]
+
+    def invoke(
+        self, input: str, config: RunnableConfig | None = None, **kwargs: Any
+    ) -> list[Document]:
+        """Return the documents kept, best first. See `search` for the arguments."""
+        # BaseRetriever keeps the config to itself; the base needs it (`configurable`, metadata).
+        return super().invoke(input, config, _config=ensure_config(config), **kwargs)
+
+    async def ainvoke(
+        self, input: str, config: RunnableConfig | None = None, **kwargs: Any
+    ) -> list[Document]:
+        """Return what `invoke` returns, without blocking the event loop."""
+        return await super().ainvoke(input, config, _config=ensure_config(config), **kwargs)
+
+    def _get_relevant_documents(
+        self,
+        query: str,
+        *,
+        run_manager: CallbackManagerForRetrieverRun,
+        _config: RunnableConfig | None = None,
+        _results: list[RerankResult] | None = None,
+        **kwargs: Any,
+    ) -> list[Document]:
+        call = self._call(query, kwargs)
+        started = perf_counter()
+        child = patch_config(_config, callbacks=run_manager.get_child("first_stage"))
+        candidates = self._retrieved(call, call.base.invoke(query, child, **call.base_kwargs))
+        retrieved = perf_counter()
+        child = patch_config(_config, callbacks=run_manager.get_child("rerank"))
+        scores, error = self._score(query, candidates, child)
+        result = self._result(
+            query, candidates, scores, error, retrieved, call.top_n, call.score_threshold
+        )
+        return _finished(result, started, retrieved, _results)
+
+    async def _aget_relevant_documents(
+        self,
+        query: str,
+        *,
+        run_manager: AsyncCallbackManagerForRetrieverRun,
+        _config: RunnableConfig | None = None,
+        _results: list[RerankResult] | None = None,
+        **kwargs: Any,
+    ) -> list[Document]:
+        call = self._call(query, kwargs)
+        started = perf_counter()
+        child = patch_config(_config, callbacks=run_manager.get_child("first_stage"))
+        if call.base_kwargs and _only_sync_takes_kwargs(call.base):
+            found = await run_in_executor(child, call.base.invoke, query, child, **call.base_kwargs)
+        else:
+            found = await call.base.ainvoke(query, child, **call.base_kwargs)
+        candidates = self._retrieved(call, found)
+        retrieved = perf_counter()
+        child = patch_config(_config, callbacks=run_manager.get_child("rerank"))
+        scores, error = await self._ascore(query, candidates, child)
+        result = self._result(
+            query, candidates, scores, error, retrieved, call.top_n, call.score_threshold
+        )
+        return _finished(result, started, retrieved, _results)
+
+    def _call(self, query: str, kwargs: Mapping[str, Any]) -> _Call:
+        """Return one call's settings: ours taken out of `kwargs`, the base set to its depth."""
+        check_query(query)
+        rest = dict(kwargs)
+        top_n = check_top_n(rest.pop("top_n", self.top_n))
+        threshold = _check_threshold(rest.pop("score_threshold", self.score_threshold))
+        first_stage_k = _check_first_stage_k(rest.pop("first_stage_k", self.first_stage_k))
+        self._check_depths(first_stage_k, top_n)
+        base = with_depth(self.base_retriever, first_stage_k)
+        _check_base_takes(base, rest)
+        return _Call(top_n, threshold, first_stage_k, base, rest)
+
+    def _retrieved(self, call: _Call, found: Any) -> list[Document]:
+        """Return the candidates to score out of what the base found."""
+        if not isinstance(found, (list, tuple)):
+            raise InputTypeError(
+                f"The base retriever must return a list of documents, got {type(found).__name__}."
+            )
+        limit = depth_of(call.base)
+        most = len(found) if limit is None else limit
+        if call.top_n is not None and 0 < most <= call.top_n < call.first_stage_k:
+            self._warn_once(
+                f"The base retriever gives at most {most} documents and top_n={call.top_n}: "
+                f"reranking cannot find what was never retrieved. Raise the base's own depth, "
+                f"which first_stage_k={call.first_stage_k} cannot set."
+            )
+        return self._candidates(found, limit=call.first_stage_k)
+
+    def _check_depths(self, first_stage_k: int, top_n: int | None) -> None:
+        if first_stage_k > self.max_candidates:
+            raise ConfigurationError(
+                f"first_stage_k={first_stage_k} is more than max_candidates={self.max_candidates}. "
+                f"A cross-encoder reads every candidate: lower first_stage_k, or raise "
+                f"max_candidates if this is meant."
+            )
+        if top_n is not None and first_stage_k <= top_n:
+            self._warn_once(
+                f"first_stage_k={first_stage_k} is not more than top_n={top_n}: reranking can "
+                f"reorder the candidates but not find what was never retrieved. Raise "
+                f"first_stage_k (50 is a good start)."
+            )
+
+    def _warn_once(self, message: str) -> None:
+        if message not in self._warned:
+            self._warned.add(message)
+            warnings.warn(message, RerankWarning, stacklevel=3)
+
+
+class _Call(NamedTuple):
+    """The settings of one call."""
+
+    top_n: int | None
+    score_threshold: float | None
+    first_stage_k: int
+    base: Runnable[str, Any]
+    base_kwargs: dict[str, Any]
+
+
+def _finished(
+    result: RerankResult, started: float, retrieved: float, results: list[RerankResult] | None
+) -> list[Document]:
+    """Return the documents of `result`, and hand it over whole to whoever asked for it."""
+    if results is not None:
+        first_stage_ms = (retrieved - started) * 1000.0
+        rerank_ms = result.timings["rerank"]
+        timings = {
+            "first_stage": first_stage_ms,
+            "rerank": rerank_ms,
+            "total": first_stage_ms + rerank_ms,
+        }
+        results.append(replace(result, timings=timings))
+    return result.documents
+
+
+def _check_threshold(value: object) -> float | None:
+    if value is None or (isinstance(value, (int, float)) and not isinstance(value, bool)):
+        return value
+    raise ConfigurationError(f"score_threshold must be a number or None, got {value!r}.")
+
+
+def _check_first_stage_k(value: object) -> int:
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 1:
+        return value
+    raise ConfigurationError(
+        f"first_stage_k must be a whole number of at least 1, got {value!r}."
+    )
+
+
+def _innermost(base: Runnable[str, Any]) -> Runnable[str, Any]:
+    while isinstance(base, RunnableBinding):
+        base = base.bound
+    return base
+
+
+def _check_base_takes(base: Runnable[str, Any], kwargs: Mapping[str, Any]) -> None:
+    # A BaseRetriever whose method takes no extra arguments drops them without a word: a filter that
+    # is ignored shows documents that nobody should see.
+    inner = _innermost(base)
+    if kwargs and isinstance(inner, BaseRetriever) and not inner._expects_other_args:  # noqa: SLF001 - the only place that knows
+        raise ConfigurationError(
+            f"{type(inner).__name__} takes no call arguments, got {', '.join(sorted(kwargs))}. "
+            f"This retriever itself takes top_n, first_stage_k and score_threshold per call."
+        )
+
+
+def _only_sync_takes_kwargs(base: Runnable[str, Any]) -> bool:
+    # The async default of BaseRetriever takes no arguments, even where the sync method does.
+    inner = _innermost(base)
+    return (
+        isinstance(inner, BaseRetriever)
+        and type(inner)._aget_relevant_documents is BaseRetriever._aget_relevant_documents  # noqa: SLF001 - as above
+    )
