@@ -99,7 +99,7 @@ class Reranking(BaseModel):
     dtype: str = "auto"
     """"auto" (half precision where the hardware is fast at it), "float32" (the reference scores),
     "bfloat16" or "float16"."""
-    max_length: int | None = Field(default=None, ge=8)
+    max_length: int | None = None
     """Tokens of query and document together; None is 512 or the model's limit if that is lower."""
     trust_remote_code: bool = False
     """Whether code that comes with a model may run."""
@@ -130,9 +130,9 @@ class Reranking(BaseModel):
 
     _resolved: tuple[tuple[Any, ...], Scorer] | None = PrivateAttr(default=None)
 
-    @field_validator("top_n")
+    @field_validator("top_n", mode="before")
     @classmethod
-    def _check_top_n(cls, value: int | None) -> int | None:
+    def _check_top_n(cls, value: object) -> int | None:
         return check_top_n(value)
 
     @field_validator("metadata_fields", mode="before")
@@ -144,8 +144,7 @@ class Reranking(BaseModel):
 
     @model_validator(mode="after")
     def _check_model(self) -> Self:
-        if not isinstance(self.model, (str, PathLike)):
-            _ = self.scorer  # an impossible model is refused here, not at the first query
+        _ = self.scorer  # what is impossible is refused here, not at the first query
         return self
 
     @property
@@ -226,6 +225,11 @@ class Reranking(BaseModel):
                 raise InputTypeError(
                     f"Candidate {position} must be a LangChain Document, got "
                     f"{type(document).__name__}: wrap a text in Document(page_content=...)."
+                )
+            if not isinstance(document.page_content, str):
+                raise InputTypeError(
+                    f"The text of candidate {position} (id {document.id!r}) must be a string, got "
+                    f"{type(document.page_content).__name__}: convert it to a string."
                 )
         candidates = unique(documents, self.deduplicate)[:limit]
         if len(candidates) > self.max_candidates:

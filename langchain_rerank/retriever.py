@@ -16,7 +16,7 @@ from langchain_core.documents import Document
 from langchain_core.retrievers import BaseRetriever
 from langchain_core.runnables import Runnable, RunnableBinding, RunnableConfig, RunnableLambda
 from langchain_core.runnables.config import ensure_config, patch_config, run_in_executor
-from pydantic import Field, PrivateAttr, field_validator, model_validator
+from pydantic import ConfigDict, Field, PrivateAttr, field_validator, model_validator
 from typing_extensions import Self
 
 from langchain_rerank.errors import ConfigurationError, InputTypeError, RerankWarning
@@ -43,6 +43,9 @@ class CrossEncoderRerankRetriever(Reranking, BaseRetriever):
         >>> len(retriever.invoke("What is QLoRA?", top_n=2))
         2
     """
+
+    # Again, since BaseRetriever would ignore a misspelt setting.
+    model_config = ConfigDict(extra="forbid")
 
     base_retriever: Any
     """The first stage: any `BaseRetriever` or `Runnable[str, list[Document]]`. Never changed."""
@@ -175,12 +178,15 @@ class CrossEncoderRerankRetriever(Reranking, BaseRetriever):
                 f"The base retriever must return a list of documents, got {type(found).__name__}."
             )
         limit = depth_of(call.base)
-        most = len(found) if limit is None else limit
-        if call.top_n is not None and 0 < most <= call.top_n < call.first_stage_k:
+        if limit is None and not call.base_kwargs:
+            # A depth that nobody can read shows in what comes back; a filter explains few documents.
+            limit = len(found)
+        if call.top_n is not None and limit and limit <= call.top_n < call.first_stage_k:
             self._warn_once(
-                f"The base retriever gives at most {most} documents and top_n={call.top_n}: "
-                f"reranking cannot find what was never retrieved. Raise the base's own depth, "
-                f"which first_stage_k={call.first_stage_k} cannot set."
+                f"The base retriever gave {len(found)} documents, not more than "
+                f"top_n={call.top_n}: reranking cannot find what was never retrieved. If the base "
+                f"has a depth of its own, raise it there: first_stage_k={call.first_stage_k} "
+                f"cannot set it."
             )
         return self._candidates(found, limit=call.first_stage_k)
 

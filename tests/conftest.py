@@ -1,0 +1,46 @@
+"""What many tests use: a few documents, a scorer without a model, embeddings without one."""
+
+from __future__ import annotations
+
+import pytest
+from langchain_core.documents import Document
+from langchain_core.embeddings import DeterministicFakeEmbedding
+from langchain_core.vectorstores import InMemoryVectorStore
+
+from langchain_rerank.testing import WordOverlapScorer
+
+TEXTS = (
+    "A transformer attends to every token of its input.",
+    "Quantisation stores weights in four bits.",
+    "LoRA trains two small matrices of low rank.",
+    "A vector database finds neighbours of an embedding.",
+    "QLoRA trains adapters of low rank over weights quantised to four bits.",
+    "Retrieval brings documents into the prompt of a language model.",
+    "A cross-encoder reads the query and the document together.",
+    "BM25 ranks documents by the words they share with the query.",
+)
+
+
+@pytest.fixture
+def documents() -> list[Document]:
+    return [
+        Document(text, id=f"d{number}", metadata={"source": f"{number}.md", "nested": {"n": [1]}})
+        for number, text in enumerate(TEXTS)
+    ]
+
+
+@pytest.fixture
+def scorer() -> WordOverlapScorer:
+    return WordOverlapScorer()
+
+
+@pytest.fixture
+def embeddings() -> DeterministicFakeEmbedding:
+    return DeterministicFakeEmbedding(size=16)
+
+
+@pytest.fixture
+def store(documents, embeddings) -> InMemoryVectorStore:
+    store = InMemoryVectorStore(embeddings)
+    store.add_documents(documents)
+    return store
