@@ -1,0 +1,16 @@
+"""Scorers made of scorers: each keeps the contract of what it wraps, so that they stack."""
+
+from langchain_rerank.wrappers.cache import CachedScorer
+from langchain_rerank.wrappers.cascade import CascadeScorer
+from langchain_rerank.wrappers.fallback import FallbackScorer
+from langchain_rerank.wrappers.long_documents import LongDocumentScorer
+from langchain_rerank.wrappers.wrapper import identity_of, is_pointwise
+
+__all__ = [
+    "CachedScorer",
+    "CascadeScorer",
+    "FallbackScorer",
+    "LongDocumentScorer",
+    "identity_of",
+    "is_pointwise",
+]

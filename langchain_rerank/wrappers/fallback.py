@@ -1,0 +1,55 @@
+"""A fallback: a second scorer answers where the first one cannot."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from langchain_rerank.errors import ScorerError
+from langchain_rerank.scorers.base import Request, Scorer, Scores, scorer_name
+from langchain_rerank.wrappers.wrapper import Ask, Steps, Wrapper
+
+_log = logging.getLogger(__name__)
+
+
+class FallbackScorer(Wrapper):
+    """Asks `primary`; where it raises a `ScorerError`, warns in the log and asks `secondary`.
+
+    Only scorer errors are caught (out of memory, unavailable, a broken contract), so that bugs
+    stay visible. All requests of one call are answered by the same scorer. The two may score on
+    different scales: a threshold set for one need not suit the other.
+
+    Which one answers is not a matter of the texts, so `pointwise` is False and there is no
+    `identity`: cache the two scorers and not the fallback.
+
+    Examples:
+        >>> from langchain_rerank.errors import ScorerUnavailableError
+        >>> from langchain_rerank.testing import WordOverlapScorer
+        >>> class Down:
+        ...     def score(self, query, texts):
+        ...         raise ScorerUnavailableError("no answer from host")
+        >>> FallbackScorer(Down(), WordOverlapScorer()).score("fox", ["a fox", "a hen"])
+        [1.0, 0.0]
+    """
+
+    kind = "fallback"
+    pointwise = False
+    identity = None
+
+    def __init__(self, primary: Scorer, secondary: Scorer) -> None:
+        super().__init__(primary, secondary)
+
+    def _steps(self, requests: Sequence[Request]) -> Steps:
+        primary, secondary = self.scorers
+        try:
+            answers: list[Scores] = yield Ask(primary, requests)
+        except ScorerError as error:
+            _log.warning(
+                "%s could not score (%s: %s); %s answers instead.",
+                scorer_name(primary),
+                type(error).__name__,
+                error,
+                scorer_name(secondary),
+            )
+            answers = yield Ask(secondary, requests)
+        return answers

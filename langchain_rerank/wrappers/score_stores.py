@@ -1,0 +1,183 @@
+"""Where cached scores lie: in memory, least recently used out first, and in an SQLite file."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from langchain_rerank.errors import DataFileError, ScorerClosedError, ScorerUnavailableError
+
+_SCHEMA = """
+CREATE TABLE scores (
+    key BLOB PRIMARY KEY, score REAL NOT NULL, passage_start INTEGER, passage_end INTEGER
+) WITHOUT ROWID
+"""
+_SCHEMA_VERSION = 1
+_BUSY_SECONDS = 30.0
+_KEYS_PER_SELECT = 500  # SQLite builds allow at least 999 variables in a statement
+
+# Connections that a forked child inherited. Closing one there would drop its parent's file locks,
+# so they are kept from being collected.
+_inherited: list[sqlite3.Connection] = []
+
+
+class Entry(NamedTuple):
+    """A cached score, with the offsets of the passage that gave it where there is one."""
+
+    score: float
+    passage_start: int | None = None
+    passage_end: int | None = None
+
+
+class MemoryStore:
+    """The `max_entries` entries that were used last. Safe under threads."""
+
+    def __init__(self, max_entries: int) -> None:
+        self._max_entries = max_entries
+        self._entries: OrderedDict[bytes, Entry] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, keys: Sequence[bytes]) -> dict[bytes, Entry]:
+        """Return the entries that are there, by key."""
+        found: dict[bytes, Entry] = {}
+        with self._lock:
+            for key in keys:
+                entry = self._entries.get(key)
+                if entry is not None:
+                    self._entries.move_to_end(key)
+                    found[key] = entry
+        return found
+
+    def put(self, entries: Mapping[bytes, Entry]) -> None:
+        """Keep `entries`; drop those that were used longest ago beyond the bound."""
+        with self._lock:
+            for key, entry in entries.items():
+                self._entries[key] = entry
+                self._entries.move_to_end(key)
+            while len(self._entries) > self._max_entries:
+                self._entries.popitem(last=False)
+
+
+class SqliteStore:
+    """Entries in an SQLite file (write-ahead log), safe under threads, processes and forks.
+
+    Args:
+        path: The file; it and its folder are created where missing. Not on a network file system,
+            where SQLite's locks do not hold.
+
+    Raises:
+        DataFileError: The file is no score cache, or one of another version.
+        ScorerUnavailableError: The file cannot be opened, or stayed locked.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path).expanduser()
+        self._open()
+
+    def _open(self) -> None:
+        self._lock = threading.Lock()
+        self._process = os.getpid()
+        self._connection: sqlite3.Connection | None = None
+        with self._errors():
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            connection = sqlite3.connect(
+                self.path,
+                timeout=_BUSY_SECONDS,
+                isolation_level=None,  # transactions are written out below
+                check_same_thread=False,  # the lock serialises
+            )
+            try:
+                self._prepare(connection)
+            except BaseException:
+                connection.close()
+                raise
+        self._connection = connection
+
+    def _prepare(self, connection: sqlite3.Connection) -> None:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = NORMAL")
+        with _transaction(connection):
+            (version,) = connection.execute("PRAGMA user_version").fetchone()
+            (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            if version == 0 and tables == 0:
+                connection.execute(_SCHEMA)
+                connection.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
+            elif version != _SCHEMA_VERSION:
+                raise DataFileError(
+                    f"An SQLite file with schema version {version} and {tables} tables, expected a "
+                    f"score cache of version {_SCHEMA_VERSION}. Give another path, or delete the "
+                    f"file if it is an old cache.",
+                    path=self.path,
+                )
+
+    @contextlib.contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except (sqlite3.OperationalError, OSError) as error:
+            raise ScorerUnavailableError(
+                f"The score cache {self.path} cannot be used: {error}. Check that the folder is "
+                f"writable and the disk not full; a lock is waited for {_BUSY_SECONDS:.0f} s."
+            ) from error
+        except sqlite3.DatabaseError as error:
+            raise DataFileError(
+                f"Not a readable score cache: {error}. Give another path or delete the file.",
+                path=self.path,
+            ) from error
+
+    @contextlib.contextmanager
+    def _connected(self) -> Iterator[sqlite3.Connection]:
+        if self._process != os.getpid() and self._connection is not None:
+            _inherited.append(self._connection)
+            self._open()
+        with self._lock, self._errors():
+            if self._connection is None:
+                raise ScorerClosedError(f"The score cache {self.path} was closed.")
+            yield self._connection
+
+    def get(self, keys: Sequence[bytes]) -> dict[bytes, Entry]:
+        """Return the entries that are there, by key."""
+        found: dict[bytes, Entry] = {}
+        with self._connected() as connection:
+            for start in range(0, len(keys), _KEYS_PER_SELECT):
+                chunk = keys[start : start + _KEYS_PER_SELECT]
+                marks = ",".join("?" * len(chunk))
+                rows = connection.execute(
+                    "SELECT key, score, passage_start, passage_end FROM scores "  # noqa: S608
+                    f"WHERE key IN ({marks})",  # only question marks are put in
+                    chunk,
+                )
+                found.update((key, Entry(*entry)) for key, *entry in rows)
+        return found
+
+    def put(self, entries: Mapping[bytes, Entry]) -> None:
+        """Keep `entries`; one that is there already stays."""
+        with self._connected() as connection, _transaction(connection):
+            connection.executemany(
+                "INSERT OR IGNORE INTO scores VALUES (?, ?, ?, ?)",
+                [(key, *entry) for key, entry in entries.items()],
+            )
+
+    def close(self) -> None:
+        """Close the file; later calls raise `ScorerClosedError`. Closing twice is fine."""
+        with self._lock:
+            if self._connection is not None and self._process == os.getpid():
+                self._connection.close()
+            self._connection = None
+
+
+@contextlib.contextmanager
+def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+    connection.execute("COMMIT")

@@ -1,0 +1,190 @@
+"""What every wrapper shares: one body for the sync and the async path, and traits passed on.
+
+A wrapper writes its work once, as a generator that yields what it needs (scores from another
+scorer, a blocking call) and is sent the answer. The drivers here run such steps on the calling
+thread, or on the event loop without blocking it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, ClassVar, TypeAlias
+
+from langchain_rerank.scorers import base
+from langchain_rerank.scorers.base import Request, Scorer, Scores, check_request, scorer_name
+
+
+def identity_of(scorer: object) -> Any:
+    """Return everything that changes a scorer's scores, as plain JSON data, or None if unknown.
+
+    A scorer says so in an attribute or property `identity`: a string or a mapping with the model,
+    its revision and each setting that reaches the scores (instruction, maximum length, dtype,
+    activation). Two scorers with equal identities must give equal scores, now and in the next
+    process.
+    """
+    return getattr(scorer, "identity", None)
+
+
+def is_pointwise(scorer: object) -> bool:
+    """Return whether a scorer judges each text alone; True unless its `pointwise` says False."""
+    return bool(getattr(scorer, "pointwise", True))
+
+
+@dataclass(frozen=True)
+class Ask:
+    """A step: the checked scores of `requests`, one list each, from `scorer`."""
+
+    scorer: Scorer
+    requests: Sequence[Request]
+
+    def now(self) -> list[Scores]:
+        """Return the scores, computed on this thread."""
+        if len(self.requests) == 1:
+            return [base.score(self.scorer, *self.requests[0])]
+        return base.score_many(self.scorer, self.requests)
+
+    async def soon(self) -> list[Scores]:
+        """Return the scores without blocking the event loop."""
+        if len(self.requests) == 1:
+            return [await base.ascore(self.scorer, *self.requests[0])]
+        return await asyncio.to_thread(base.score_many, self.scorer, self.requests)
+
+
+@dataclass(frozen=True)
+class Do:
+    """A step: the result of a call that may block for some milliseconds."""
+
+    call: Callable[[], Any]
+
+    def now(self) -> Any:
+        """Return the result, computed on this thread."""
+        return self.call()
+
+    async def soon(self) -> Any:
+        """Return the result without blocking the event loop."""
+        return await asyncio.to_thread(self.call)
+
+
+Steps: TypeAlias = Generator[Ask | Do, Any, list[Scores]]
+
+
+@dataclass(frozen=True)
+class _Done:
+    answers: list[Scores]
+
+
+def _advance(move: Callable[[], Ask | Do]) -> Ask | Do | _Done:
+    try:
+        return move()
+    except StopIteration as end:
+        return _Done(end.value)
+
+
+def run(steps: Steps) -> list[Scores]:
+    """Return what `steps` return, each step taken on the calling thread."""
+    step = _advance(partial(next, steps))
+    while not isinstance(step, _Done):
+        try:
+            answer = step.now()
+        except BaseException as error:  # noqa: BLE001, PERF203 - the steps decide
+            step = _advance(partial(steps.throw, error))
+        else:
+            step = _advance(partial(steps.send, answer))
+    return step.answers
+
+
+async def arun(steps: Steps) -> list[Scores]:
+    """Return what `steps` return, without blocking the event loop."""
+    step = _advance(partial(next, steps))
+    while not isinstance(step, _Done):
+        try:
+            answer = await step.soon()
+        except BaseException as error:  # noqa: BLE001, PERF203 - the steps decide
+            step = _advance(partial(steps.throw, error))
+        else:
+            step = _advance(partial(steps.send, answer))
+    return step.answers
+
+
+class Wrapper(ABC):
+    """A scorer made of scorers: subclasses name their `kind` and write `_steps`.
+
+    Attributes:
+        kind: What the wrapper does, in names and identities.
+        scorers: The scorers underneath.
+        settings: What else changes the scores, as JSON data.
+    """
+
+    kind: ClassVar[str]
+
+    def __init__(self, *scorers: Scorer, **settings: Any) -> None:
+        self.scorers = scorers
+        self.settings = settings
+
+    @property
+    def name(self) -> str:
+        """How messages and reports call it, with the scorers underneath."""
+        return f"{self.kind}({', '.join(scorer_name(scorer) for scorer in self.scorers)})"
+
+    @property
+    def identity(self) -> Any:
+        """Everything that changes its scores, or None where a scorer underneath does not say."""
+        identities = [identity_of(scorer) for scorer in self.scorers]
+        if None in identities:
+            return None
+        return {"wrapper": self.kind, **self.settings, "scorers": identities}
+
+    @property
+    def pointwise(self) -> bool:
+        """Whether each text is judged alone."""
+        return all(is_pointwise(scorer) for scorer in self.scorers)
+
+    @abstractmethod
+    def _steps(self, requests: Sequence[Request]) -> Steps:
+        """Yield what is needed and return one `Scores` per request.
+
+        Every request has texts, all strings; there is at least one.
+        """
+
+    def _checked_steps(self, requests: Sequence[Request]) -> Steps:
+        for query, texts in requests:
+            check_request(query, texts)
+        asked = [(query, texts) for query, texts in requests if len(texts)]
+        answers = iter((yield from self._steps(asked)) if asked else ())
+        return [next(answers) if len(texts) else Scores() for _, texts in requests]
+
+    def score(self, query: str, texts: Sequence[str]) -> Scores:
+        """Return one score per text, in order; `[]` for no texts.
+
+        Raises:
+            InputTypeError: The query or a text is not a string.
+            ScorerError: A scorer underneath could not score.
+        """
+        return self.score_many([(query, texts)])[0]
+
+    async def ascore(self, query: str, texts: Sequence[str]) -> Scores:
+        """Return one score per text, in order, without blocking the event loop.
+
+        Raises:
+            InputTypeError: The query or a text is not a string.
+            ScorerError: A scorer underneath could not score.
+        """
+        return (await arun(self._checked_steps([(query, texts)])))[0]
+
+    def score_many(self, requests: Sequence[Request]) -> list[Scores]:
+        """Return one list of scores per request, in order.
+
+        Raises:
+            InputTypeError: A query or a text is not a string.
+            ScorerError: A scorer underneath could not score.
+        """
+        return run(self._checked_steps(requests))
+
+    def close(self) -> None:
+        """Close the scorers underneath."""
+        for scorer in self.scorers:
+            base.close(scorer)
