@@ -16,7 +16,7 @@ GUIDES = (
     "transformer_architecture_explained.md",
     "vector_database_comparison.md",
 )
-FIELDS = {"id", "question", "expected_source", "expected_passage", "difficulty", "reference"}
+FIELDS = {"id", "question", "expected_source", "expected_passage", "reference", "tags"}
 CHUNK_SIZE = 512  # of the demo's text splitter, in characters
 
 
@@ -73,7 +73,7 @@ def test_there_are_at_least_forty_questions():
 
 
 def test_ten_questions_are_easy_and_most_are_not():
-    counts = Counter(question["difficulty"] for question in QUESTIONS)
+    counts = Counter(question["tags"][0] for question in QUESTIONS)
     assert set(counts) == {"easy", "medium", "hard"}
     assert counts["easy"] == 10
     assert counts["hard"] >= counts["easy"]
