@@ -24,14 +24,15 @@ from langchain_core.runnables.configurable import (
     RunnableConfigurableAlternatives,
     RunnableConfigurableFields,
 )
+from langchain_core.vectorstores import VectorStore
 
 from langchain_rerank.errors import ConfigurationError
 
 FirstStage: TypeAlias = Runnable[str, list[Document]]
 """What a first stage is: a retriever, or any runnable from a query to documents."""
 
-# The defaults of `max_marginal_relevance_search` in langchain-core and in every store.
-_MMR_K, _MMR_FETCH_K = 4, 20
+# The defaults of `k` and `fetch_k` in langchain-core and in its stores.
+_K, _FETCH_K = 4, 20
 
 
 def checked_depth(k: object, name: str = "k") -> int:
@@ -102,7 +103,11 @@ def _retriever_settings(retriever: BaseRetriever, k: int) -> dict[str, Any]:
     if _depth_field(retriever) is not None:
         settings["k"] = k
     search_kwargs = _field(retriever, "search_kwargs")
-    if isinstance(search_kwargs, Mapping) and _field(retriever, "vectorstore") is not None:
+    if (
+        isinstance(search_kwargs, Mapping)
+        and _field(retriever, "vectorstore") is not None
+        and ("k" in search_kwargs or "k" not in settings)
+    ):
         # A multi-vector (parent document) retriever counts child chunks here, several of which lead
         # to one parent, and a time-weighted one what it weighs before it cuts to `k`. Fewer of them
         # than the user chose would lose documents, so for these the setting only ever grows.
@@ -135,14 +140,12 @@ def _retriever_depth(retriever: BaseRetriever) -> int | None:
         first_stage_k: int = _field(retriever, "first_stage_k")
         top_n = _field(retriever, "top_n")
         own = first_stage_k if top_n is None else min(top_n, first_stage_k)
+    if own is not None:
+        return own
     members = _field(retriever, "retrievers")
     if isinstance(members, Sequence):
         depths = _known_depths(members)
-        if depths:
-            return sum(depths) if own is None else min(own, sum(depths))
-        return own
-    if own is not None:
-        return own
+        return sum(depths) if depths else None
     search_kwargs = _field(retriever, "search_kwargs")
     store = _field(retriever, "vectorstore")
     if isinstance(search_kwargs, Mapping) and store is not None:
@@ -158,7 +161,7 @@ def _runnable_settings(runnable: FirstStage, k: int) -> dict[str, Any]:
         settings: dict[str, Any] = {"bound": with_depth(runnable.bound, k)}
         # `retriever.bind(k=5)` wins over what the retriever is set to.
         if "k" in runnable.kwargs:
-            settings["kwargs"] = _raised(runnable.kwargs, k, mmr="fetch_k" in runnable.kwargs)
+            settings["kwargs"] = search_kwargs_with_depth(None, runnable.kwargs, k)
         return settings
     if isinstance(runnable, RunnableSequence):
         return {"last": with_depth(runnable.last, k)}
@@ -216,36 +219,48 @@ def _same(one: object, other: object) -> bool:
 def _search_kwargs(
     retriever: BaseRetriever, search_kwargs: Mapping[str, Any], k: int, *, only_grow: bool
 ) -> Mapping[str, Any]:
-    current = _search_depth(_field(retriever, "vectorstore"), search_kwargs)
+    store = _field(retriever, "vectorstore")
+    current = _search_depth(store, search_kwargs)
     if only_grow and current is not None and current >= k:
         return search_kwargs
     # An enum with string values in langchain-classic, a plain string in langchain-core.
     mmr = _field(retriever, "search_type") == "mmr"
-    return _raised(search_kwargs, k, mmr=mmr)
+    return search_kwargs_with_depth(store, search_kwargs, k, mmr=mmr)
 
 
-def _raised(search_kwargs: Mapping[str, Any], k: int, *, mmr: bool) -> dict[str, Any]:
-    """Return a copy of `search_kwargs` with `k`, and `fetch_k` in proportion for mmr.
+def search_kwargs_with_depth(
+    store: VectorStore | None, search_kwargs: Mapping[str, Any], k: int, *, mmr: bool = False
+) -> dict[str, Any]:
+    """Return a copy of `search_kwargs` with `k`, and with `fetch_k` in proportion where it counts.
 
     Maximal marginal relevance picks `k` out of `fetch_k`: at `fetch_k == k` it would pick them all
-    and the diversity that the user asked for would be gone, so the proportion stays.
+    and the diversity that the user asked for would be gone. Stores that filter after the search
+    (FAISS) filter `fetch_k` documents, and give no more than are left.
+
+    Args:
+        store: The store, whose `similarity_search` may name `fetch_k`.
+        search_kwargs: What the user set.
+        k: Number of documents, at least 1.
+        mmr: Whether the search is by maximal marginal relevance.
     """
-    raised = {**search_kwargs, "k": k}
-    if mmr:
-        fetch_k = search_kwargs.get("fetch_k", _MMR_FETCH_K)
-        proportion = fetch_k / search_kwargs.get("k", _MMR_K)
-        raised["fetch_k"] = max(fetch_k, k, math.ceil(proportion * k))
-    return raised
+    deeper = {**search_kwargs, "k": k}
+    if mmr or "fetch_k" in search_kwargs or "fetch_k" in _search_parameters(store):
+        fetch_k = search_kwargs.get("fetch_k", _FETCH_K)
+        proportion = fetch_k / search_kwargs.get("k", _K)
+        deeper["fetch_k"] = max(fetch_k, k, math.ceil(proportion * k))
+    return deeper
 
 
-def _search_depth(store: object, search_kwargs: Mapping[str, Any]) -> int | None:
+def _search_depth(store: VectorStore | None, search_kwargs: Mapping[str, Any]) -> int | None:
     """Return the `k` of a search, or the default of the store's own method."""
     k = search_kwargs.get("k")
-    if k is None:
-        search = getattr(store, "similarity_search", None)
-        parameter = inspect.signature(search).parameters.get("k") if search is not None else None
-        k = parameter.default if parameter is not None else None
+    if k is None and (parameter := _search_parameters(store).get("k")) is not None:
+        k = parameter.default
     return k if isinstance(k, int) else None
+
+
+def _search_parameters(store: VectorStore | None) -> Mapping[str, inspect.Parameter]:
+    return {} if store is None else inspect.signature(store.similarity_search).parameters
 
 
 def _depth_field(retriever: BaseRetriever) -> int | None:

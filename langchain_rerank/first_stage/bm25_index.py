@@ -1,0 +1,116 @@
+"""BM25 scores of every document for a query, by one of two packages that give the same numbers.
+
+Both compute the Lucene form: for each query term (a repeated one counts each time) that occurs `tf`
+times in a document of `length` terms,
+
+    ln(1 + (N - df + 0.5) / (df + 0.5)) * tf / (tf + k1 * (1 - b + b * length / average length))
+
+It is above zero exactly where a term occurs.
+
+Source: Kamphuis, de Vries, Boytsov, Lin, "Which BM25 do you mean? A large-scale reproducibility
+study of scoring variants", ECIR 2020, doi:10.1007/978-3-030-45442-5_4.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from typing import Literal, Protocol, TypeAlias, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from langchain_rerank.errors import ConfigurationError, InputError
+from langchain_rerank.optional import require
+
+Backend: TypeAlias = Literal["auto", "rank_bm25", "bm25s"]
+
+# rank_bm25 walks through all documents for every query term; bm25s builds an inverted index, which
+# costs a little more to build and much less to ask.
+AUTO_LIMIT = 1000
+
+
+class BM25Index(Protocol):
+    """What the retriever asks of an index."""
+
+    def scores(self, terms: Sequence[str]) -> NDArray[np.float64]:
+        """Return `(n,)` scores of the documents, in corpus order; 0 where no term occurs."""
+        ...
+
+
+def build_index(
+    corpus: Sequence[Sequence[str]], *, backend: Backend, k1: float, b: float
+) -> BM25Index:
+    """Return the index of a corpus.
+
+    Args:
+        corpus: `(n,)` the terms of each document; some may have none.
+        backend: "auto" takes rank_bm25 up to 1,000 documents and bm25s above.
+        k1: Saturation of the term frequency, above 0.
+        b: Weight of the document length, from 0 to 1.
+
+    Raises:
+        InputError: There is no document, or none with a term.
+        ConfigurationError: A parameter is out of its range.
+        MissingExtraError: The package of the back end is not installed.
+    """
+    if backend not in {"auto", "rank_bm25", "bm25s"}:
+        raise ConfigurationError(f"backend={backend!r}: expected 'auto', 'rank_bm25' or 'bm25s'.")
+    if not (k1 > 0 and math.isfinite(k1)):
+        raise ConfigurationError(f"k1={k1!r}: expected a number above 0 (0.9 is the default).")
+    if not 0 <= b <= 1:
+        raise ConfigurationError(f"b={b!r}: expected a number from 0 to 1 (0.4 is the default).")
+    if not corpus:
+        raise InputError("BM25 got no documents; it needs at least one to search in.")
+    if not any(corpus):
+        raise InputError(
+            f"None of the {len(corpus)} documents has a term to search for: they are empty, or "
+            f"only stop words and punctuation. Check the documents, or pass a preprocess_func that "
+            f"fits their language."
+        )
+    if backend == "rank_bm25" or (backend == "auto" and len(corpus) <= AUTO_LIMIT):
+        return RankBM25Index(corpus, k1=k1, b=b)
+    return BM25SIndex(corpus, k1=k1, b=b)
+
+
+class RankBM25Index:
+    """BM25 by the package rank_bm25."""
+
+    def __init__(self, corpus: Sequence[Sequence[str]], *, k1: float, b: float) -> None:
+        okapi = require("rank_bm25", extra="bm25").BM25Okapi(corpus, k1=k1, b=b)
+        # The package has no Lucene form. Its Okapi form differs in two things: the idf, which is
+        # negative for frequent terms (and then a floor that ranks them by accident), and the
+        # factor k1 + 1, which is the same for every document.
+        documents_with = Counter(term for frequencies in okapi.doc_freqs for term in frequencies)
+        okapi.idf = {
+            term: math.log(1 + (okapi.corpus_size - df + 0.5) / (df + 0.5))
+            for term, df in documents_with.items()
+        }
+        self._okapi = okapi
+
+    def scores(self, terms: Sequence[str]) -> NDArray[np.float64]:
+        """Return `(n,)` scores of the documents, in corpus order; 0 where no term occurs."""
+        known = [term for term in terms if term in self._okapi.idf]
+        # With b = 1 an empty document has 0 / 0, which stands for no score.
+        with np.errstate(invalid="ignore"):
+            scores = self._okapi.get_scores(known) / (self._okapi.k1 + 1)
+        return cast("NDArray[np.float64]", np.nan_to_num(scores))
+
+
+class BM25SIndex:
+    """BM25 by the package bm25s."""
+
+    def __init__(self, corpus: Sequence[Sequence[str]], *, k1: float, b: float) -> None:
+        vocabulary: dict[str, int] = {}
+        ids = [[vocabulary.setdefault(term, len(vocabulary)) for term in terms] for terms in corpus]
+        # float64, unlike its default, so that both back ends order the same way.
+        self._bm25 = require("bm25s", extra="bm25").BM25(
+            method="lucene", k1=k1, b=b, dtype="float64"
+        )
+        self._bm25.index((ids, vocabulary), create_empty_token=False, show_progress=False)
+
+    def scores(self, terms: Sequence[str]) -> NDArray[np.float64]:
+        """Return `(n,)` scores of the documents, in corpus order; 0 where no term occurs."""
+        ids = self._bm25.get_tokens_ids(list(terms))
+        return cast("NDArray[np.float64]", self._bm25.get_scores_from_ids(ids))

@@ -1,0 +1,227 @@
+"""`HybridRetriever`: several first stages at once, fused by reciprocal rank."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from langchain_core.callbacks import (
+    AsyncCallbackManagerForRetrieverRun,
+    CallbackManagerForRetrieverRun,
+)
+from langchain_core.documents import Document
+from langchain_core.embeddings import Embeddings
+from langchain_core.retrievers import BaseRetriever
+from langchain_core.runnables import Runnable, RunnableConfig
+from langchain_core.runnables.config import ensure_config, patch_config, run_in_executor
+from langchain_core.runnables.utils import ConfigurableFieldSpec, get_unique_config_specs
+from langchain_core.vectorstores import InMemoryVectorStore
+from pydantic import ConfigDict, Field, model_validator
+from typing_extensions import Self
+
+from langchain_rerank.errors import ConfigurationError, InputError, InputTypeError
+from langchain_rerank.first_stage.bm25 import BM25Retriever
+from langchain_rerank.first_stage.call_arguments import arguments_taken, only_sync_takes_arguments
+from langchain_rerank.first_stage.dense import DenseRetriever
+from langchain_rerank.first_stage.depth import FirstStage, checked_depth, with_depth
+from langchain_rerank.first_stage.fusion import C, checked_weights, fused_documents
+
+
+class HybridRetriever(BaseRetriever):
+    """Retriever that asks several stages and fuses their rankings by reciprocal rank.
+
+    Every stage is asked for `k` documents (where its depth can be set), the fused ranking is cut to
+    `k`, and its score is in `metadata["first_stage_score"]`. The order of the stages does not
+    matter. Documents are matched by id, or by text where they have none. Under async the stages
+    run at the same time; in traces each is a child run.
+
+    Arguments of a call other than `k` reach the stages that take them. A `filter` must be taken by
+    all of them: a stage that ignored it would bring back what it is meant to keep out.
+
+    Examples:
+        >>> from langchain_rerank.first_stage import BM25Retriever
+        >>> cats = BM25Retriever.from_texts(["Cats sleep.", "Cats purr."])
+        >>> dogs = BM25Retriever.from_texts(["Dogs sleep.", "Cats sleep."])
+        >>> hybrid = HybridRetriever(retrievers=[cats, dogs], k=1)
+        >>> [document.page_content for document in hybrid.invoke("sleeping cats")]
+        ['Cats sleep.']
+    """
+
+    retrievers: list[Runnable[str, Any]] = Field(min_length=1)
+    """The stages: retrievers, or any runnables from a query to documents. Never changed."""
+    weights: list[float] | None = None
+    """How much each stage counts, above 0; None for 1 each."""
+    k: int = Field(default=50, ge=1, strict=True)
+    """How many documents each stage is asked for, and how many are returned at most."""
+    c: float = Field(default=C, ge=0, allow_inf_nan=False)
+    """The constant of the fusion: the larger, the less the first ranks stand out."""
+
+    model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
+
+    @model_validator(mode="after")
+    def _check_weights(self) -> Self:
+        checked_weights(self.weights, len(self.retrievers))
+        return self
+
+    @property
+    def config_specs(self) -> list[ConfigurableFieldSpec]:
+        """The configurable fields of the stages."""
+        return get_unique_config_specs(
+            spec for retriever in self.retrievers for spec in retriever.config_specs
+        )
+
+    def invoke(
+        self,
+        input: str,  # noqa: A002 - the name of every runnable's argument
+        config: RunnableConfig | None = None,
+        **kwargs: Any,
+    ) -> list[Document]:
+        """Return the fused documents, best first.
+
+        Args:
+            input: The query.
+            config: As for any runnable; `configurable` reaches the stages.
+            **kwargs: `k` for this call; the others reach the stages that take them.
+
+        Raises:
+            ConfigurationError: No stage takes an argument, or not every stage takes `filter`.
+        """
+        # BaseRetriever keeps the config to itself; the stages need it (`configurable`, metadata).
+        return super().invoke(input, config, _config=ensure_config(config), **kwargs)
+
+    async def ainvoke(
+        self,
+        input: str,  # noqa: A002 - as above
+        config: RunnableConfig | None = None,
+        **kwargs: Any,
+    ) -> list[Document]:
+        """Return what `invoke` returns, from stages that run at the same time."""
+        return await super().ainvoke(input, config, _config=ensure_config(config), **kwargs)
+
+    def _get_relevant_documents(
+        self,
+        query: str,
+        *,
+        run_manager: CallbackManagerForRetrieverRun,
+        k: int | None = None,
+        _config: RunnableConfig | None = None,
+        **kwargs: Any,
+    ) -> list[Document]:
+        k = self.k if k is None else checked_depth(k)
+        rankings = [
+            stage.retriever.invoke(
+                query,
+                patch_config(_config, callbacks=run_manager.get_child(stage.tag)),
+                **stage.kwargs,
+            )
+            for stage in self._stages(k, kwargs)
+        ]
+        return self._fused(rankings, k)
+
+    async def _aget_relevant_documents(
+        self,
+        query: str,
+        *,
+        run_manager: AsyncCallbackManagerForRetrieverRun,
+        k: int | None = None,
+        _config: RunnableConfig | None = None,
+        **kwargs: Any,
+    ) -> list[Document]:
+        k = self.k if k is None else checked_depth(k)
+
+        async def ranking(stage: _Stage) -> list[Document]:
+            config = patch_config(_config, callbacks=run_manager.get_child(stage.tag))
+            if stage.kwargs and only_sync_takes_arguments(stage.retriever):
+                return await run_in_executor(
+                    config, stage.retriever.invoke, query, config, **stage.kwargs
+                )
+            return await stage.retriever.ainvoke(query, config, **stage.kwargs)
+
+        rankings = await asyncio.gather(*(ranking(stage) for stage in self._stages(k, kwargs)))
+        return self._fused(rankings, k)
+
+    def _stages(self, k: int, kwargs: Mapping[str, Any]) -> list[_Stage]:
+        """Return the stages at depth `k`, each with the arguments that it takes."""
+        stages = [
+            _Stage(with_depth(retriever, k), arguments_taken(retriever, kwargs), f"stage_{number}")
+            for number, retriever in enumerate(self.retrievers, start=1)
+        ]
+        for name in kwargs:
+            takers = sum(name in stage.kwargs for stage in stages)
+            if takers == 0 or (name == "filter" and takers < len(stages)):
+                refusing = [
+                    retriever.get_name()
+                    for retriever, stage in zip(self.retrievers, stages, strict=True)
+                    if name not in stage.kwargs
+                ]
+                raise ConfigurationError(
+                    f"{name}={kwargs[name]!r}: {', '.join(refusing)} takes no such argument in a "
+                    f"call. Check the name, or set it up in the stages themselves."
+                )
+        return stages
+
+    def _fused(self, rankings: Sequence[object], k: int) -> list[Document]:
+        checked: list[list[Document]] = []
+        for retriever, ranking in zip(self.retrievers, rankings, strict=True):
+            if not isinstance(ranking, list) or not all(isinstance(d, Document) for d in ranking):
+                raise InputTypeError(
+                    f"{retriever.get_name()} must return a list of documents, got {ranking!r:.200}."
+                )
+            checked.append(ranking[:k])
+        return fused_documents(checked, weights=self.weights, c=self.c)[:k]
+
+
+class _Stage(NamedTuple):
+    """A stage of one call."""
+
+    retriever: FirstStage
+    kwargs: dict[str, Any]
+    tag: str
+
+
+def hybrid_retriever(
+    documents: Iterable[Document],
+    embeddings: Embeddings,
+    *,
+    k: int = 50,
+    weights: Sequence[float] | None = None,
+) -> HybridRetriever:
+    """Return the usual hybrid over `documents`: BM25 and embeddings, all in memory.
+
+    Args:
+        documents: The corpus, each document with an id of its own. Those without an id are found
+            under the id `#<position>`, counted from 0; the documents themselves stay as they are.
+        embeddings: The embedding model; it embeds the whole corpus here.
+        k: How many documents to return at most.
+        weights: How much BM25 and the embeddings count; None for 1 each.
+
+    Raises:
+        InputError: There is no document, none with a term, or two have the same id.
+        InputTypeError: One of `documents` is not a document.
+        MissingExtraError: The packages of the extra `bm25` are not installed.
+    """
+    corpus: list[Document] = []
+    seen: set[str] = set()
+    for position, document in enumerate(documents):
+        if not isinstance(document, Document):
+            raise InputTypeError(
+                f"documents[{position}] is of type {type(document).__name__}; expected LangChain "
+                f"documents: Document(text)."
+            )
+        name = f"#{position}" if document.id is None else document.id
+        if name in seen:
+            raise InputError(
+                f"documents[{position}] has the id {name!r} of an earlier document. Give each its "
+                f"own id, or none to any."
+            )
+        seen.add(name)
+        corpus.append(document if document.id == name else document.model_copy(update={"id": name}))
+    bm25 = BM25Retriever.from_documents(corpus, k=k)
+    store = InMemoryVectorStore(embeddings)
+    store.add_documents(corpus)
+    return HybridRetriever(
+        retrievers=[bm25, DenseRetriever(vectorstore=store, k=k)],
+        weights=None if weights is None else list(weights),
+        k=k,
+    )
