@@ -1,5 +1,15 @@
 """What a project that uses or writes scorers needs in its tests."""
 
+from langchain_rerank.testing.checks import CHECKS, Samples
+from langchain_rerank.testing.contract import ScorerContract, check_scorer, contract_violations
 from langchain_rerank.testing.fakes import CountingScorer, WordOverlapScorer
 
-__all__ = ["CountingScorer", "WordOverlapScorer"]
+__all__ = [
+    "CHECKS",
+    "CountingScorer",
+    "Samples",
+    "ScorerContract",
+    "WordOverlapScorer",
+    "check_scorer",
+    "contract_violations",
+]
