@@ -1,0 +1,124 @@
+"""`langchain-rerank search` over files, as a user runs it."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import pytest
+
+from langchain_rerank.cli import main
+
+GUIDES = {
+    "adapters.md": "# Adapters\n\nQLoRA trains adapters over weights quantised to four bits.\n",
+    "deep/search.txt": "A vector database finds the neighbours of an embedding.\n",
+    "more.jsonl": '{"_id": "d1", "title": "Cats", "text": "They sleep a lot."}\n\n'
+    '{"text": "BM25 counts words.", "metadata": {"source": "ranking"}}\n',
+}
+
+
+@pytest.fixture
+def docs(tmp_path):
+    folder = tmp_path / "docs"
+    for name, text in GUIDES.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["langchain-rerank", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stopped:
+            main()
+        captured = capsys.readouterr()
+        return stopped.value.code, captured.out, captured.err
+
+    return run
+
+
+def search(run, query, docs, *more):
+    return run("search", query, "--docs", docs, "--model", "embedded", *more)
+
+
+def test_the_best_passages_of_a_folder_are_shown_as_a_table(run, docs):
+    code, out, _ = search(run, "What does QLoRA train?", docs, "--first-stage", "bm25")
+    assert code == 0
+    assert "adapters.md" in out
+    assert "embedded" in out
+
+
+@pytest.mark.parametrize("first_stage", ["dense", "hybrid"])
+def test_json_goes_to_the_screen_or_to_a_file(run, docs, tmp_path, first_stage):
+    query, options = "What does QLoRA train?", ("--first-stage", first_stage, "--top-n", "2")
+    code, out, _ = search(run, query, docs, *options, "--json", "-")
+    result = json.loads(out)
+    assert code == 0
+    assert result["query"] == query
+    assert result["documents"][0]["id"] == "adapters.md#1"
+    assert result["documents"][0]["metadata"]["source"] == "adapters.md"
+    file = tmp_path / "result.json"
+    assert search(run, query, docs, *options, "--json", file)[0] == 0
+    written = json.loads(file.read_text())
+    assert [d["id"] for d in written["documents"]] == [d["id"] for d in result["documents"]]
+
+
+def test_jsonl_records_keep_their_id_title_and_source(run, docs):
+    _, out, _ = search(run, "cats", docs, "--first-stage", "bm25", "--json", "-")
+    best = json.loads(out)["documents"][0]
+    assert best["id"] == "d1#1"
+    assert best["text"] == "Cats\nThey sleep a lot."
+    assert best["metadata"]["title"] == "Cats"
+    _, out, _ = search(run, "counts words", docs, "--first-stage", "bm25", "--json", "-")
+    assert json.loads(out)["documents"][0]["metadata"]["source"] == "ranking"
+
+
+def test_the_threshold_cuts_what_is_not_relevant(run, docs):
+    _, out, _ = search(
+        run, "QLoRA", docs, "--first-stage", "bm25", "--threshold", "1.5", "--json", "-"
+    )
+    assert json.loads(out)["documents"] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("missing.md", None, "no such file or folder"),
+        ("latin.txt", b"caf\xe9 na\xefve", "not UTF-8 text (byte 3)"),
+        ("bad.jsonl", b'{"text": "fine"}\n{broken\n', "bad.jsonl:2: not JSON"),
+        ("list.jsonl", b"[1, 2]\n", "list.jsonl:1: expected an object"),
+        ("empty.md", b"  \n", "every file is empty"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_one_clear_message(run, tmp_path, name, content, message):
+    path = tmp_path / name
+    if content is not None:
+        path.write_bytes(content)
+    code, _, err = search(run, "anything", path, "--first-stage", "bm25")
+    assert code == 2
+    assert message in err
+    assert "Traceback" not in err
+
+
+def test_a_folder_without_documents_is_one_clear_message(run, tmp_path):
+    code, _, err = search(run, "anything", tmp_path)
+    assert code == 2
+    assert "no file that ends in .txt, .md, .markdown, .jsonl" in err
+
+
+def test_an_empty_query_is_one_clear_message(run, docs):
+    code, _, err = search(run, "  ", docs, "--first-stage", "bm25")
+    assert code == 2
+    assert "nothing to rank by" in err
+
+
+def test_a_missing_model_is_one_clear_message_that_names_the_embedded_one(run, docs):
+    code, _, err = run(
+        "search", "cats", "--docs", docs, "--first-stage", "bm25", "--model", "no/such-model"
+    )
+    assert code == 2
+    assert "no/such-model" in err
+    assert "embedded" in err
+    assert "Traceback" not in err

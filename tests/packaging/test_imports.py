@@ -1,0 +1,92 @@
+"""Importing is cheap, and what is optional says how to install it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+import langchain_rerank
+from langchain_rerank.errors import MissingExtraError
+from langchain_rerank.optional import require
+
+HEAVY = ("torch", "transformers", "sentence_transformers", "ragas", "ray", "matplotlib", "pandas")
+
+
+def loaded_after(statement: str) -> set[str]:
+    code = f"import sys\n{statement}\nprint(*sys.modules)"
+    done = subprocess.run(  # noqa: S603 - our own interpreter and code
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    return {name.split(".")[0] for name in done.stdout.split()}
+
+
+def test_importing_the_package_loads_nothing_heavy_and_not_even_langchain():
+    assert not loaded_after("import langchain_rerank") & {*HEAVY, "langchain_core", "numpy"}
+
+
+@pytest.mark.parametrize("name", sorted(set(langchain_rerank.__all__) - {"__version__"}))
+def test_no_public_name_loads_anything_heavy_by_being_imported(name):
+    assert not loaded_after(f"from langchain_rerank import {name}") & set(HEAVY)
+
+
+def test_building_a_retriever_loads_no_model_library():
+    statement = (
+        "from langchain_rerank import CrossEncoderRerankRetriever\n"
+        "CrossEncoderRerankRetriever(base_retriever=lambda query: [])"
+    )
+    assert not loaded_after(statement) & set(HEAVY)
+
+
+def test_the_help_of_the_command_line_loads_no_model_library():
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-c",
+         "import sys; sys.argv = ['langchain-rerank', '--help']\n"
+         "from langchain_rerank.cli import main; main()"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    loaded = {line.rsplit("|", 1)[-1].strip().split(".")[0] for line in done.stderr.splitlines()}
+    assert not loaded & set(HEAVY)
+    assert "search" in done.stdout
+
+
+def test_every_public_name_is_there():
+    for name in langchain_rerank.__all__:
+        assert getattr(langchain_rerank, name) is not None
+    assert dir(langchain_rerank) == sorted(langchain_rerank.__all__)
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="no attribute 'CrossEncoder'"):
+        _ = langchain_rerank.CrossEncoder
+
+
+def test_a_missing_extra_is_named_with_its_pip_command():
+    with pytest.raises(MissingExtraError, match=r"pip install 'langchain-rerank\[bm25\]'"):
+        require("surely_not_installed.module", extra="bm25")
+
+
+def test_a_package_that_is_there_but_broken_keeps_its_own_error(tmp_path, monkeypatch):
+    (tmp_path / "broken_package.py").write_text("import surely_not_installed\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ModuleNotFoundError, match="surely_not_installed") as caught:
+        require("broken_package", extra="bm25")
+    assert not isinstance(caught.value, MissingExtraError)
+
+
+@pytest.mark.parametrize(
+    ("missing", "extra", "statement"),
+    [
+        ("bm25s", "bm25", "langchain_rerank.BM25Retriever.from_texts(['a text'])"),
+        ("typer", "cli", "from langchain_rerank.cli import main; main()"),
+    ],
+)
+def test_doing_without_an_extra_ends_in_its_pip_command(missing, extra, statement):
+    code = (
+        f"import sys; sys.modules[{missing!r}] = None; sys.modules['rank_bm25'] = None\n"
+        f"import langchain_rerank\n{statement}"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)  # noqa: S603 - our own interpreter and code
+    assert done.returncode != 0
+    assert f"pip install 'langchain-rerank[{extra}]'" in done.stderr
