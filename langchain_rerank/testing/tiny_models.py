@@ -230,8 +230,8 @@ def _sizes(family: str, vocabulary: int, max_length: int) -> dict[str, Any]:
 
 
 def _tokenizer(family: _Family, max_length: int) -> Any:
-    from tokenizers import processors
     import transformers
+    from tokenizers import processors
 
     special = list(dict.fromkeys(family.special.values()))
     tokenizer = family.tokenizer(special + (["<|im_start|>"] if family.causal else []))
