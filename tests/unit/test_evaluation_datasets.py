@@ -1,0 +1,197 @@
+import json
+
+import pytest
+
+from langchain_rerank.errors import ConfigurationError, DataFileError
+from langchain_rerank.evaluation.datasets import (
+    as_dataset,
+    from_ragas,
+    from_records,
+    load_dataset,
+)
+
+
+def test_every_key_of_a_record_is_read():
+    record = from_records(
+        [
+            {
+                "id": 7,
+                "question": "What is LoRA?",
+                "reference": "Low-rank adapters.",
+                "expected_source": ["a.pdf", "b.pdf"],
+                "reference_context_ids": ["1", 2],
+                "qrels": {"d": 2},
+                "reference_contexts": "one text",
+                "expected_passage": "low-rank",
+                "tags": ["easy"],
+            }
+        ]
+    ).records[0]
+    assert record.id == "7"
+    assert record.expected_source == ("a.pdf", "b.pdf")
+    assert record.reference_context_ids == ("1", "2")
+    assert record.qrels == {"d": 2}
+    assert record.reference_contexts == ("one text",)
+    assert record.expected_passage == "low-rank"
+    assert (record.tags, record.problem) == (("easy",), None)
+
+
+def test_absent_values_of_every_kind_are_absent():
+    record = from_records(
+        [{"question": "q", "reference": None, "expected_source": "", "tags": float("nan")}]
+    ).records[0]
+    assert (record.reference, record.expected_source, record.tags) == (None, (), ())
+
+
+def test_an_unknown_key_makes_one_record_invalid_and_names_the_nearest_known_one():
+    data = from_records([{"question": "a"}, {"question": "b", "expected_sorce": "x"}])
+    assert data.records[0].problem is None
+    assert "record 2" in data.records[1].problem
+    assert "'expected_sorce'" in data.records[1].problem
+    assert "'expected_source'" in data.records[1].problem
+    assert data.warnings == (data.records[1].problem,)
+
+
+@pytest.mark.parametrize("question", ["", "  \n", None, 5])
+def test_an_empty_question_makes_one_record_invalid(question):
+    data = from_records([{"question": "a"}, {"id": "x", "question": question}])
+    assert "record 2 (id 'x'): the question is empty" in data.records[1].problem
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("qrels", ["d"]),
+        ("qrels", {"d": 0.5}),
+        ("expected_source", {"a": 1}),
+        ("reference_contexts", [["nested"]]),
+        ("reference", 3),
+    ],
+)
+def test_a_value_of_the_wrong_type_makes_one_record_invalid_and_names_the_key(key, value):
+    data = from_records([{"question": "a"}, {"question": "b", key: value}])
+    assert key in data.records[1].problem
+    assert "was expected" in data.records[1].problem
+
+
+def test_a_record_that_is_no_dictionary_is_invalid():
+    assert "a dictionary was expected" in from_records([{"question": "a"}, "b"]).records[1].problem
+
+
+def test_duplicate_ids_are_told_apart_and_none_is_lost():
+    data = from_records(
+        [{"id": i, "question": f"q{n}"} for n, i in enumerate(["a", "a", "a#2", "a"])]
+    )
+    ids = [record.id for record in data.records]
+    assert ids == ["a", "a#3", "a#2", "a#4"]
+    assert len(data.warnings) == 2
+    assert "record 2: the id 'a' was used before" in data.warnings[0]
+
+
+def test_a_data_set_with_no_usable_record_is_an_error():
+    with pytest.raises(ConfigurationError, match="it is empty"):
+        from_records([])
+    with pytest.raises(ConfigurationError, match="unknown key 'query'"):
+        from_records([{"query": "a"}, {"query": "b"}])
+
+
+def test_jsonl_is_read_and_records_are_named_by_file_and_line(tmp_path):
+    path = tmp_path / "questions.jsonl"
+    path.write_text('{"question": "a"}\n\n{"question": "b", "colour": 1}\n')
+    data = load_dataset(path)
+    assert data.name == "questions"
+    assert data.records[0].question == "a"
+    assert "questions.jsonl:3" in data.records[1].problem
+
+
+@pytest.mark.parametrize("line", ['{"question": ', "[1]", '"text"'])
+def test_a_malformed_line_is_an_error_with_path_and_line(tmp_path, line):
+    path = tmp_path / "questions.jsonl"
+    path.write_text('{"question": "a"}\n' + line + "\n")
+    with pytest.raises(DataFileError) as caught:
+        load_dataset(path)
+    assert (caught.value.path, caught.value.line) == (path, 2)
+
+
+def test_csv_is_read_with_lists_as_json(tmp_path):
+    path = tmp_path / "questions.csv"
+    path.write_text(
+        "\ufeffquestion,expected_source,qrels\n"
+        '"[Why], really?","[""a.pdf"", ""b.pdf""]",\n'
+        '"two\nlines",a.pdf,"{""d"": 2}"\n',
+        encoding="utf-8",
+    )
+    first, second = load_dataset(path).records
+    assert first.question == "[Why], really?"
+    assert first.expected_source == ("a.pdf", "b.pdf")
+    assert second.question == "two\nlines"
+    assert (second.expected_source, second.qrels) == (("a.pdf",), {"d": 2})
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "message"),
+    [
+        ("query\nx\n", 1, "no column 'question'"),
+        ('question,tags\n"a\nb",x\nq,x,y\n', 4, "3 cells under a header of 2"),
+        ("question,tags\nq,[x\n", 2, "starts as JSON"),
+    ],
+)
+def test_a_broken_csv_is_an_error_with_its_line(tmp_path, text, line, message):
+    path = tmp_path / "questions.csv"
+    path.write_text(text)
+    with pytest.raises(DataFileError, match=message) as caught:
+        load_dataset(path)
+    assert caught.value.line == line
+
+
+def test_other_files_are_refused(tmp_path):
+    with pytest.raises(DataFileError, match=r"suffix '.xlsx' is unknown"):
+        as_dataset(tmp_path / "a.xlsx")
+    with pytest.raises(DataFileError, match="cannot be read"):
+        as_dataset(str(tmp_path / "absent.jsonl"))
+    (tmp_path / "latin.jsonl").write_bytes('{"question": "é"}'.encode("latin-1"))
+    with pytest.raises(DataFileError, match="not UTF-8"):
+        as_dataset(tmp_path / "latin.jsonl")
+
+
+def test_a_ragas_test_set_becomes_a_data_set():
+    samples = [
+        {
+            "user_input": "What is LoRA?",
+            "reference": "Adapters.",
+            "reference_contexts": ["LoRA adds adapters."],
+            "synthesizer_name": "single_hop",
+            "retrieved_contexts": None,
+        },
+        {"eval_sample": {"user_input": "And QLoRA?", "reference_context_ids": [3]}},
+    ]
+    first, second = from_ragas(samples).records
+    assert (first.question, first.reference) == ("What is LoRA?", "Adapters.")
+    assert first.reference_contexts == ("LoRA adds adapters.",)
+    assert second.reference_context_ids == ("3",)
+
+
+def test_a_ragas_data_frame_becomes_a_data_set():
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"user_input": ["a", "b"], "reference": ["x", None]})
+    data = from_ragas(frame)
+    assert [record.reference for record in data.records] == ["x", None]
+
+
+def test_head_and_qrels_make_copies():
+    data = from_records([{"question": "a"}, {"question": "b", "expected_source": "s"}])
+    assert len(data.head(1)) == 1
+    assert len(data.head(None)) == 2
+    graded = data.with_qrels({"1": {"d": 1}})
+    assert graded.records[0].qrels == {"d": 1}
+    assert graded.records[1] == data.records[1]
+    assert data.records[0].qrels == {}
+
+
+def test_as_dataset_takes_all_forms(tmp_path):
+    rows = [{"question": "a"}]
+    path = tmp_path / "q.jsonl"
+    path.write_text(json.dumps(rows[0]))
+    assert as_dataset(rows).records == as_dataset(path).records
+    data = from_records(rows)
+    assert as_dataset(data) is data
