@@ -4,7 +4,7 @@
   const body = document.querySelector("#queries tbody");
   if (!body) return;
 
-  const state = { measure: 0, system: data.target, sort: "change", descending: true, text: "", outcome: "all" };
+  const state = { measure: 0, system: data.target, sort: "change", descending: false, text: "", outcome: "all" };
   const SHOWN = 10; // ranks of each order that a query's detail lists, besides the relevant ones
   const SVG = "http://www.w3.org/2000/svg";
 
@@ -21,8 +21,8 @@
     return made;
   }
 
-  const signed = (value) => (value > 0 ? "+" : value < 0 ? "\u2212" : "\u00B1") + Math.abs(value).toFixed(3);
-  const number = (value) => (value === null ? "\u2013" : value.toFixed(3));
+  const signed = (value) => (value > 0 ? "+" : "") + value.toFixed(3);
+  const number = (value) => (value === null ? "-" : value.toFixed(3));
   const cut = (text, length) => (text.length > length ? text.slice(0, length - 1) + "\u2026" : text);
 
   const before = (query) => query.values[state.measure][data.baseline];
@@ -69,7 +69,9 @@
   }
 
   function chart(documents) {
-    const row = 22, top = 30, width = 640, left = 210, right = 430;
+    const narrow = body.clientWidth < 520;
+    const row = 22, top = 30, long = narrow ? 10 : 24;
+    const [width, left, right] = narrow ? [330, 118, 212] : [640, 220, 420];
     const places = (key) => new Map(
       documents.filter((d) => d[key] !== null).sort((a, b) => a[key] - b[key]).map((d, i) => [d, top + row * i + row / 2]));
     const was = places("was"), is = places("is");
@@ -88,8 +90,8 @@
         group.append(drawn("path", { d: `M${left + 8} ${y1}C${left + third} ${y1} ${right - third} ${y2} ${right - 8} ${y2}` }));
       }
       const star = last(d) ? "\u2605 " : "";
-      if (y1 !== undefined) group.append(label(left, y1, "end", `${star}${cut(d.id, 20)}  ${d.was}`));
-      if (y2 !== undefined) group.append(label(right, y2, "start", `${d.is}  ${star}${cut(d.id, 20)}`));
+      if (y1 !== undefined) group.append(label(left, y1, "end", `${star}${cut(d.id, long)}\u2003${d.was}`));
+      if (y2 !== undefined) group.append(label(right, y2, "start", `${d.is}\u2003${star}${cut(d.id, long)}`));
       picture.append(group);
     }
     return picture;
@@ -120,11 +122,11 @@
     opener.setAttribute("aria-expanded", "false");
     const question = element("td", { className: "question" }, opener,
       element("span", { className: "id" }, query.id + (query.status === "ok" ? "" : " \u00B7 " + query.status)));
-    const ranks = `${rank(query, data.baseline) ?? "\u2013"} \u2192 ${rank(query, state.system) ?? "\u2013"}`;
+    const ranks = `${rank(query, data.baseline) ?? "-"} \u2192 ${rank(query, state.system) ?? "-"}`;
     const made = [question];
     for (const [name, text, style] of [
       [data.systems[data.baseline], number(before(query)), ""], [data.systems[state.system], number(after(query)), ""],
-      ["Change", difference === null ? "\u2013" : signed(difference), kind], ["First relevant", ranks, ""],
+      ["Change", difference === null ? "-" : signed(difference), kind], ["First relevant", ranks, ""],
     ]) {
       const cell = element("td", { className: style }, text);
       cell.dataset.label = name;

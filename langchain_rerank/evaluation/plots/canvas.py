@@ -1,0 +1,35 @@
+"""What every plot shares: colours, axes, no pyplot."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from langchain_rerank.optional import require
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# From the Okabe-Ito palette, which colour-blind readers can tell apart.
+BLUE, ORANGE, GREEN, GREY, INK = "#0072B2", "#D55E00", "#009E73", "#5F6670", "#1B1F24"
+
+
+def canvas(width: float = 6.4, height: float = 4.2, rows: int = 1) -> tuple[Figure, Any]:
+    """Return a figure and its axes (an array of them, top first, for more than one row).
+
+    Made without pyplot: no global state, no window, safe in threads and notebooks.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+    """
+    made = require("matplotlib.figure", extra="plots").Figure(
+        figsize=(width, height), layout="constrained"
+    )
+    return made, made.subplots(rows, 1, sharex=True)
+
+
+def tidy(axes: Axes) -> None:
+    """Leave the frame that carries scales, and quiet lines to read values by."""
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(axis="y", color="#D9DEE3", linewidth=0.8)
+    axes.set_axisbelow(True)

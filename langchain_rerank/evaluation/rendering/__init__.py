@@ -1,0 +1,1 @@
+"""One view of a result, shown in the terminal, as Markdown and as HTML."""

@@ -1,0 +1,102 @@
+"""The answer in words: does it help, what does it cost, how deep to go, what to improve."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from langchain_rerank.evaluation.rendering.words import (
+    between,
+    fraction,
+    milliseconds,
+    p_value,
+    signed,
+    system_label,
+)
+from langchain_rerank.evaluation.results import (
+    RERANKED,
+    Comparison,
+    EvaluationResult,
+    LossSplit,
+    Sweep,
+)
+
+_VERDICTS = {
+    "recommended": "Use K = {}.",
+    "inconclusive": "Inconclusive; K = {} for now.",
+    "over_budget": "No K is within the budget; the fastest is K = {}.",
+}
+
+
+def headlines(result: EvaluationResult) -> Iterator[str]:
+    """Yield the sentences that answer the question behind the evaluation, by its main measure."""
+    if not any(one.n for summary in result.systems.values() for one in summary.measures.values()):
+        yield "No query is labelled, so nothing can be said about quality."
+        return
+    if result.sweep is not None:
+        yield _depth(result.sweep)
+    main = [one for one in result.comparisons if one.measure == result.measures[0]]
+    for one in main:
+        yield _effect(result, one)
+    for one in main:
+        if one.added_ms is not None:
+            yield _cost(result, one)
+    for split in result.loss_split:
+        if split.measure == result.measures[0] and split.system != result.baseline:
+            yield _split(split)
+
+
+def _subject(system: str) -> str:
+    return "Reranking" if system == RERANKED else system_label(system)
+
+
+def _effect(result: EvaluationResult, one: Comparison) -> str:
+    old = result.systems[one.baseline].measures[one.measure].mean
+    new = result.systems[one.system].measures[one.measure].mean
+    # The interval decides the verb, so that the sentence never claims more than the data show.
+    if one.ci[0] > 0:
+        verb = "raises"
+    elif one.ci[1] < 0:
+        verb = "lowers"
+    else:
+        verb = "does not clearly change"
+    evidence = f"{signed(one.difference)}, 95 % interval {between(one.ci, signed)}"
+    if one.p_value is not None:
+        p = p_value(one.p_value)
+        evidence += f", p {p}" if p.startswith("<") else f", p = {p}"
+    note = f" {one.note[0].upper()}{one.note[1:]}." if one.note else ""
+    return (
+        f"{_subject(one.system)} {verb} {one.measure}: {fraction(old)} to {fraction(new)} "
+        f"({evidence}); {one.wins} better, {one.ties} equal, {one.losses} worse.{note}"
+    )
+
+
+def _cost(result: EvaluationResult, one: Comparison) -> str:
+    total = result.systems[one.system].latency.get("total")
+    added = milliseconds(abs(one.added_ms or 0.0))
+    verb = "adds" if (one.added_ms or 0.0) >= 0 else "saves"
+    text = f"{_subject(one.system)} {verb} {added} a query at the median"
+    if total is not None:
+        text += f", to {milliseconds(total.p50)}"
+    if one.latency_factor is not None:
+        text += f" ({one.latency_factor:.3g} times as long)"
+    return f"{text}."
+
+
+def _depth(sweep: Sweep) -> str:
+    text = f"{_VERDICTS[sweep.verdict].format(sweep.recommended_k)} {sweep.reason}"
+    if sweep.queries_needed is not None:
+        text += f" About {sweep.queries_needed} labelled queries would settle it."
+    return text
+
+
+def _split(split: LossSplit) -> str:
+    missing = 1 - split.actual
+    text = (
+        f"{_subject(split.system)} leaves {fraction(missing)} to a perfect {split.measure}: "
+        f"{fraction(split.missed)} was not among the {split.k} candidates, "
+        f"{fraction(split.misordered)} was ordered too low."
+    )
+    if missing <= 0:
+        return text
+    part = "first stage" if split.missed > split.misordered else "reranker"
+    return f"{text} The {part} has more to gain."

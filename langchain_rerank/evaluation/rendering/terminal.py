@@ -1,0 +1,60 @@
+"""A view in the terminal, with rich."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from langchain_rerank.evaluation.rendering.view import Table, View
+from langchain_rerank.optional import require
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+
+def renderables(view: View) -> Iterator[RenderableType]:
+    """Yield what a rich console prints for `view`: sentences, warnings, tables.
+
+    Raises:
+        MissingExtraError: rich is not installed.
+    """
+    text = require("rich.text", extra="eval").Text
+    # Text objects throughout: a "[bold]" in a question is a question, not markup.
+    yield text(view.title, style="bold")
+    for line in view.headlines:
+        yield text(line)
+    for line in view.warnings:
+        yield text(f"Warning: {line}", style="yellow")
+    for table in (*view.tables, *view.extremes):
+        yield _table(table, text)
+
+
+def _table(table: Table, text: Any) -> RenderableType:
+    rich_table: Any = require("rich.table", extra="eval").Table
+    box: Any = require("rich.box", extra="eval")
+    made = rich_table(
+        title=text(table.caption, style="bold"),
+        title_justify="left",
+        caption=text(table.note) if table.note else None,
+        caption_justify="left",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+    )
+    for position, column in enumerate(table.columns):
+        prose = column == "Question"
+        cells = max(
+            (len(line) for row in table.rows for line in row[position].split("\n")), default=0
+        )
+        made.add_column(
+            text(column),
+            justify="left" if position < table.words else "right",
+            # Where space is short, questions and long headings give way, figures do not.
+            no_wrap=not prose and len(column) <= cells,
+            min_width=None if prose else min(cells, 24),
+            overflow="fold",
+        )
+    for position, row in enumerate(table.rows):
+        made.add_row(
+            *(text(cell) for cell in row), style="bold green" if position == table.chosen else None
+        )
+    return made  # type: ignore[no-any-return]

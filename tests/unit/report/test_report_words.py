@@ -1,0 +1,108 @@
+"""What a report says in sentences, tables, Markdown and the terminal."""
+
+import io
+import re
+from dataclasses import replace
+
+import pytest
+from rich.console import Console
+
+from langchain_rerank.evaluation.rendering.view import view
+from langchain_rerank.evaluation.results import MeasureSummary, SystemSummary
+
+
+def headlines(report):
+    return view(report).headlines
+
+
+@pytest.mark.parametrize(
+    ("ci", "verb"),
+    [
+        ((0.01, 0.2), "raises"),
+        ((-0.2, -0.01), "lowers"),
+        ((-0.1, 0.2), "does not clearly change"),
+        ((0.0, 0.2), "does not clearly change"),
+    ],
+)
+def test_the_headline_claims_no_more_than_the_interval_shows(make_report, ci, verb):
+    assert headlines(make_report(ci=ci))[0].startswith(f"Reranking {verb} RR@10: 0.750 to 0.750")
+
+
+def test_cost_and_loss_split_follow_in_plain_words(make_report):
+    effect, cost, split = headlines(make_report([(0.5, 1.0), (0.5, 0.5)]))
+    assert "1 better, 1 equal, 0 worse" in effect
+    assert cost == "Reranking adds 92.0 ms a query at the median, to 100 ms (12.5 times as long)."
+    assert split.startswith("Reranking leaves 0.250 to a perfect RR@10: 0.100 was not among the 3")
+    assert split.endswith("The reranker has more to gain.")
+
+
+def test_without_labels_nothing_is_said_about_quality(make_report):
+    nobody = SystemSummary({"RR@10": MeasureSummary(0.0, (0.0, 0.0), 0)})
+    report = make_report(systems={"first_stage": nobody, "reranked": nobody})
+    assert headlines(report) == ("No query is labelled, so nothing can be said about quality.",)
+
+
+@pytest.mark.parametrize(
+    ("verdict", "start"),
+    [
+        ("recommended", "Use K = 20. It is the smallest"),
+        ("inconclusive", "Inconclusive; K = 20 for now."),
+        ("over_budget", "No K is within the budget; the fastest is K = 20."),
+    ],
+)
+def test_a_sweep_says_first_which_k_to_use(make_report, verdict, start):
+    report = make_report(sweep=True)
+    report = replace(report, sweep=replace(report.sweep, verdict=verdict, queries_needed=80))
+    assert headlines(report)[0].startswith(start)
+    assert headlines(report)[0].endswith("About 80 labelled queries would settle it.")
+
+
+def test_failed_and_empty_queries_have_columns_only_where_there_are_some(make_report):
+    report = make_report()
+    assert view(report).tables[0].columns == ("System", "RR@10", "Median time")
+    systems = {**report.systems}
+    systems["reranked"] = SystemSummary(systems["reranked"].measures, failed=2)
+    table = view(make_report(systems=systems)).tables[0]
+    assert table.columns == ("System", "RR@10", "Median time", "Failed")
+    assert [row[-1] for row in table.rows] == ["0", "2"]
+
+
+def test_markdown_tables_are_rectangular_whatever_the_questions_hold(make_report):
+    nasty = "a | b\nc <script>alert(1)</script> *d* `e` [f](http://x) $g$"
+    report = make_report([(0.5, 1.0)])
+    gained = replace(report.comparisons[0].gained[0], question=nasty)
+    report = replace(
+        report, title=nasty, comparisons=(replace(report.comparisons[0], gained=(gained,)),)
+    )
+    text = report.to_markdown()
+    assert "<script" not in text.replace("\\<script", "")
+    assert "[f](" not in text
+    assert text.startswith("# a \\| b c ")
+    for block in re.findall(r"(?:^\|.*\n?)+", text, flags=re.MULTILINE):
+        widths = {len(re.findall(r"(?<!\\)\|", line)) for line in block.strip().split("\n")}
+        assert len(widths) == 1
+
+
+def test_a_sweep_points_out_its_choice_in_markdown(make_report):
+    assert "| **20** | **0.790 \\[0.690, 0.890\\]** |" in make_report(sweep=True).to_markdown()
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_no_figure_is_cut_in_the_terminal(make_report, width):
+    report = make_report(sweep=True, warnings=("[bold]as it is[/bold]",))
+    output = io.StringIO()
+    Console(file=output, width=width).print(report)
+    shown = output.getvalue()
+    assert "…" not in shown
+    assert "[bold]as it is[/bold]" in shown
+    for table in view(report).tables:
+        for row in table.rows:
+            for cell in row:
+                assert all(line in shown for line in cell.split("\n"))
+
+
+def test_a_notebook_shows_tables_with_every_text_escaped(make_report):
+    text = make_report(title="<b>x</b>")._repr_html_()
+    assert text.startswith("<h3>&lt;b&gt;x&lt;/b&gt;</h3>")
+    assert "<script" not in text
+    assert text.count("<table") == text.count("</table>") == 6
