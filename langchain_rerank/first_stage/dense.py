@@ -135,7 +135,11 @@ def higher_is_better(scores: Sequence[float]) -> bool | None:
 
 
 def _is_distance(store: VectorStore) -> bool:
-    """Return whether the store says that its scores are distances, for want of a ranking."""
+    """Return whether the store says that its scores are distances, for want of a ranking.
+
+    FAISS with inner products says so wrongly: the sign of a document that is found alone differs
+    there from its sign among others, which changes no order.
+    """
     try:
         relevance = store._select_relevance_score_fn()  # noqa: SLF001 - what stores override
     except (NotImplementedError, ValueError):

@@ -99,7 +99,8 @@ def fused_documents(
 
     Documents are the same where their ids are. One without an id is the same as those without an
     id that have its text, and as one with an id where that id alone has its text. Different ids are
-    never the same, whatever their texts. Of the same document, the copy that ranked best is kept.
+    never the same, whatever their texts. Of the same document, the copy that ranked best is kept;
+    one with an id before one without.
 
     Args:
         rankings: Rankings of documents, best first.
@@ -110,13 +111,13 @@ def fused_documents(
         ConfigurationError: As for `reciprocal_rank_fusion`.
     """
     keys = _keys(rankings)
-    kept: dict[_DocumentKey, tuple[tuple[int, str, str], Document]] = {}
+    kept: dict[_DocumentKey, tuple[tuple[bool, int, str, str], Document]] = {}
     for ranking, ranking_keys in zip(rankings, keys, strict=True):
         for rank, (document, key) in enumerate(zip(ranking, ranking_keys, strict=True), start=1):
             # Stages may leave different metadata; what decides between them at the same rank must
             # not be the order of the stages.
             metadata = sorted(document.metadata.items(), key=lambda item: item[0])
-            place = (rank, document.page_content, repr(metadata))
+            place = (document.id is None, rank, document.page_content, repr(metadata))
             if key not in kept or place < kept[key][0]:
                 kept[key] = (place, document)
     return [

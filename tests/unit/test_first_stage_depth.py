@@ -118,6 +118,16 @@ def test_a_score_threshold_stays_and_only_the_depth_grows(documents):
     assert base.search_kwargs == {"score_threshold": -10.0}
 
 
+def test_a_store_that_filters_after_the_search_fetches_enough_to_filter(documents):
+    # FAISS filters 20 documents unless told otherwise, whatever k is.
+    store = FAISS.from_documents(documents, EMBEDDINGS)
+    base = store.as_retriever(search_kwargs={"filter": lambda metadata: metadata["i"] % 2 == 0})
+    deeper = with_depth(base, 30)
+    assert len(deeper.invoke("apple")) == 30
+    assert deeper.search_kwargs["fetch_k"] == 150
+    assert set(base.search_kwargs) == {"filter"}
+
+
 def test_community_bm25_shares_its_vectorizer_and_keeps_its_own_k(documents):
     base = community_bm25(documents, k=4)
     deeper = with_depth(base, 15)

@@ -1,0 +1,240 @@
+"""BM25: its scores, its edges, and the two packages behind it."""
+
+from __future__ import annotations
+
+import copy
+import math
+import pickle
+
+import pytest
+from langchain_core.documents import Document
+from langchain_core.runnables import ConfigurableField
+
+from langchain_rerank.errors import (
+    ConfigurationError,
+    InputError,
+    InputTypeError,
+    MissingExtraError,
+)
+from langchain_rerank.first_stage import BM25Retriever, depth_of, with_depth
+from langchain_rerank.first_stage import bm25_index as bm25_index_module
+from langchain_rerank.first_stage.bm25_index import BM25SIndex, RankBM25Index, build_index
+
+BACKENDS = ["rank_bm25", "bm25s"]
+TEXTS = [
+    "QLoRA quantises the frozen weights to four bits.",
+    "LoRA trains two small matrices beside the frozen weights.",
+    "Cats sleep most of the day.",
+    "",
+    "A vector database holds embeddings.",
+]
+
+
+def documents():
+    return [
+        Document(text, id=f"d{i}", metadata={"source": "a.md" if i % 2 else "b.md", "i": i})
+        for i, text in enumerate(TEXTS)
+    ]
+
+
+def ids(found):
+    return [document.id for document in found]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_scores_are_those_of_the_lucene_form_worked_out_by_hand(backend):
+    retriever = BM25Retriever.from_texts(
+        ["frozen adapter adapter", "frozen", "bits bits"], backend=backend, k1=0.9, b=0.4
+    )
+    average = 6 / 3
+
+    def part(df, tf, length):
+        idf = math.log(1 + (3 - df + 0.5) / (df + 0.5))
+        return idf * tf / (tf + 0.9 * (1 - 0.4 + 0.4 * length / average))
+
+    found = retriever.invoke("frozen adapters frozen")
+    assert [document.page_content for document in found] == ["frozen adapter adapter", "frozen"]
+    assert [document.metadata["first_stage_score"] for document in found] == pytest.approx(
+        [2 * part(2, 1, 3) + part(1, 2, 3), 2 * part(2, 1, 1)]
+    )
+    assert all(type(document.metadata["first_stage_score"]) is float for document in found)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_only_documents_that_share_a_term_come_back(backend):
+    retriever = BM25Retriever.from_documents(documents(), backend=backend)
+    assert ids(retriever.invoke("frozen weights of a cat")) == ["d0", "d1", "d2"]
+    assert retriever.invoke("weather") == []
+    assert retriever.invoke("the of and") == []
+    assert retriever.invoke("") == []
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_term_in_every_document_still_counts(backend):
+    retriever = BM25Retriever.from_texts(["cat", "cat cat", "cat dog"], backend=backend)
+    scores = [document.metadata["first_stage_score"] for document in retriever.invoke("cat")]
+    assert len(scores) == 3
+    assert min(scores) > 0
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_ties_keep_the_order_of_the_corpus_also_where_k_cuts_through_them(backend):
+    retriever = BM25Retriever.from_texts(
+        ["cat", "dog", "cat", "cat dog", "cat", "dog"], ids=list("abcdef"), backend=backend
+    )
+    assert ids(retriever.invoke("cat", k=50)) == ["a", "c", "e", "d"]
+    assert ids(retriever.invoke("cat", k=2)) == ["a", "c"]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_an_empty_document_is_never_found_even_where_only_length_counts(backend):
+    retriever = BM25Retriever.from_documents(documents(), backend=backend, b=1.0)
+    found = retriever.invoke("frozen weights cats database")
+    assert ids(found) != []
+    assert "d3" not in ids(found)
+    assert all(math.isfinite(document.metadata["first_stage_score"]) for document in found)
+
+
+def test_k_is_a_limit_per_retriever_and_per_call():
+    retriever = BM25Retriever.from_texts(["cat"] * 9, k=3)
+    assert len(retriever.invoke("cat")) == 3
+    assert len(retriever.invoke("cat", k=5)) == 5
+    assert len(retriever.invoke("cat", k=500)) == 9
+    assert len(retriever.invoke("cat")) == 3
+
+
+def test_its_depth_is_set_on_a_copy_that_shares_index_and_documents():
+    base = BM25Retriever.from_texts(["cat"] * 9, k=3)
+    deeper = with_depth(base, 7)
+    assert (depth_of(base), depth_of(deeper)) == (3, 7)
+    assert deeper.index is base.index
+    assert deeper.documents is base.documents
+    assert (len(deeper.invoke("cat")), len(base.invoke("cat"))) == (7, 3)
+
+
+def test_a_filter_is_applied_before_the_cut():
+    retriever = BM25Retriever.from_documents(documents(), k=1)
+    query = "frozen weights"
+    assert ids(retriever.invoke(query)) == ["d0"]
+    assert ids(retriever.invoke(query, filter={"source": "a.md"})) == ["d1"]
+    assert ids(retriever.invoke(query, filter={"i": [1, 4]})) == ["d1"]
+    assert ids(retriever.invoke(query, filter=lambda document: document.id != "d0")) == ["d1"]
+    assert retriever.invoke(query, filter={"absent": None}) == []
+
+
+@pytest.mark.parametrize("given", [{"i": {"$gt": 1}}, {"$and": []}, "source = a.md"])
+def test_a_filter_that_cannot_be_applied_is_refused(given):
+    with pytest.raises(ConfigurationError, match="function of a document"):
+        BM25Retriever.from_documents(documents()).invoke("cats", filter=given)
+
+
+async def test_async_takes_the_same_arguments_and_gives_the_same_documents():
+    retriever = BM25Retriever.from_documents(documents())
+    call = {"k": 2, "filter": {"source": "b.md"}}
+    assert await retriever.ainvoke("frozen cats", **call) == retriever.invoke("frozen cats", **call)
+    with pytest.raises(ConfigurationError, match="fliter"):
+        await retriever.ainvoke("frozen cats", fliter=None)
+
+
+def test_an_argument_it_does_not_know_is_an_error():
+    with pytest.raises(ConfigurationError, match=r"takes k and filter per call, got fliter"):
+        BM25Retriever.from_documents(documents()).invoke("cats", fliter={"i": 1})
+    with pytest.raises(ValueError, match="top_k"):
+        BM25Retriever.from_documents(documents(), top_k=3)
+
+
+def test_stored_and_given_documents_are_never_changed():
+    given = documents()
+    before = copy.deepcopy(given)
+    retriever = BM25Retriever.from_documents(given)
+    found = retriever.invoke("frozen weights")
+    found[0].metadata["first_stage_score"] = -1.0
+    found[0].metadata["new"] = True
+    retriever.invoke("cats")
+    assert given == before
+    assert retriever.documents == before
+    assert "new" not in retriever.invoke("frozen weights")[0].metadata
+
+
+def test_copies_keep_id_type_and_metadata():
+    class Page(Document):
+        page: int = 1
+
+    page = Page(page_content="cats", id="p", metadata={"a": [1]}, page=7)
+    found = BM25Retriever.from_documents([page]).invoke("cat")[0]
+    assert isinstance(found, Page)
+    assert (found.id, found.page, found.metadata["a"]) == ("p", 7, [1])
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_pickled_and_deep_copied_it_finds_the_same(backend):
+    retriever = BM25Retriever.from_documents(documents(), backend=backend)
+    expected = retriever.invoke("frozen cats")
+    assert pickle.loads(pickle.dumps(retriever)).invoke("frozen cats") == expected  # noqa: S301 - our own bytes
+    assert copy.deepcopy(retriever).invoke("frozen cats") == expected
+
+
+def test_configurable_fields_keep_the_index():
+    retriever = BM25Retriever.from_texts(["cat"] * 9, k=3).configurable_fields(
+        k=ConfigurableField(id="k")
+    )
+    assert len(retriever.invoke("cat", {"configurable": {"k": 6}})) == 6
+    assert len(retriever.invoke("cat")) == 3
+
+
+def test_an_own_preprocess_func_reads_documents_and_queries():
+    retriever = BM25Retriever.from_texts(["AAB", "BBA"], preprocess_func=list)
+    assert [document.page_content for document in retriever.invoke("A")] == ["AAB", "BBA"]
+    assert retriever.invoke("a") == []
+
+
+def test_auto_takes_the_inverted_index_for_large_corpora(monkeypatch):
+    settings = {"backend": "auto", "k1": 0.9, "b": 0.4}
+    monkeypatch.setattr(bm25_index_module, "AUTO_LIMIT", 3)
+    assert isinstance(build_index([["a"]] * 3, **settings), RankBM25Index)
+    assert isinstance(build_index([["a"]] * 4, **settings), BM25SIndex)
+
+
+def test_no_documents_or_none_with_a_term_is_an_error_that_says_so():
+    with pytest.raises(InputError, match="got no documents"):
+        BM25Retriever.from_documents([])
+    with pytest.raises(InputError, match="None of the 2 documents has a term"):
+        BM25Retriever.from_texts([" \n ", "the of ..."])
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"k": 0}, "at least 1"),
+        ({"k1": 0.0}, "k1=0.0"),
+        ({"k1": math.inf}, "k1=inf"),
+        ({"b": 1.5}, r"b=1\.5"),
+        ({"backend": "lucene"}, "backend='lucene'"),
+        ({"ids": ["1", "2"]}, "1 texts, 1 metadatas and 2 ids"),
+        ({"metadatas": []}, "1 texts, 0 metadatas and 1 ids"),
+    ],
+)
+def test_an_impossible_setting_is_refused(settings, message):
+    with pytest.raises(ConfigurationError, match=message):
+        BM25Retriever.from_texts(["cat"], **settings)
+
+
+def test_documents_and_texts_that_are_mixed_up_are_told_apart():
+    with pytest.raises(InputTypeError, match="from_texts"):
+        BM25Retriever.from_documents(["cat"])
+    with pytest.raises(InputTypeError, match="from_documents"):
+        BM25Retriever.from_texts([Document("cat")])
+    with pytest.raises(InputTypeError, match="query must be a string"):
+        BM25Retriever.from_texts(["cat"]).invoke(3)
+
+
+@pytest.mark.parametrize("package", ["rank_bm25", "bm25s", "Stemmer"])
+def test_a_missing_package_names_the_extra(package, monkeypatch):
+    # None in sys.modules is how Python marks a module that must not be found.
+    import sys
+
+    monkeypatch.setitem(sys.modules, package, None)
+    monkeypatch.setattr("langchain_rerank.first_stage.terms._of_thread", type("Empty", (), {})())
+    backend = "bm25s" if package == "bm25s" else "rank_bm25"
+    with pytest.raises(MissingExtraError, match=r"langchain-rerank\[bm25\]"):
+        BM25Retriever.from_texts(["cat"], backend=backend)
