@@ -11,12 +11,13 @@ from langchain_core.callbacks import (
 )
 from langchain_core.documents import Document
 from langchain_core.retrievers import BaseRetriever
-from langchain_core.vectorstores import VectorStore
+from langchain_core.vectorstores import InMemoryVectorStore, VectorStore
 from pydantic import ConfigDict, Field, field_validator
 
 from langchain_rerank.documents import FIRST_STAGE_SCORE, with_metadata
 from langchain_rerank.errors import ConfigurationError
 from langchain_rerank.first_stage.depth import checked_depth, search_kwargs_with_depth
+from langchain_rerank.first_stage.filters import predicate
 
 
 class DenseRetriever(BaseRetriever):
@@ -93,6 +94,10 @@ class DenseRetriever(BaseRetriever):
         # One document alone does not show which way the scores go.
         asked = max(k, 2)
         merged = {**self.search_kwargs, **kwargs}
+        if isinstance(self.vectorstore, InMemoryVectorStore):
+            # The one store that takes functions only; with this a filter on metadata means the same
+            # to every stage of a hybrid.
+            merged["filter"] = predicate(merged.get("filter"))
         if "fetch_k" in merged:
             return k, {**merged, "k": asked}
         return k, search_kwargs_with_depth(self.vectorstore, merged, asked)

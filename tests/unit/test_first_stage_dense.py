@@ -119,11 +119,7 @@ def test_no_documents_give_no_documents():
 
 @pytest.mark.parametrize("name", ["faiss l2", "chroma l2", "memory"])
 def test_a_filter_reaches_the_store_and_leaves_enough(name):
-    odd = (
-        (lambda document: document.metadata["parity"] == "odd")
-        if name == "memory"
-        else {"parity": "odd"}
-    )
+    odd = {"parity": "odd"}
     retriever = DenseRetriever(vectorstore=STORES[name](), k=18)
     found = retriever.invoke("20.2", filter=odd)
     # FAISS filters 20 documents unless told otherwise: ten would be left.
@@ -131,6 +127,14 @@ def test_a_filter_reaches_the_store_and_leaves_enough(name):
     assert {document.metadata["parity"] for document in found} == {"odd"}
     always = DenseRetriever(vectorstore=retriever.vectorstore, k=18, search_kwargs={"filter": odd})
     assert always.invoke("20.2") == found
+
+
+def test_a_store_that_takes_functions_still_takes_functions():
+    retriever = DenseRetriever(vectorstore=memory(), k=18)
+    by_function = retriever.invoke(
+        "20.2", filter=lambda document: document.metadata["parity"] == "odd"
+    )
+    assert by_function == retriever.invoke("20.2", filter={"parity": "odd"})
 
 
 def test_a_fetch_k_of_the_user_is_kept():

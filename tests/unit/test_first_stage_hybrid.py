@@ -143,6 +143,7 @@ def test_a_filter_reaches_every_stage():
     hybrid = hybrid_retriever(documents(), EMBEDDINGS, k=30)
     found = hybrid.invoke("cat", filter=lambda document: document.metadata["even"])
     assert sorted(ids(found)) == sorted(f"d{i}" for i in range(0, N, 2))
+    assert hybrid.invoke("cat", filter={"even": True}) == found
 
 
 async def test_a_stage_that_would_ignore_the_filter_is_an_error():
