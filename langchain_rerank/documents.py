@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, SupportsFloat
 
 from langchain_core.documents import Document
+
+from langchain_rerank import ranking
 
 RELEVANCE_SCORE = "relevance_score"
 FIRST_STAGE_SCORE = "first_stage_score"
@@ -39,20 +41,20 @@ def with_metadata(document: Document, extra: Mapping[str, Any]) -> Document:
 def first_stage_score(document: Document) -> float | None:
     """Return the score that the first stage left in the metadata, or None."""
     score = document.metadata.get(FIRST_STAGE_SCORE)
-    if isinstance(score, bool) or not hasattr(score, "__float__"):
-        return None
-    return float(score)
+    return float(score) if isinstance(score, SupportsFloat) else None
 
 
 def scored_text(document: Document, metadata_fields: Sequence[str] = ()) -> str:
     """Return what the scorer reads: the metadata fields that are there, then the text, by line.
 
     Examples:
-        >>> scored_text(Document("Adapters.", metadata={"title": "LoRA"}), ["title", "year"])
-        'LoRA\\nAdapters.'
+        >>> scored_text(Document("Ranks.", metadata={"title": "LoRA"}), ["title"]).splitlines()
+        ['LoRA', 'Ranks.']
     """
     values = (document.metadata.get(field) for field in metadata_fields)
-    return "\n".join([*(str(value) for value in values if value is not None), document.page_content])
+    return "\n".join(
+        [*(str(value) for value in values if value is not None), document.page_content]
+    )
 
 
 def unique(documents: Sequence[Document], by: Deduplicate) -> list[Document]:
@@ -79,3 +81,47 @@ def unique(documents: Sequence[Document], by: Deduplicate) -> list[Document]:
             seen.add(key)
         kept.append(document)
     return kept
+
+
+def rank_documents(
+    candidates: Sequence[Document],
+    scores: Sequence[float],
+    *,
+    top_n: int | None = None,
+    score_threshold: float | None = None,
+    first_stage_weight: float = 0.0,
+) -> list[Document]:
+    """Return copies of the best candidates, best first, with scores and ranks in their metadata.
+
+    Args:
+        candidates: `(n,)` documents in first-stage order.
+        scores: `(n,)` relevance scores; ties keep first-stage order.
+        top_n: How many to return at most; None returns all.
+        score_threshold: The lowest relevance score that is returned (inclusive).
+        first_stage_weight: Share of the first stage in the order, 0 to 1.
+    """
+    extras: list[dict[str, Any]] = [
+        {RELEVANCE_SCORE: score, FIRST_STAGE_RANK: rank}
+        for rank, score in enumerate(scores, start=1)
+    ]
+    for extra, passage in zip(extras, getattr(scores, "best_passages", None) or (), strict=False):
+        if passage is not None:
+            extra[BEST_PASSAGE] = passage.text
+    keys = list(scores)
+    if first_stage_weight > 0.0:
+        before = [first_stage_score(document) for document in candidates]
+        known = [score for score in before if score is not None]
+        keys = ranking.interpolate(
+            keys, known if len(known) == len(before) else None, first_stage_weight
+        )
+        for extra, key in zip(extras, keys, strict=True):
+            extra[INTERPOLATED_SCORE] = key
+    kept = [
+        position
+        for position in ranking.order(keys)
+        if score_threshold is None or scores[position] >= score_threshold
+    ]
+    return [
+        ranked_copy(candidates[position], {**extras[position], RERANK_RANK: rank})
+        for rank, position in enumerate(kept[:top_n], start=1)
+    ]

@@ -53,6 +53,10 @@ class RegressionError(RerankError, AssertionError):
     """A measure fell by more than was allowed; the message has the figures."""
 
 
+class EvaluationError(RerankError, RuntimeError):
+    """An evaluation found nothing to report: every query failed."""
+
+
 class ScorerError(RerankError, RuntimeError):
     """A scorer could not score. A fallback catches this class only, so that bugs stay visible.
 

@@ -6,81 +6,49 @@
 from __future__ import annotations
 
 import logging
-import sys
 from collections.abc import Mapping, Sequence
 from os import PathLike
 from time import perf_counter
 from types import TracebackType
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from langchain_core.callbacks import Callbacks
-from langchain_core.cross_encoders import BaseCrossEncoder
 from langchain_core.documents import Document
 from langchain_core.runnables import RunnableConfig, RunnableLambda
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator, model_validator
 from typing_extensions import Self
 
-from langchain_rerank import ranking
+from langchain_rerank.checks import check_query, check_top_n
 from langchain_rerank.documents import (
-    BEST_PASSAGE,
     FIRST_STAGE_RANK,
-    INTERPOLATED_SCORE,
-    RELEVANCE_SCORE,
-    RERANK_RANK,
     Deduplicate,
-    first_stage_score,
+    rank_documents,
     ranked_copy,
     scored_text,
     unique,
 )
-from langchain_rerank.errors import ConfigurationError, InputError, InputTypeError, RerankError
+from langchain_rerank.errors import ConfigurationError, InputError, InputTypeError
+from langchain_rerank.models import LOAD_SETTINGS, resolve_scorer
 from langchain_rerank.result import RerankResult
 from langchain_rerank.scorers import base
 from langchain_rerank.scorers.base import Scorer, Scores
-from langchain_rerank.scorers.cross_encoder import DEFAULT_MODEL, CrossEncoderScorer
-from langchain_rerank.scorers.pairs import PairScorer
+from langchain_rerank.scorers.cross_encoder import DEFAULT_MODEL
 
 logger = logging.getLogger(__name__)
 
-_LOAD_SETTINGS = (
-    "device",
-    "dtype",
-    "max_length",
-    "instruction",
-    "revision",
-    "trust_remote_code",
-    "model_kwargs",
-)
+
+class Cut(NamedTuple):
+    """What is returned of what was scored."""
+
+    top_n: int | None
+    score_threshold: float | None
 
 
-def resolve_scorer(model: Any, **load_settings: Any) -> Scorer:
-    """Return the scorer that `model` stands for.
+class Scored(NamedTuple):
+    """What the scorer gave, or why it gave nothing."""
 
-    Args:
-        model: A model name or local path, a `sentence_transformers.CrossEncoder`, a
-            `langchain_core` `BaseCrossEncoder`, or a scorer, which is returned as it is.
-        **load_settings: What `CrossEncoderScorer` takes.
-
-    Raises:
-        ConfigurationError: `model` is none of these, or load settings are given for a model that is
-            already loaded.
-    """
-    if isinstance(model, (str, PathLike)) or _is_sentence_transformers(model):
-        return CrossEncoderScorer(model, **load_settings)
-    ignored = sorted(name for name, value in load_settings.items() if not _is_default(name, value))
-    if ignored:
-        raise ConfigurationError(
-            f"{', '.join(ignored)} cannot be applied to a {type(model).__name__}, which loads its "
-            f"own model. Give {'them' if len(ignored) > 1 else 'it'} to that object instead."
-        )
-    if isinstance(model, BaseCrossEncoder):
-        return PairScorer(model.score, name=type(model).__name__)
-    if isinstance(model, Scorer) and not isinstance(model, type):
-        return model
-    raise ConfigurationError(
-        f"model must be a model name, a path, a sentence_transformers.CrossEncoder, a LangChain "
-        f"BaseCrossEncoder or an object with score(query, texts); got {model!r}."
-    )
+    scores: Scores
+    error: Exception | None = None
 
 
 class Reranking(BaseModel):
@@ -150,7 +118,7 @@ class Reranking(BaseModel):
     @property
     def scorer(self) -> Scorer:
         """The scorer behind `model`. Reading it loads nothing."""
-        settings = self._load_settings()
+        settings = {name: getattr(self, name) for name in LOAD_SETTINGS}
         # The settings are compared, not trusted: `model_copy(update=...)` carries private state on.
         key = (self.model, *settings.values())
         if self._resolved is None or not _same(self._resolved[0], key):
@@ -174,10 +142,8 @@ class Reranking(BaseModel):
         check_query(query)
         candidates = self._candidates(documents)
         started = perf_counter()
-        scores, error = self._score(query, candidates, {"callbacks": callbacks})
-        return self._result(
-            query, candidates, scores, error, started, self.top_n, self.score_threshold
-        )
+        scored = self._score(query, candidates, {"callbacks": callbacks})
+        return self._result(query, candidates, scored, self._cut, started)
 
     async def arerank(
         self, documents: Sequence[Document], query: str, callbacks: Callbacks = None
@@ -186,10 +152,8 @@ class Reranking(BaseModel):
         check_query(query)
         candidates = self._candidates(documents)
         started = perf_counter()
-        scores, error = await self._ascore(query, candidates, {"callbacks": callbacks})
-        return self._result(
-            query, candidates, scores, error, started, self.top_n, self.score_threshold
-        )
+        scored = await self._ascore(query, candidates, {"callbacks": callbacks})
+        return self._result(query, candidates, scored, self._cut, started)
 
     def close(self) -> None:
         """Release the model, and GPU memory with it, once nobody else shares it.
@@ -213,8 +177,9 @@ class Reranking(BaseModel):
     ) -> None:
         self.close()
 
-    def _load_settings(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in _LOAD_SETTINGS}
+    @property
+    def _cut(self) -> Cut:
+        return Cut(self.top_n, self.score_threshold)
 
     def _candidates(
         self, documents: Sequence[Document], *, limit: int | None = None
@@ -262,29 +227,27 @@ class Reranking(BaseModel):
         }
         return RunnableLambda(rerank, arerank, name="rerank"), shown
 
-    def _score(
-        self, query: str, candidates: Sequence[Document], config: RunnableConfig
-    ) -> tuple[Scores, Exception | None]:
+    def _score(self, query: str, candidates: Sequence[Document], config: RunnableConfig) -> Scored:
         if not candidates:
-            return Scores(), None
+            return Scored(Scores())
         step, shown = self._rerank_step(query, candidates)
         try:
-            return step.invoke(shown, config)["scores"], None
-        except Exception as error:
-            return Scores(), self._tolerated(error)
+            return Scored(step.invoke(shown, config)["scores"])
+        except Exception as error:  # noqa: BLE001 - `_tolerated` says why, and raises most of them
+            return self._tolerated(error)
 
     async def _ascore(
         self, query: str, candidates: Sequence[Document], config: RunnableConfig
-    ) -> tuple[Scores, Exception | None]:
+    ) -> Scored:
         if not candidates:
-            return Scores(), None
+            return Scored(Scores())
         step, shown = self._rerank_step(query, candidates)
         try:
-            return (await step.ainvoke(shown, config))["scores"], None
-        except Exception as error:
-            return Scores(), self._tolerated(error)
+            return Scored((await step.ainvoke(shown, config))["scores"])
+        except Exception as error:  # noqa: BLE001 - as above
+            return self._tolerated(error)
 
-    def _tolerated(self, error: Exception) -> Exception:
+    def _tolerated(self, error: Exception) -> Scored:
         """Return the scorer's error where the settings allow to go on; else raise it."""
         if self.on_error == "raise" or isinstance(error, (ConfigurationError, InputError)):
             raise error
@@ -295,134 +258,53 @@ class Reranking(BaseModel):
             base.scorer_name(self.scorer),
             exc_info=error,
         )
-        return error
+        return Scored(Scores(), error)
 
     def _result(
         self,
         query: str,
-        candidates: list[Document],
-        scores: Scores,
-        error: Exception | None,
+        candidates: Sequence[Document],
+        scored: Scored,
+        cut: Cut,
         started: float,
-        top_n: int | None,
-        score_threshold: float | None,
     ) -> RerankResult:
-        if error is not None:
-            kept = [
-                ranked_copy(document, {FIRST_STAGE_RANK: rank})
-                for rank, document in enumerate(candidates[:top_n], start=1)
-            ]
-        else:
+        if scored.error is None:
             kept = rank_documents(
                 candidates,
-                scores,
-                top_n=top_n,
-                score_threshold=score_threshold,
+                scored.scores,
+                top_n=cut.top_n,
+                score_threshold=cut.score_threshold,
                 first_stage_weight=self.first_stage_weight,
             )
+        else:
+            kept = [
+                ranked_copy(document, {FIRST_STAGE_RANK: rank})
+                for rank, document in enumerate(candidates[: cut.top_n], start=1)
+            ]
         ms = (perf_counter() - started) * 1000.0
         return RerankResult(
             query=query,
             documents=kept,
             model=base.scorer_name(self.scorer),
             candidates=len(candidates),
-            truncated=scores.truncated,
+            truncated=scored.scores.truncated,
             timings={"rerank": ms, "total": ms},
-            error=error,
+            error=scored.error,
         )
-
-
-def rank_documents(
-    candidates: Sequence[Document],
-    scores: Sequence[float],
-    *,
-    top_n: int | None = None,
-    score_threshold: float | None = None,
-    first_stage_weight: float = 0.0,
-) -> list[Document]:
-    """Return copies of the best candidates, best first, with scores and ranks in their metadata.
-
-    Args:
-        candidates: `(n,)` documents in first-stage order.
-        scores: `(n,)` relevance scores; ties keep first-stage order.
-        top_n: How many to return at most; None returns all.
-        score_threshold: The lowest relevance score that is returned (inclusive).
-        first_stage_weight: Share of the first stage in the order, 0 to 1.
-    """
-    extras: list[dict[str, Any]] = [
-        {RELEVANCE_SCORE: score, FIRST_STAGE_RANK: rank}
-        for rank, score in enumerate(scores, start=1)
-    ]
-    for extra, passage in zip(extras, getattr(scores, "best_passages", None) or (), strict=False):
-        if passage is not None:
-            extra[BEST_PASSAGE] = passage.text
-    keys = list(scores)
-    if first_stage_weight > 0.0:
-        before = [first_stage_score(document) for document in candidates]
-        known = [score for score in before if score is not None]
-        keys = ranking.interpolate(
-            keys, known if len(known) == len(before) else None, first_stage_weight
-        )
-        for extra, key in zip(extras, keys, strict=True):
-            extra[INTERPOLATED_SCORE] = key
-    kept = [
-        position
-        for position in ranking.order(keys)
-        if score_threshold is None or scores[position] >= score_threshold
-    ]
-    return [
-        ranked_copy(candidates[position], {**extras[position], RERANK_RANK: rank})
-        for rank, position in enumerate(kept[:top_n], start=1)
-    ]
-
-
-def check_query(query: object) -> None:
-    """Refuse a query that is not a text with something in it.
-
-    Raises:
-        InputTypeError: Not a string.
-        InputError: Empty, or only white space.
-    """
-    if not isinstance(query, str):
-        raise InputTypeError(f"The query must be a string, got {type(query).__name__}: {query!r}.")
-    if not query.strip():
-        raise InputError(
-            f"The query is {query!r}: there is nothing to rank by. Give a query with at least one "
-            f"word, or skip retrieval where the user asked nothing."
-        )
-
-
-def check_top_n(value: object) -> int | None:
-    """Return `value` if it is a valid `top_n`.
-
-    Raises:
-        ConfigurationError: Neither None nor a whole number of at least 1.
-    """
-    if value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= 1):
-        return value
-    raise ConfigurationError(
-        f"top_n must be a whole number of at least 1, or None for all documents; got {value!r}."
-    )
 
 
 def _outputs(scores: Scores) -> dict[str, Any]:
     return {"scores": scores, "truncated": scores.truncated}
 
 
-def _is_sentence_transformers(model: object) -> bool:
-    # Whoever has a CrossEncoder has imported its package: no need to import it to find out.
-    package = sys.modules.get("sentence_transformers")
-    return package is not None and isinstance(model, package.CrossEncoder)
-
-
-def _is_default(setting: str, value: object) -> bool:
-    return bool(value == Reranking.model_fields[setting].default)
-
-
 def _same(old: tuple[Any, ...], new: tuple[Any, ...]) -> bool:
-    return all(a is b or (isinstance(a, type(b)) and _plain_equal(a, b)) for a, b in zip(old, new, strict=True))
-
-
-def _plain_equal(a: Any, b: Any) -> bool:
     # Only plain settings are compared by value: comparing models or arrays can cost or raise.
-    return isinstance(a, (str, int, float, bool, Mapping, PathLike)) and bool(a == b)
+    return all(
+        mine is theirs
+        or (
+            type(mine) is type(theirs)
+            and isinstance(mine, (str, int, bool, Mapping, PathLike))
+            and mine == theirs
+        )
+        for mine, theirs in zip(old, new, strict=True)
+    )

@@ -10,9 +10,7 @@ from langchain_core.documents import Document
 
 from langchain_rerank.documents import (
     FIRST_STAGE_RANK,
-    FIRST_STAGE_SCORE,
     RELEVANCE_SCORE,
-    RERANK_RANK,
 )
 
 if TYPE_CHECKING:
@@ -132,7 +130,7 @@ class RerankResult:
         )
 
     def _rows(self, *, text_width: int) -> list[tuple[str, ...]]:
-        rows = []
+        rows: list[tuple[str, ...]] = []
         for rank, document in enumerate(self.documents, start=1):
             before = document.metadata.get(FIRST_STAGE_RANK, rank)
             score = document.metadata.get(RELEVANCE_SCORE)
@@ -143,7 +141,7 @@ class RerankResult:
                     str(rank),
                     str(before),
                     _movement(before, rank),
-                    "–" if score is None else f"{score:.4f}",
+                    "-" if score is None else f"{score:.4f}",
                     str(source).replace("\\", "/").rsplit("/", 1)[-1],
                     text if len(text) <= text_width else text[: text_width - 1] + "…",
                 )
@@ -165,5 +163,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
     return str(value)
-
-

@@ -19,9 +19,10 @@ from langchain_core.runnables.config import ensure_config, patch_config, run_in_
 from pydantic import ConfigDict, Field, PrivateAttr, field_validator, model_validator
 from typing_extensions import Self
 
+from langchain_rerank.checks import check_first_stage_k, check_query, check_threshold, check_top_n
 from langchain_rerank.errors import ConfigurationError, InputTypeError, RerankWarning
 from langchain_rerank.first_stage.depth import depth_of, with_depth
-from langchain_rerank.reranking import Reranking, check_query, check_top_n
+from langchain_rerank.reranking import Cut, Reranking
 from langchain_rerank.result import RerankResult
 
 
@@ -63,7 +64,7 @@ class CrossEncoderRerankRetriever(Reranking, BaseRetriever):
         if callable(value) and not isinstance(value, type):
             return RunnableLambda(value)
         raise ConfigurationError(
-            f"base_retriever must be a LangChain retriever or a Runnable from a query to documents, "
+            f"base_retriever must be a LangChain retriever or a Runnable from query to documents, "
             f"got {value!r}. A vector store becomes one by .as_retriever()."
         )
 
@@ -101,14 +102,20 @@ class CrossEncoderRerankRetriever(Reranking, BaseRetriever):
         return results[0]
 
     def invoke(
-        self, input: str, config: RunnableConfig | None = None, **kwargs: Any
+        self,
+        input: str,  # noqa: A002 - LangChain's name
+        config: RunnableConfig | None = None,
+        **kwargs: Any,
     ) -> list[Document]:
         """Return the documents kept, best first. See `search` for the arguments."""
         # BaseRetriever keeps the config to itself; the base needs it (`configurable`, metadata).
         return super().invoke(input, config, _config=ensure_config(config), **kwargs)
 
     async def ainvoke(
-        self, input: str, config: RunnableConfig | None = None, **kwargs: Any
+        self,
+        input: str,  # noqa: A002 - LangChain's name
+        config: RunnableConfig | None = None,
+        **kwargs: Any,
     ) -> list[Document]:
         """Return what `invoke` returns, without blocking the event loop."""
         return await super().ainvoke(input, config, _config=ensure_config(config), **kwargs)
@@ -128,10 +135,8 @@ class CrossEncoderRerankRetriever(Reranking, BaseRetriever):
         candidates = self._retrieved(call, call.base.invoke(query, child, **call.base_kwargs))
         retrieved = perf_counter()
         child = patch_config(_config, callbacks=run_manager.get_child("rerank"))
-        scores, error = self._score(query, candidates, child)
-        result = self._result(
-            query, candidates, scores, error, retrieved, call.top_n, call.score_threshold
-        )
+        scored = self._score(query, candidates, child)
+        result = self._result(query, candidates, scored, call.cut, retrieved)
         return _finished(result, started, retrieved, _results)
 
     async def _aget_relevant_documents(
@@ -153,10 +158,8 @@ class CrossEncoderRerankRetriever(Reranking, BaseRetriever):
         candidates = self._retrieved(call, found)
         retrieved = perf_counter()
         child = patch_config(_config, callbacks=run_manager.get_child("rerank"))
-        scores, error = await self._ascore(query, candidates, child)
-        result = self._result(
-            query, candidates, scores, error, retrieved, call.top_n, call.score_threshold
-        )
+        scored = await self._ascore(query, candidates, child)
+        result = self._result(query, candidates, scored, call.cut, retrieved)
         return _finished(result, started, retrieved, _results)
 
     def _call(self, query: str, kwargs: Mapping[str, Any]) -> _Call:
@@ -164,12 +167,12 @@ class CrossEncoderRerankRetriever(Reranking, BaseRetriever):
         check_query(query)
         rest = dict(kwargs)
         top_n = check_top_n(rest.pop("top_n", self.top_n))
-        threshold = _check_threshold(rest.pop("score_threshold", self.score_threshold))
-        first_stage_k = _check_first_stage_k(rest.pop("first_stage_k", self.first_stage_k))
+        threshold = check_threshold(rest.pop("score_threshold", self.score_threshold))
+        first_stage_k = check_first_stage_k(rest.pop("first_stage_k", self.first_stage_k))
         self._check_depths(first_stage_k, top_n)
         base = with_depth(self.base_retriever, first_stage_k)
         _check_base_takes(base, rest)
-        return _Call(top_n, threshold, first_stage_k, base, rest)
+        return _Call(Cut(top_n, threshold), first_stage_k, base, rest)
 
     def _retrieved(self, call: _Call, found: Any) -> list[Document]:
         """Return the candidates to score out of what the base found."""
@@ -179,12 +182,13 @@ class CrossEncoderRerankRetriever(Reranking, BaseRetriever):
             )
         limit = depth_of(call.base)
         if limit is None and not call.base_kwargs:
-            # A depth that nobody can read shows in what comes back; a filter explains few documents.
+            # A depth that nobody can read shows in what comes back, unless a filter explains it.
             limit = len(found)
-        if call.top_n is not None and limit and limit <= call.top_n < call.first_stage_k:
+        top_n = call.cut.top_n
+        if top_n is not None and limit and limit <= top_n < call.first_stage_k:
             self._warn_once(
                 f"The base retriever gave {len(found)} documents, not more than "
-                f"top_n={call.top_n}: reranking cannot find what was never retrieved. If the base "
+                f"top_n={top_n}: reranking cannot find what was never retrieved. If the base "
                 f"has a depth of its own, raise it there: first_stage_k={call.first_stage_k} "
                 f"cannot set it."
             )
@@ -213,8 +217,7 @@ class CrossEncoderRerankRetriever(Reranking, BaseRetriever):
 class _Call(NamedTuple):
     """The settings of one call."""
 
-    top_n: int | None
-    score_threshold: float | None
+    cut: Cut
     first_stage_k: int
     base: Runnable[str, Any]
     base_kwargs: dict[str, Any]
@@ -234,20 +237,6 @@ def _finished(
         }
         results.append(replace(result, timings=timings))
     return result.documents
-
-
-def _check_threshold(value: object) -> float | None:
-    if value is None or (isinstance(value, (int, float)) and not isinstance(value, bool)):
-        return value
-    raise ConfigurationError(f"score_threshold must be a number or None, got {value!r}.")
-
-
-def _check_first_stage_k(value: object) -> int:
-    if isinstance(value, int) and not isinstance(value, bool) and value >= 1:
-        return value
-    raise ConfigurationError(
-        f"first_stage_k must be a whole number of at least 1, got {value!r}."
-    )
 
 
 def _innermost(base: Runnable[str, Any]) -> Runnable[str, Any]:

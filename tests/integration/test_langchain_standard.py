@@ -18,7 +18,15 @@ from langchain_rerank import (
 )
 from langchain_rerank.testing import WordOverlapScorer
 
-WORDS = "adapters attention embeddings quantisation retrieval transformers vectors".split()
+WORDS = [
+    "adapters",
+    "attention",
+    "embeddings",
+    "quantisation",
+    "retrieval",
+    "transformers",
+    "vectors",
+]
 DOCUMENTS = [Document(f"{word} and {WORDS[0]}", id=word) for word in WORDS]
 EMBEDDINGS = DeterministicFakeEmbedding(size=16)
 

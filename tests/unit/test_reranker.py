@@ -54,9 +54,9 @@ def test_the_most_relevant_documents_come_first(documents, scorer):
 
 async def test_async_gives_what_sync_gives(documents, scorer):
     reranker = CrossEncoderReranker(model=scorer)
-    assert await reranker.acompress_documents(
+    assert await reranker.acompress_documents(documents, QUERY) == reranker.compress_documents(
         documents, QUERY
-    ) == reranker.compress_documents(documents, QUERY)
+    )
 
 
 def test_returned_documents_carry_score_and_ranks_as_plain_numbers(documents, scorer):
@@ -107,7 +107,8 @@ def test_an_impossible_top_n_is_refused_with_what_to_do(scorer, top_n):
 
 
 @pytest.mark.parametrize(
-    ("threshold", "kept"), [(0.0, ["t2", "t1"]), (-2.0, ["t2", "t1", "t0"]), (2.0, ["t2"]), (3.0, [])]
+    ("threshold", "kept"),
+    [(0.0, ["t2", "t1"]), (-2.0, ["t2", "t1", "t0"]), (2.0, ["t2"]), (3.0, [])],
 )
 def test_the_threshold_is_inclusive_and_zero_and_negative_work(threshold, kept):
     documents, model = table(-2.0, 0.0, 2.0)
@@ -325,7 +326,7 @@ class TestLife:
     def test_a_reranker_survives_pickle_and_deepcopy(self, documents):
         reranker = CrossEncoderReranker(model=WordOverlapScorer(), top_n=1)
         expected = reranker.compress_documents(documents, QUERY)
-        for other in (pickle.loads(pickle.dumps(reranker)), copy.deepcopy(reranker)):  # noqa: S301 - our own bytes
+        for other in (pickle.loads(pickle.dumps(reranker)), copy.deepcopy(reranker)):
             assert other.compress_documents(documents, QUERY) == expected
 
     def test_closing_leaves_a_scorer_that_was_passed_in_open(self, documents, scorer):

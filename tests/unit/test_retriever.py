@@ -90,11 +90,13 @@ def test_arguments_that_are_not_ours_reach_the_base(store, documents, scorer, ki
 @pytest.mark.parametrize("asynchronous", [False, True])
 def test_an_argument_that_the_base_would_drop_is_an_error(documents, scorer, asynchronous):
     retriever = over(Plain(found=documents), scorer)
+    call = (
+        (lambda **kw: asyncio.run(retriever.ainvoke(QUERY, **kw)))
+        if asynchronous
+        else (lambda **kw: retriever.invoke(QUERY, **kw))
+    )
     with pytest.raises(ConfigurationError, match="Plain takes no call arguments, got filter"):
-        if asynchronous:
-            asyncio.run(retriever.ainvoke(QUERY, filter={"tenant": 1}))
-        else:
-            retriever.invoke(QUERY, filter={"tenant": 1})
+        call(filter={"tenant": 1})
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,62 @@
+"""Settings and queries that are refused, with what to do instead."""
+
+from __future__ import annotations
+
+from typing import TypeGuard
+
+from langchain_rerank.errors import ConfigurationError, InputError, InputTypeError
+
+
+def check_query(query: object) -> None:
+    """Refuse a query that is not a text with something in it.
+
+    Raises:
+        InputTypeError: Not a string.
+        InputError: Empty, or only white space.
+    """
+    if not isinstance(query, str):
+        raise InputTypeError(f"The query must be a string, got {type(query).__name__}: {query!r}.")
+    if not query.strip():
+        raise InputError(
+            f"The query is {query!r}: there is nothing to rank by. Give a query with at least one "
+            f"word, or skip retrieval where the user asked nothing."
+        )
+
+
+def check_top_n(value: object) -> int | None:
+    """Return `value` if it is a valid `top_n`.
+
+    Raises:
+        ConfigurationError: Neither None nor a whole number of at least 1.
+    """
+    if value is None or _is_count(value):
+        return value
+    raise ConfigurationError(
+        f"top_n must be a whole number of at least 1, or None for all documents; got {value!r}."
+    )
+
+
+def check_first_stage_k(value: object) -> int:
+    """Return `value` if it is a valid `first_stage_k`.
+
+    Raises:
+        ConfigurationError: Not a whole number of at least 1.
+    """
+    if _is_count(value):
+        return value
+    raise ConfigurationError(f"first_stage_k must be a whole number of at least 1, got {value!r}.")
+
+
+def check_threshold(value: object) -> float | None:
+    """Return `value` if it is a valid `score_threshold`.
+
+    Raises:
+        ConfigurationError: Neither None nor a number.
+    """
+    if value is None or (isinstance(value, (int, float)) and not isinstance(value, bool)):
+        return value
+    raise ConfigurationError(f"score_threshold must be a number or None, got {value!r}.")
+
+
+def _is_count(value: object) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
