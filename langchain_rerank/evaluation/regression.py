@@ -98,7 +98,7 @@ def _mean(result: EvaluationResult, system: str, measure: str) -> float:
 
 def _evidence(result: EvaluationResult, system: str, measure: str) -> str:
     for one in result.comparisons:
-        if (one.system, one.measure) == (system, measure):
+        if (one.system, one.baseline, one.measure) == (system, result.baseline, measure):
             p = "" if one.p_value is None else f", p {p_value(one.p_value)}"
             return (
                 f", 95 % interval {between(one.ci, signed)}{p}, {one.wins} queries better, "

@@ -17,7 +17,7 @@ from langchain_rerank.evaluation.plots.by_query import (
     rank_movement,
 )
 from langchain_rerank.evaluation.plots.depth import depth_curve
-from langchain_rerank.evaluation.plots.latency import pareto, quality_latency, timed
+from langchain_rerank.evaluation.plots.latency import quality_latency, timed
 from langchain_rerank.evaluation.rendering.words import file_names, system_label
 from langchain_rerank.evaluation.results import EvaluationResult
 
@@ -29,7 +29,6 @@ __all__ = [
     "depth_curve",
     "differences",
     "draw",
-    "pareto",
     "png",
     "quality_latency",
     "rank_movement",

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from langchain_rerank.errors import ConfigurationError
+from langchain_rerank.evaluation.pareto import pareto
 from langchain_rerank.evaluation.plots.canvas import BLUE, GREEN, GREY, canvas, tidy
 from langchain_rerank.evaluation.rendering.words import system_label
 from langchain_rerank.evaluation.results import EvaluationResult, MeasureSummary
@@ -33,20 +33,6 @@ def timed(result: EvaluationResult) -> list[_Point]:
             if "total" in one.latency and measure in one.measures
         )
     return points
-
-
-def pareto(points: Sequence[tuple[float, float]]) -> list[int]:
-    """Return which (cost, quality) points nothing beats in both, by cost ascending.
-
-    Examples:
-        >>> pareto([(1.0, 0.5), (2.0, 0.4), (3.0, 0.9)])
-        [0, 2]
-    """
-    kept: list[int] = []
-    for position in sorted(range(len(points)), key=lambda one: (points[one][0], -points[one][1])):
-        if not kept or points[position][1] > points[kept[-1]][1]:
-            kept.append(position)
-    return kept
 
 
 def quality_latency(result: EvaluationResult) -> Figure:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from langchain_rerank.evaluation.pareto import pareto
 from langchain_rerank.evaluation.rendering.words import (
     between,
     fraction,
@@ -37,11 +38,15 @@ def headlines(result: EvaluationResult) -> Iterator[str]:
     main = [one for one in result.comparisons if one.measure == result.measures[0]]
     for one in main:
         yield _effect(result, one)
+    if len(result.systems) > 2:
+        # A sentence on each cost and each loss would bury the answer; the tables have them.
+        yield from _unbeaten(result)
+        return
     for one in main:
         if one.added_ms is not None:
             yield _cost(result, one)
     for split in result.loss_split:
-        if split.measure == result.measures[0] and split.system != result.baseline:
+        if split.measure == result.measures[0]:
             yield _split(split)
 
 
@@ -63,9 +68,10 @@ def _effect(result: EvaluationResult, one: Comparison) -> str:
     if one.p_value is not None:
         p = p_value(one.p_value)
         evidence += f", p {p}" if p.startswith("<") else f", p = {p}"
+    against = "" if one.baseline == result.baseline else f" against {system_label(one.baseline)}"
     note = f" {one.note[0].upper()}{one.note[1:]}." if one.note else ""
     return (
-        f"{_subject(one.system)} {verb} {one.measure}: {fraction(old)} to {fraction(new)} "
+        f"{_subject(one.system)} {verb} {one.measure}{against}: {fraction(old)} to {fraction(new)} "
         f"({evidence}); {one.wins} better, {one.ties} equal, {one.losses} worse.{note}"
     )
 
@@ -80,6 +86,19 @@ def _cost(result: EvaluationResult, one: Comparison) -> str:
     if one.latency_factor is not None:
         text += f" ({one.latency_factor:.3g} times as long)"
     return f"{text}."
+
+
+def _unbeaten(result: EvaluationResult) -> Iterator[str]:
+    measure = result.measures[0]
+    timed = [
+        (name, one.latency["total"].p50, one.measures[measure].mean)
+        for name, one in result.systems.items()
+        if "total" in one.latency and measure in one.measures
+    ]
+    if len(timed) < len(result.systems):
+        return
+    names = [system_label(timed[one][0]) for one in pareto([point[1:] for point in timed])]
+    yield f"Nothing is both faster and better by {measure} than: {', '.join(names)}."
 
 
 def _depth(sweep: Sweep) -> str:

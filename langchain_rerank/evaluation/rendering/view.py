@@ -5,7 +5,7 @@ Every renderer shows this one view, so that the terminal, the Markdown and the p
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from langchain_rerank.evaluation.rendering.sentences import headlines
@@ -82,8 +82,10 @@ def view(result: EvaluationResult) -> View:
     tables = [_systems(result)]
     if result.sweep is not None:
         tables.extend(_sweep(result.sweep))
-    if result.comparisons:
-        tables.append(_comparisons(result.comparisons))
+    tables.extend(
+        _comparisons([one for one in result.comparisons if one.baseline == baseline])
+        for baseline in dict.fromkeys(one.baseline for one in result.comparisons)
+    )
     if result.loss_split:
         tables.append(_losses(result))
     if any(summary.latency for summary in result.systems.values()):
@@ -140,7 +142,7 @@ def _systems(result: EvaluationResult) -> Table:
     )
 
 
-def _comparisons(comparisons: tuple[Comparison, ...]) -> Table:
+def _comparisons(comparisons: Sequence[Comparison]) -> Table:
     several = len({one.system for one in comparisons}) > 1
     rows = []
     for one in comparisons:
@@ -266,7 +268,7 @@ def _sweep(sweep: Sweep) -> list[Table]:
 
 def _extremes(result: EvaluationResult) -> Iterable[Table]:
     for one in result.comparisons:
-        if one.measure != result.measures[0]:
+        if (one.measure, one.baseline) != (result.measures[0], result.baseline):
             continue
         for word, queries in (("gained", one.gained), ("lost", one.lost)):
             if queries:

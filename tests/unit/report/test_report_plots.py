@@ -7,6 +7,7 @@ from matplotlib.image import imread
 
 from langchain_rerank.errors import ConfigurationError
 from langchain_rerank.evaluation import plots
+from langchain_rerank.evaluation.pareto import pareto
 
 
 def values(n):
@@ -74,5 +75,5 @@ def test_a_plot_without_data_is_an_error_that_says_what_is_missing(make_report):
 
 
 def test_the_pareto_set_keeps_what_nothing_beats_in_both():
-    assert plots.pareto([(3.0, 0.9), (1.0, 0.5), (2.0, 0.5), (4.0, 0.8), (1.0, 0.4)]) == [1, 0]
-    assert plots.pareto([]) == []
+    assert pareto([(3.0, 0.9), (1.0, 0.5), (2.0, 0.5), (4.0, 0.8), (1.0, 0.4)]) == [1, 0]
+    assert pareto([]) == []

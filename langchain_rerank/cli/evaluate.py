@@ -1,0 +1,63 @@
+"""`langchain-rerank evaluate`: what reranking buys on one's own data, and what it costs."""
+
+from __future__ import annotations
+
+from langchain_rerank.cli import options
+
+
+def evaluate(
+    out: options.OutOption,
+    collection: options.CollectionArgument = None,
+    docs: options.DocsOption = None,
+    questions: options.QuestionsOption = None,
+    first_stage: options.FirstStageOption = None,
+    run: options.RunOption = None,
+    embedding_model: options.EmbeddingModelOption = None,
+    model: options.ModelOption = options.MODEL,
+    first_stage_k: options.FirstStageKOption = 100,
+    top_n: options.TopNOption = None,
+    measures: options.MeasuresOption = options.MEASURES,
+    limit: options.LimitOption = None,
+    resume: options.ResumeOption = False,
+) -> None:
+    """Compare the first stage with and without reranking, on the same candidates.
+
+    Work on a COLLECTION in BEIR layout, or on --docs with --questions:
+
+        langchain-rerank evaluate scifact --model embedded --out results
+
+        langchain-rerank evaluate --docs guides --questions q.jsonl --out results
+
+    The folder --out gets report.json, report.md, report.html,
+    per_query.csv, TREC files and plots.
+    """
+    from rich.console import Console
+
+    from langchain_rerank.cli.inputs import (
+        JOURNAL,
+        Source,
+        deliver,
+        open_data,
+        open_first_stage,
+        resumable,
+    )
+    from langchain_rerank.evaluation.compare import compare_rerank
+
+    notes = Console(stderr=True)
+    with resumable(out, notes):
+        documents, dataset = open_data(collection, docs, questions)
+        dataset = dataset.head(limit)
+        source = Source(first_stage, run, embedding_model, first_stage_k)
+        retriever = open_first_stage(source, documents, dataset, notes)
+        report = compare_rerank(
+            retriever,
+            model,
+            dataset,
+            first_stage_k=first_stage_k,
+            top_n=top_n,
+            measures=options.names(measures, "--measures"),
+            journal=out / JOURNAL,
+            resume=resume,
+            settings=source.settings,
+        )
+    deliver(report, out, notes)

@@ -1,0 +1,140 @@
+"""What an evaluating command works on: the questions and the first stage, from its options."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import typer
+from langchain_core.documents import Document
+from langchain_core.retrievers import BaseRetriever
+from rich.console import Console
+
+from langchain_rerank.cli.kept_embeddings import KeptEmbeddings, default_folder, identity
+from langchain_rerank.cli.loading import (
+    DEFAULT_EMBEDDING_MODEL,
+    FirstStage,
+    build_first_stage,
+    default_embeddings,
+    load_documents,
+    packaged_embedding_model,
+)
+from langchain_rerank.cli.run_candidates import run_retriever
+from langchain_rerank.errors import ConfigurationError
+from langchain_rerank.evaluation.beir import load_collection
+from langchain_rerank.evaluation.datasets import Dataset, load_dataset
+from langchain_rerank.evaluation.report import Report
+
+JOURNAL = "journal.jsonl"
+INTERRUPTED = 130  # what shells report of a program that Ctrl-C stopped
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where the candidates come from, as the options say.
+
+    Attributes:
+        first_stage: Kind of first stage; None is BM25, or the run.
+        run: A TREC run whose candidates are reranked, in place of a first stage.
+        embedding_model: Embeddings of dense and hybrid; None is the default one.
+        k: How many candidates a question gets at most.
+    """
+
+    first_stage: FirstStage | None
+    run: Path | None
+    embedding_model: str | None
+    k: int
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """What a report should say about it, and what a resumed run must not change."""
+        if self.run is not None:
+            return {"run": self.run.name}
+        kind = self.first_stage or FirstStage.bm25
+        if kind is FirstStage.bm25:
+            return {"candidates": kind.value}
+        return {"candidates": kind.value, "embedding_model": self.embedding_name}
+
+    @property
+    def embedding_name(self) -> str:
+        """Hub name or path of the embedding model."""
+        return self.embedding_model or packaged_embedding_model() or DEFAULT_EMBEDDING_MODEL
+
+
+def open_data(
+    collection: Path | None, docs: Sequence[Path] | None, questions: Path | None
+) -> tuple[Sequence[Document], Dataset]:
+    """Return the documents and the questions that the options name.
+
+    Raises:
+        ConfigurationError: Neither or both of a collection, and documents with questions.
+        DataFileError: A file is missing or malformed.
+    """
+    if collection is not None:
+        if docs or questions is not None:
+            raise ConfigurationError(
+                f"The collection {collection} brings its own documents and questions; "
+                f"leave out --docs and --questions, or leave out the collection."
+            )
+        opened = load_collection(collection)
+        return opened.documents, opened.dataset
+    if not docs or questions is None:
+        raise ConfigurationError(
+            "There is nothing to evaluate on: give a folder in BEIR layout, or --docs with "
+            "--questions."
+        )
+    return load_documents(docs), load_dataset(questions)
+
+
+def open_first_stage(
+    source: Source, documents: Sequence[Document], dataset: Dataset, notes: Console
+) -> BaseRetriever:
+    """Return the first stage over `documents` that `source` says.
+
+    Raises:
+        ConfigurationError: A run and a first stage at once.
+        DataFileError: The run does not fit the documents and questions.
+    """
+    if source.run is not None:
+        if source.first_stage is not None:
+            raise ConfigurationError(
+                f"--run {source.run} brings its candidates; leave out "
+                f"--first-stage {source.first_stage.value}, or leave out --run."
+            )
+        return run_retriever(source.run, documents, dataset, k=source.k)
+    kind = source.first_stage or FirstStage.bm25
+    with notes.status(f"Indexing {len(documents)} documents ({kind.value})…") as status:
+        embeddings = None
+        if kind is not FirstStage.bm25:
+            embeddings = KeptEmbeddings(
+                default_embeddings(source.embedding_model),
+                model=identity(source.embedding_name),
+                folder=default_folder(),
+                progress=lambda done: status.update(
+                    f"Embedded {done} of {len(documents)} documents…"
+                ),
+            )
+        return build_first_stage(kind, documents, k=source.k, embeddings=embeddings)
+
+
+@contextmanager
+def resumable(out: Path, notes: Console) -> Iterator[None]:
+    """Say how to go on when Ctrl-C stops what runs inside."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        notes.print(
+            f"\nInterrupted. Finished queries are in {out / JOURNAL}; run the same command with "
+            f"--resume to go on.",
+            highlight=False,
+        )
+        raise typer.Exit(INTERRUPTED) from None
+
+
+def deliver(report: Report, out: Path, notes: Console) -> None:
+    """Write `report` to `out`, show its summary, and say where the page is."""
+    report.save(out)
+    Console().print(report)
+    notes.print(f"Written to {out}; open {out / 'report.html'} in a browser.", highlight=False)

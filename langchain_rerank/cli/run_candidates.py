@@ -1,0 +1,93 @@
+"""A TREC run as a first stage: whatever produced it, its candidates can be reranked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from langchain_core.callbacks import CallbackManagerForRetrieverRun
+from langchain_core.documents import Document
+from langchain_core.retrievers import BaseRetriever
+from pydantic import ConfigDict
+
+from langchain_rerank.documents import FIRST_STAGE_SCORE, with_metadata
+from langchain_rerank.errors import ConfigurationError, DataFileError
+from langchain_rerank.evaluation.datasets import Dataset
+from langchain_rerank.evaluation.trec import read_run
+
+
+class RunRetriever(BaseRetriever):
+    """Retriever that answers known questions with the documents that a run has for them.
+
+    A question that the run does not answer gets no document.
+    """
+
+    candidates: Mapping[str, Sequence[tuple[Document, float]]]
+    """Documents and scores, best first, by question."""
+    k: int
+    """How many documents to return at most."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    def _get_relevant_documents(
+        self,
+        query: str,
+        *,
+        run_manager: CallbackManagerForRetrieverRun,  # noqa: ARG002 - one step, no child
+    ) -> list[Document]:
+        return [
+            with_metadata(document, {FIRST_STAGE_SCORE: score})
+            for document, score in self.candidates.get(query, ())[: self.k]
+        ]
+
+
+def run_retriever(
+    path: Path, documents: Sequence[Document], dataset: Dataset, *, k: int
+) -> RunRetriever:
+    """Return the candidates of a TREC run as a first stage.
+
+    Args:
+        path: The run.
+        documents: `(n,)` the corpus, with ids.
+        dataset: The questions, by the ids that the run uses.
+        k: How many candidates a question gets at most.
+
+    Raises:
+        DataFileError: The run answers no question of the data set, or names a document that the
+            corpus has not.
+        ConfigurationError: Two questions have the same words and other candidates.
+    """
+    run = read_run(path)
+    corpus = {document.id: document for document in documents}
+    candidates: dict[str, list[tuple[Document, float]]] = {}
+    asked: dict[str, str] = {}
+    for record in dataset.records:
+        if record.id not in run:
+            continue
+        missing = next((one for one, _ in run[record.id] if one not in corpus), None)
+        if missing is not None:
+            raise DataFileError(
+                f"the run has the document {missing!r} under the query {record.id!r}, and the "
+                f"corpus of {len(corpus)} documents has not; give the corpus that the run is from",
+                path=path,
+            )
+        found = [(corpus[one], score) for one, score in run[record.id]]
+        earlier = asked.setdefault(record.question, record.id)
+        if earlier != record.id and run[earlier] != run[record.id]:
+            raise ConfigurationError(
+                f"The queries {earlier!r} and {record.id!r} ask the same words "
+                f"({record.question!r}) and have other candidates in {path}; remove one of them."
+            )
+        candidates[record.question] = found
+    if not candidates:
+        raise DataFileError(
+            f"the run answers none of the {len(dataset)} queries: it has "
+            f"{_some(list(run))}, the data set has {_some([one.id for one in dataset.records])}",
+            path=path,
+        )
+    return RunRetriever(candidates=candidates, k=k)
+
+
+def _some(names: list[str]) -> str:
+    shown = ", ".join(repr(name) for name in names[:3])
+    return f"{shown}, ..." if len(names) > 3 else shown or "no query"

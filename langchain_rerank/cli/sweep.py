@@ -1,0 +1,75 @@
+"""`langchain-rerank sweep`: how many candidates to rerank."""
+
+from __future__ import annotations
+
+from typing import Annotated, Optional
+
+import typer
+
+from langchain_rerank.cli import options
+
+
+def sweep(
+    out: options.OutOption,
+    collection: options.CollectionArgument = None,
+    docs: options.DocsOption = None,
+    questions: options.QuestionsOption = None,
+    first_stage: options.FirstStageOption = None,
+    run: options.RunOption = None,
+    embedding_model: options.EmbeddingModelOption = None,
+    model: options.ModelOption = options.MODEL,
+    ks: Annotated[
+        str, typer.Option("--ks", help="Depths K of the first stage.")
+    ] = "10,20,30,50,75,100",
+    margin: Annotated[
+        float, typer.Option("--margin", min=0.0, help="How much quality may be given up.")
+    ] = 0.01,
+    budget_ms: Annotated[
+        Optional[float],  # noqa: UP045 - typer reads it at run time, on Python 3.10 too
+        typer.Option("--budget-ms", min=0.0, help="Largest median time per query, in ms."),
+    ] = None,
+    top_n: options.TopNOption = None,
+    measures: options.MeasuresOption = options.MEASURES,
+    limit: options.LimitOption = None,
+    resume: options.ResumeOption = False,
+) -> None:
+    """Find the first-stage depth: quality and time at every K, and the K to use.
+
+    The K to use is the smallest whose quality is shown to be within
+    --margin of the best, and whose time is within --budget-ms:
+
+        langchain-rerank sweep scifact --model embedded --out results
+    """
+    from rich.console import Console
+
+    from langchain_rerank.cli.inputs import (
+        JOURNAL,
+        Source,
+        deliver,
+        open_data,
+        open_first_stage,
+        resumable,
+    )
+    from langchain_rerank.evaluation.sweep import sweep_k
+
+    notes = Console(stderr=True)
+    with resumable(out, notes):
+        depths = options.depths(ks)
+        documents, dataset = open_data(collection, docs, questions)
+        dataset = dataset.head(limit)
+        source = Source(first_stage, run, embedding_model, depths[-1])
+        retriever = open_first_stage(source, documents, dataset, notes)
+        report = sweep_k(
+            retriever,
+            model,
+            dataset,
+            ks=depths,
+            margin=margin,
+            budget_ms=budget_ms,
+            top_n=top_n,
+            measures=options.names(measures, "--measures"),
+            journal=out / JOURNAL,
+            resume=resume,
+            settings=source.settings,
+        )
+    deliver(report, out, notes)

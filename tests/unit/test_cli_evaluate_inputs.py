@@ -1,0 +1,147 @@
+"""What the evaluating commands read: kept embeddings, a TREC run, comma-separated options."""
+
+import pytest
+from langchain_core.documents import Document
+from langchain_core.embeddings import DeterministicFakeEmbedding
+
+from langchain_rerank.cli import options
+from langchain_rerank.cli.inputs import open_data
+from langchain_rerank.cli.kept_embeddings import BLOCK, KeptEmbeddings, identity
+from langchain_rerank.cli.run_candidates import run_retriever
+from langchain_rerank.errors import ConfigurationError, DataFileError
+from langchain_rerank.evaluation.datasets import from_records
+
+
+class CountingEmbeddings(DeterministicFakeEmbedding):
+    """Deterministic embeddings that count the texts they embed."""
+
+    embedded: list[str] = []  # noqa: RUF012 - a pydantic field, copied for each object
+
+    def embed_documents(self, texts):
+        self.embedded.extend(texts)
+        return super().embed_documents(texts)
+
+
+@pytest.fixture
+def counting():
+    return CountingEmbeddings(size=4)
+
+
+def test_a_second_run_embeds_nothing_and_finds_the_same_vectors(counting, tmp_path):
+    texts = [f"text {number}" for number in range(BLOCK + 10)]
+    first = KeptEmbeddings(counting, model="m", folder=tmp_path).embed_documents(texts)
+    assert counting.embedded == texts
+    done = []
+    again = KeptEmbeddings(counting, model="m", folder=tmp_path, progress=done.append)
+    assert again.embed_documents(texts) == first
+    assert counting.embedded == texts
+    assert done == [BLOCK, BLOCK + 10]
+    assert first[3] == pytest.approx(counting.embed_query("text 3"), rel=1e-6)
+
+
+def test_another_model_or_another_text_is_embedded(counting, tmp_path):
+    KeptEmbeddings(counting, model="m", folder=tmp_path).embed_documents(["ab", "c"])
+    KeptEmbeddings(counting, model="m", folder=tmp_path).embed_documents(["a", "bc"])
+    KeptEmbeddings(counting, model="n", folder=tmp_path).embed_documents(["ab", "c"])
+    assert counting.embedded == ["ab", "c", "a", "bc", "ab", "c"]
+
+
+def test_documents_added_at_the_end_leave_whole_blocks_alone(counting, tmp_path):
+    texts = [f"text {number}" for number in range(BLOCK)]
+    kept = KeptEmbeddings(counting, model="m", folder=tmp_path)
+    kept.embed_documents(texts)
+    counting.embedded.clear()
+    kept.embed_documents([*texts, "new"])
+    assert counting.embedded == ["new"]
+
+
+@pytest.mark.parametrize("damage", [b"", b"no array", b"\x93NUMPY\x01\x00"])
+def test_a_damaged_file_is_made_again(counting, tmp_path, damage):
+    kept = KeptEmbeddings(counting, model="m", folder=tmp_path)
+    vectors = kept.embed_documents(["a", "b"])
+    (file,) = tmp_path.rglob("*.npy")
+    file.write_bytes(damage)
+    assert kept.embed_documents(["a", "b"]) == vectors
+    assert counting.embedded == ["a", "b"] * 2
+
+
+def test_a_corpus_without_documents_and_queries_are_not_kept(counting, tmp_path):
+    kept = KeptEmbeddings(counting, model="m", folder=tmp_path)
+    assert kept.embed_documents([]) == []
+    assert kept.embed_query("a") == counting.embed_query("a")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_local_model_that_changed_is_another_model(tmp_path):
+    assert identity("hub/name") == "hub/name"
+    (tmp_path / "weights").write_bytes(b"1")
+    before = identity(str(tmp_path))
+    assert identity(str(tmp_path)) == before
+    (tmp_path / "weights").write_bytes(b"12")
+    assert identity(str(tmp_path)) != before
+
+
+CORPUS = [Document(f"text {name}", id=name, metadata={"source": name}) for name in "abc"]
+DATASET = from_records([{"id": "q1", "question": "one?"}, {"id": "q2", "question": "two?"}])
+
+
+def run_file(tmp_path, text):
+    path = tmp_path / "first.trec"
+    path.write_text(text)
+    return path
+
+
+def test_a_run_is_a_first_stage_that_gives_its_candidates_by_score(tmp_path):
+    path = run_file(tmp_path, "q1 Q0 a 2 1.5 t\nq1 Q0 c 1 2.5 t\nq9 Q0 z 1 1.0 t\n")
+    retriever = run_retriever(path, CORPUS, DATASET, k=5)
+    found = retriever.invoke("one?")
+    assert [(one.id, one.metadata["first_stage_score"]) for one in found] == [
+        ("c", 2.5),
+        ("a", 1.5),
+    ]
+    assert retriever.invoke("two?") == []
+    assert "first_stage_score" not in CORPUS[0].metadata
+    assert len(run_retriever(path, CORPUS, DATASET, k=1).invoke("one?")) == 1
+
+
+def test_a_run_of_another_corpus_is_an_error_that_names_the_document(tmp_path):
+    path = run_file(tmp_path, "q1 Q0 z 1 1.0 t\n")
+    with pytest.raises(DataFileError, match=r"first\.trec: the run has the document 'z' under.*q1"):
+        run_retriever(path, CORPUS, DATASET, k=5)
+
+
+def test_a_run_of_other_questions_is_an_error_that_shows_both(tmp_path):
+    path = run_file(tmp_path, "x1 Q0 a 1 1.0 t\n")
+    with pytest.raises(
+        DataFileError, match=r"none of the 2 queries: it has 'x1', the .* 'q1', 'q2'"
+    ):
+        run_retriever(path, CORPUS, DATASET, k=5)
+
+
+def test_equal_questions_may_share_candidates_but_not_differ(tmp_path):
+    twice = from_records([{"id": "q1", "question": "one?"}, {"id": "q2", "question": "one?"}])
+    same = run_file(tmp_path, "q1 Q0 a 1 1.0 t\nq2 Q0 a 1 1.0 t\n")
+    assert [one.id for one in run_retriever(same, CORPUS, twice, k=5).invoke("one?")] == ["a"]
+    other = run_file(tmp_path, "q1 Q0 a 1 1.0 t\nq2 Q0 b 1 1.0 t\n")
+    with pytest.raises(ConfigurationError, match="'q1' and 'q2' ask the same words"):
+        run_retriever(other, CORPUS, twice, k=5)
+
+
+@pytest.mark.parametrize("text", ["10,x", "0,10", "-5", "1.5", "", " , "])
+def test_depths_that_are_no_numbers_are_an_error(text):
+    with pytest.raises(ConfigurationError, match="--ks"):
+        options.depths(text)
+
+
+def test_names_and_depths_lose_their_repeats_and_spaces():
+    assert options.names(" nDCG@10 ,RR@10,nDCG@10", "--measures") == ["nDCG@10", "RR@10"]
+    assert options.depths("100, 10,10") == [10, 100]
+
+
+def test_data_is_a_collection_or_documents_with_questions(tmp_path):
+    with pytest.raises(ConfigurationError, match="nothing to evaluate on"):
+        open_data(None, None, None)
+    with pytest.raises(ConfigurationError, match="nothing to evaluate on"):
+        open_data(None, [tmp_path], None)
+    with pytest.raises(ConfigurationError, match="leave out the collection"):
+        open_data(tmp_path, [tmp_path], None)
