@@ -246,14 +246,20 @@ def parse_measures(measures: Sequence[str | Measure]) -> tuple[Measure, ...]:
     return parsed
 
 
-def oracle(measure: Measure, ids: Sequence[str], qrels: Qrels) -> float:
+def oracle(measure: Measure, ids: Sequence[str], qrels: Qrels, top_n: int | None = None) -> float:
     """Return the value of the best order of `ids`: what no reranker of them can exceed.
+
+    Args:
+        measure: The measure.
+        ids: `(n,)` ids in any order.
+        qrels: Grade by id.
+        top_n: How many of the best order are judged; None for all.
 
     Examples:
         >>> oracle(parse_measure("RR"), ["a", "b"], {"b": 1})
         1.0
     """
-    return measure(sorted(dict.fromkeys(ids), key=lambda one: -qrels.get(one, 0)), qrels)
+    return measure(sorted(dict.fromkeys(ids), key=lambda one: -qrels.get(one, 0))[:top_n], qrels)
 
 
 def _parameters(text: str, inside: str) -> dict[str, Any]:

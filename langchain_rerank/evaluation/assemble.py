@@ -1,0 +1,264 @@
+"""From rankings to a result: judge every query, then summarise, compare and split the loss."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from langchain_core.documents import Document
+
+from langchain_rerank.evaluation import statistics
+from langchain_rerank.evaluation.datasets import Record
+from langchain_rerank.evaluation.measures import Measure, oracle
+from langchain_rerank.evaluation.relevance import Judgement, Relevance
+from langchain_rerank.evaluation.results import (
+    Comparison,
+    Latency,
+    LossSplit,
+    MeasureSummary,
+    QueryDifference,
+    QueryRow,
+    Status,
+    SystemRow,
+    SystemSummary,
+)
+
+_SHOWN_QUERIES = 10
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """What one system returned for one question.
+
+    Attributes:
+        keys: `(n,)` document keys, best first.
+        scores: `(n,)` their scores; empty where there are none.
+        latency_ms: Time by stage; empty where it was not measured.
+        error: Why there is nothing.
+    """
+
+    keys: tuple[str, ...] = ()
+    scores: tuple[float, ...] = ()
+    latency_ms: dict[str, float] = field(default_factory=dict)
+    error: str | None = None
+
+
+def judge(
+    relevance: Relevance, record: Record, keys: Sequence[str], documents: Mapping[str, Document]
+) -> Judgement:
+    """Return the judgement of a record over the documents `keys`."""
+    return relevance.judge(record, {key: documents[key] for key in keys})
+
+
+def query_row(
+    record: Record,
+    rankings: Mapping[str, Ranking],
+    documents: Mapping[str, Document],
+    measures: Sequence[Measure],
+    relevance: Relevance,
+    top_n: int | None = None,
+) -> QueryRow:
+    """Return one query with every system judged.
+
+    Args:
+        record: The record.
+        rankings: Its rankings by system; empty where the record is invalid.
+        documents: Documents by key.
+        measures: The measures.
+        relevance: What counts as a hit.
+        top_n: How many documents of each ranking are judged; None for all.
+    """
+    shown = dict.fromkeys(key for one in rankings.values() for key in one.keys)
+    judgement = judge(relevance, record, list(shown), documents)
+    labelled = relevance.rule_for(record) is not None
+    systems = {}
+    for name, ranking in rankings.items():
+        keys = ranking.keys[:top_n]
+        ids = relevance.ids(judgement, keys)
+        values = {str(one): one(ids, judgement.qrels) for one in measures} if labelled else {}
+        # Where repeats are left out, a score belongs to the first of its unit.
+        kept = _kept(judgement, keys) if len(ids) < len(keys) else range(len(keys))
+        systems[name] = SystemRow(
+            ids=ids,
+            scores=tuple(ranking.scores[one] for one in kept) if ranking.scores else (),
+            measures=values,
+            latency_ms=ranking.latency_ms,
+            error=ranking.error,
+            document_ids=tuple(keys[one] for one in kept),
+        )
+    status, error = _status(record, rankings, labelled)
+    return QueryRow(
+        query_id=record.id,
+        question=record.question,
+        status=status,
+        error=error,
+        systems=systems,
+        qrels=judgement.qrels,
+        reference=record.reference,
+        tags=record.tags,
+    )
+
+
+def _kept(judgement: Judgement, keys: Sequence[str]) -> list[int]:
+    first: dict[str, int] = {}
+    for position, key in enumerate(keys):
+        first.setdefault(judgement.units[key], position)
+    return list(first.values())
+
+
+def _status(
+    record: Record, rankings: Mapping[str, Ranking], labelled: bool
+) -> tuple[Status, str | None]:
+    if record.problem:
+        return "invalid", record.problem
+    failed = next((f"{name}: {one.error}" for name, one in rankings.items() if one.error), None)
+    if failed:
+        return "failed", failed
+    if not labelled:
+        return "unlabelled", "nothing says what is relevant to this question"
+    return "ok", None
+
+
+def summaries(
+    rows: Sequence[QueryRow], systems: Sequence[str], measures: Sequence[Measure], seed: int = 0
+) -> dict[str, SystemSummary]:
+    """Return the summary of every system over the labelled queries."""
+    names = [str(one) for one in measures]
+    counted = [row for row in rows if _counts(row)]
+    values = values_of(counted, systems, names)
+    found = {}
+    if counted:
+        flat = values.reshape(len(counted), -1)
+        means = statistics.bootstrap_means(flat, seed=seed).reshape(-1, len(systems), len(names))
+    for i, system in enumerate(systems):
+        ran = [row.systems[system] for row in rows if row.systems]
+        found[system] = SystemSummary(
+            measures={
+                name: MeasureSummary(
+                    statistics.mean(values[:, i, j].tolist()),
+                    statistics.interval(means[:, i, j]),
+                    len(counted),
+                )
+                if counted
+                else MeasureSummary(0.0, (0.0, 0.0), 0)
+                for j, name in enumerate(names)
+            },
+            latency=latency([one.latency_ms for one in ran]),
+            failed=sum(one.error is not None for one in ran),
+            empty=sum(one.error is None and not one.ids for one in ran),
+        )
+    return found
+
+
+def values_of(rows: Sequence[QueryRow], systems: Sequence[str], names: Sequence[str]) -> Any:
+    """Return the values `(queries, systems, measures)` of labelled rows."""
+    return np.array(
+        [[[row.systems[s].measures[name] for name in names] for s in systems] for row in rows],
+        dtype=np.float64,
+    ).reshape(len(rows), len(systems), len(names))
+
+
+def _counts(row: QueryRow) -> bool:
+    """Whether a query is in the means: a failed one is, with 0; one without labels is not."""
+    return any(one.measures for one in row.systems.values())
+
+
+def latency(times: Sequence[Mapping[str, float]]) -> dict[str, Latency]:
+    """Return the latency by stage over the queries that were timed."""
+    found = {}
+    for stage in dict.fromkeys(stage for one in times for stage in one):
+        values = [one[stage] for one in times if stage in one]
+        p50, p90, p95 = (float(one) for one in np.percentile(values, [50, 90, 95]))
+        found[stage] = Latency(p50, p90, p95, statistics.mean(values), len(values))
+    return found
+
+
+def comparisons(
+    rows: Sequence[QueryRow],
+    summary: Mapping[str, SystemSummary],
+    baseline: str,
+    systems: Sequence[str],
+    measures: Sequence[Measure],
+    seed: int = 0,
+) -> tuple[Comparison, ...]:
+    """Return each of `systems` against the baseline by each measure, with Holm's correction."""
+    counted = [row for row in rows if _counts(row)]
+    note = statistics.too_few_queries(len(counted))
+    found = []
+    for name in map(str, measures):
+        theirs = [row.systems[baseline].measures[name] for row in counted]
+        ours = {s: [row.systems[s].measures[name] for row in counted] for s in systems}
+        pairs = {s: statistics.paired(values, theirs, seed=seed) for s, values in ours.items()}
+        corrected = statistics.holm([one.p_value for one in pairs.values()])
+        for (system, pair), p_holm in zip(pairs.items(), corrected, strict=True):
+            changes = [
+                QueryDifference(row.query_id, row.question, a - b)
+                for row, a, b in zip(counted, ours[system], theirs, strict=True)
+                if a != b
+            ]
+            changes.sort(key=lambda one: one.difference)
+            base = summary[baseline].measures[name].mean
+            added, factor = _cost(summary[system], summary[baseline])
+            found.append(
+                Comparison(
+                    system=system,
+                    baseline=baseline,
+                    measure=name,
+                    difference=pair.difference,
+                    ci=pair.ci,
+                    p_value=pair.p_value,
+                    p_holm=p_holm,
+                    wins=pair.wins,
+                    ties=pair.ties,
+                    losses=pair.losses,
+                    improvement_percent=100.0 * pair.difference / base if base else None,
+                    gained=tuple(c for c in reversed(changes) if c.difference > 0)[:_SHOWN_QUERIES],
+                    lost=tuple(c for c in changes if c.difference < 0)[:_SHOWN_QUERIES],
+                    added_ms=added,
+                    latency_factor=factor,
+                    note=note,
+                )
+            )
+    return tuple(found)
+
+
+def _cost(system: SystemSummary, baseline: SystemSummary) -> tuple[float | None, float | None]:
+    ours, theirs = system.latency.get("total"), baseline.latency.get("total")
+    if ours is None or theirs is None:
+        return None, None
+    return ours.p50 - theirs.p50, ours.p50 / theirs.p50 if theirs.p50 else None
+
+
+def loss_split(
+    rows: Sequence[QueryRow],
+    candidates: Mapping[str, Sequence[str]],
+    systems: Sequence[str],
+    measures: Sequence[Measure],
+    k: int,
+    top_n: int | None = None,
+) -> tuple[LossSplit, ...]:
+    """Return what the first stage missed and what each system misordered, by measure.
+
+    Args:
+        rows: The judged queries.
+        candidates: The candidates of each query, as units in first-stage order, by query id.
+        systems: The systems that reorder them.
+        measures: The measures.
+        k: How many candidates the first stage was asked for.
+        top_n: How many of an order are judged; None for all.
+    """
+    counted = [row for row in rows if _counts(row)]
+    found = []
+    for measure in measures:
+        name = str(measure)
+        if not counted or name.startswith("Judged"):
+            continue
+        best = statistics.mean(
+            [oracle(measure, candidates[one.query_id], one.qrels, top_n) for one in counted]
+        )
+        for system in systems:
+            actual = statistics.mean([row.systems[system].measures[name] for row in counted])
+            found.append(LossSplit(system, name, k, best, actual, 1.0 - best, best - actual))
+    return tuple(found)

@@ -1,0 +1,218 @@
+"""What reranking buys: the candidates' own order against that of one or several rerankers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from langchain_core.runnables import RunnableConfig
+
+from langchain_rerank.errors import ConfigurationError
+from langchain_rerank.evaluation import assemble, scoring
+from langchain_rerank.evaluation.datasets import DatasetLike, as_dataset
+from langchain_rerank.evaluation.environment import now, scorer_settings
+from langchain_rerank.evaluation.journal import Journal
+from langchain_rerank.evaluation.measures import Measure, parse_measures
+from langchain_rerank.evaluation.passes import finished, rankings, run_pass
+from langchain_rerank.evaluation.progress import Progress
+from langchain_rerank.evaluation.relevance import Relevance
+from langchain_rerank.evaluation.report import Report
+from langchain_rerank.evaluation.results import FIRST_STAGE, RERANKED
+from langchain_rerank.evaluation.scoring import ScoringPass
+from langchain_rerank.scorers.base import scorer_name
+
+DEFAULT_MEASURES = ("nDCG@10", "RR@10", "Success@1", "R@10", "Judged@10")
+
+
+def compare_rerank(
+    retriever: Any,
+    model: Any,
+    dataset: DatasetLike,
+    *,
+    first_stage_k: int = 50,
+    top_n: int | None = None,
+    measures: str | Sequence[str | Measure] = DEFAULT_MEASURES,
+    relevance: Relevance | None = None,
+    metadata_fields: Sequence[str] = (),
+    seed: int = 0,
+    journal: str | Path | None = None,
+    resume: bool = False,
+    progress: Progress | bool | None = None,
+    settings: Mapping[str, Any] | None = None,
+    config: RunnableConfig | None = None,
+    **load_settings: Any,
+) -> Report:
+    """Return what reranking the candidates of `retriever` with `model` buys, and what it costs.
+
+    Every question is retrieved once and scored once, and both orders of the same candidates are
+    judged, so that a random index cannot leak into the difference. The systems of the report are
+    "first_stage" and "reranked".
+
+    Args:
+        retriever: The first stage: a retriever, a runnable or a callable from a question to
+            documents; not a retriever that reranks already.
+        model: A model name or path, a `sentence_transformers.CrossEncoder`, a LangChain
+            `BaseCrossEncoder` or a scorer.
+        dataset: A data set, the path of one, or a list of records.
+        first_stage_k: How many candidates are scored.
+        top_n: How many documents of both orders are judged; None judges all candidates.
+        measures: Names such as "nDCG@10", or measures; the first is the main one.
+        relevance: What counts as a hit; by default the first label that a record has.
+        metadata_fields: Metadata put before the text that is scored.
+        seed: Seed of bootstrap and randomisation.
+        journal: A file that keeps what is finished.
+        resume: Whether to go on with what `journal` holds; failed questions are tried again.
+        progress: A hook `(done, total)`, True for a bar, False for none; None for a bar in a
+            terminal.
+        settings: What else the report should say about the run; a journal that was written with
+            other values is not resumed.
+        config: Config for the retriever: callbacks, tags, metadata.
+        **load_settings: How to load a model given by name: `device`, `dtype`, ...
+
+    Raises:
+        ConfigurationError: An impossible setting, or labels that no document can be compared with.
+        DataFileError: The data set or the journal cannot be read.
+        EvaluationError: Every question failed.
+    """
+    return compare_models(
+        retriever,
+        {RERANKED: model},
+        dataset,
+        first_stage_k=first_stage_k,
+        top_n=top_n,
+        measures=measures,
+        relevance=relevance,
+        metadata_fields=metadata_fields,
+        seed=seed,
+        journal=journal,
+        resume=resume,
+        progress=progress,
+        settings=settings,
+        config=config,
+        **load_settings,
+    )
+
+
+def compare_models(
+    retriever: Any,
+    models: Mapping[str, Any] | Sequence[Any],
+    dataset: DatasetLike,
+    *,
+    first_stage_k: int = 50,
+    top_n: int | None = None,
+    measures: str | Sequence[str | Measure] = DEFAULT_MEASURES,
+    relevance: Relevance | None = None,
+    metadata_fields: Sequence[str] = (),
+    seed: int = 0,
+    journal: str | Path | None = None,
+    resume: bool = False,
+    progress: Progress | bool | None = None,
+    settings: Mapping[str, Any] | None = None,
+    config: RunnableConfig | None = None,
+    **load_settings: Any,
+) -> Report:
+    """Return how several rerankers do on the same candidates: quality, latency, differences.
+
+    Each is compared with the first stage, and each after the first with the first. The arguments
+    are those of `compare_rerank`, but for:
+
+    Args:
+        retriever: The first stage.
+        models: What `compare_rerank` takes as a model, by the name that the report uses; a list
+            uses the models' own names.
+        dataset: A data set, the path of one, or a list of records.
+        first_stage_k: How many candidates are scored.
+        top_n: How many documents of each order are judged; None judges all candidates.
+        measures: Names such as "nDCG@10", or measures.
+        relevance: What counts as a hit.
+        metadata_fields: Metadata put before the text that is scored.
+        seed: Seed of bootstrap and randomisation.
+        journal: A file that keeps what is finished.
+        resume: Whether to go on with what `journal` holds.
+        progress: A hook, True, False or None.
+        settings: What else the report should say about the run.
+        config: Config for the retriever.
+        **load_settings: How to load the models given by name.
+
+    Raises:
+        ConfigurationError: No model, two of the same name, or as for `compare_rerank`.
+        DataFileError: The data set or the journal cannot be read.
+        EvaluationError: Every question failed.
+    """
+    started = now()
+    check_top_n(top_n)
+    dataset, measures = as_dataset(dataset), parse_measures(measures)
+    relevance = relevance or Relevance()
+    base = scoring.as_first_stage(retriever)
+    scorers = scoring.resolved(_named(models), **load_settings)
+    stated = scoring.fingerprint(
+        dataset,
+        retriever=base,
+        scorers=scorers,
+        k=first_stage_k,
+        metadata_fields=metadata_fields,
+        settings=settings,
+    )
+    work = ScoringPass(
+        base, Journal(journal, stated, resume=resume), relevance, metadata_fields, config
+    )
+    found, scored = run_pass(work, dataset, first_stage_k, scorers, progress)
+    rows = [
+        assemble.query_row(
+            record,
+            rankings(found[record.id], scored[record.id]) if record.id in found else {},
+            work.documents,
+            measures,
+            relevance,
+            top_n,
+        )
+        for record in dataset.records
+    ]
+    return finished(
+        rows,
+        dataset,
+        work,
+        found,
+        title=f"{' and '.join(map(scorer_name, scorers.values()))} on {dataset.name}",
+        systems=list(scorers),
+        measures=measures,
+        k=first_stage_k,
+        top_n=top_n,
+        seed=seed,
+        started=started,
+        settings={
+            **(settings or {}),
+            "models": {name: scorer_settings(one) for name, one in scorers.items()},
+        },
+    )
+
+
+def check_top_n(top_n: int | None) -> None:
+    """Refuse an impossible `top_n`.
+
+    Raises:
+        ConfigurationError: Neither None nor a whole number of at least 1.
+    """
+    if top_n is not None and (isinstance(top_n, bool) or top_n < 1):
+        raise ConfigurationError(
+            f"top_n={top_n!r}: a whole number of at least 1, or None, is meant."
+        )
+
+
+def _named(models: Mapping[str, Any] | Sequence[Any]) -> dict[str, Any]:
+    if isinstance(models, Mapping):
+        named = {str(name): model for name, model in models.items()}
+    else:
+        names = [one if isinstance(one, str) else scorer_name(one) for one in models]
+        twice = [name for name in names if names.count(name) > 1]
+        if twice:
+            raise ConfigurationError(
+                f"Two models are called {twice[0]!r}; give them names: {{'a': ..., 'b': ...}}."
+            )
+        named = dict(zip(names, models, strict=True))
+    if not named or FIRST_STAGE in named:
+        raise ConfigurationError(
+            f"Models are needed, under other names than {FIRST_STAGE!r}; got {list(named)}."
+        )
+    return named

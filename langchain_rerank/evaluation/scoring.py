@@ -1,0 +1,225 @@
+"""One pass over the questions: candidates from the first stage, and their scores.
+
+Every (system, query) goes through the journal, so a finished one is neither retrieved nor scored
+again. One question that fails keeps all others.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import Any
+
+from langchain_core.documents import Document
+from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
+
+from langchain_rerank.documents import first_stage_score, scored_text, unique
+from langchain_rerank.errors import ConfigurationError, EvaluationError, InputTypeError
+from langchain_rerank.evaluation.datasets import Dataset, Record
+from langchain_rerank.evaluation.journal import Journal
+from langchain_rerank.evaluation.relevance import Relevance
+from langchain_rerank.evaluation.results import FIRST_STAGE
+from langchain_rerank.first_stage.depth import FirstStage, checked_depth, with_depth
+from langchain_rerank.scorers import base
+from langchain_rerank.scorers.base import Scorer, scorer_name
+from langchain_rerank.wrappers.wrapper import identity_of
+
+_WARM_UP_TEXTS = 4
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """What the first stage gave for one question.
+
+    Attributes:
+        keys: `(n,)` keys of the documents, in first-stage order.
+        first_stage_scores: `(n,)` its scores; empty where it gives none.
+        ms: How long it took; None where it was replayed or failed.
+        error: Why there is nothing.
+    """
+
+    keys: tuple[str, ...] = ()
+    first_stage_scores: tuple[float, ...] = ()
+    ms: float | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class Scored:
+    """The scores of one question's candidates.
+
+    Attributes:
+        scores: `(n,)` scores in first-stage order.
+        ms: How long it took; None where it was replayed or failed.
+        error: Why there is nothing.
+    """
+
+    scores: tuple[float, ...] = ()
+    ms: float | None = None
+    error: str | None = None
+
+
+@dataclass
+class ScoringPass:
+    """Retrieves and scores, one question at a time, through a journal.
+
+    One at a time, since latency measured beside other questions is not the latency of one.
+
+    Attributes:
+        retriever: The first stage.
+        journal: Where finished rows are.
+        relevance: Says what identifies a document.
+        metadata_fields: Metadata put before the text that is scored.
+        config: Config for the first stage (callbacks, tags).
+    """
+
+    retriever: FirstStage
+    journal: Journal
+    relevance: Relevance = field(default_factory=Relevance)
+    metadata_fields: Sequence[str] = ()
+    config: RunnableConfig | None = None
+
+    @property
+    def documents(self) -> Mapping[str, Document]:
+        """Every document that was seen, by key."""
+        return self.journal.documents
+
+    def warm_up(self, records: Sequence[Record], k: int, scorers: Mapping[str, Scorer]) -> None:
+        """Run the first unfinished question once, untimed: first calls load models and indexes."""
+        names = [FIRST_STAGE, *scorers]
+        unfinished = (
+            one for one in records if any(self.journal.get(name, one.id) is None for name in names)
+        )
+        record = next(unfinished, None)
+        if record is None:
+            return
+        # Should it fail, the real call says so.
+        with contextlib.suppress(Exception):
+            found = self.retrieve(record, k)[:_WARM_UP_TEXTS]
+            texts = [scored_text(one, self.metadata_fields) for one in found]
+            for name, scorer in scorers.items():
+                if self.journal.get(name, record.id) is None:
+                    base.score(scorer, record.question, texts)
+
+    def retrieve(self, record: Record, k: int) -> list[Document]:
+        """Return at most `k` candidates, without repeated ids, as a reranking retriever has them.
+
+        Raises:
+            InputTypeError: The first stage returned something else than documents.
+        """
+        found: Any = with_depth(self.retriever, k).invoke(record.question, self.config)
+        if not isinstance(found, (list, tuple)) or not all(
+            isinstance(one, Document) for one in found
+        ):
+            raise InputTypeError(
+                f"The first stage must return a list of documents, got {type(found).__name__} for "
+                f"the question {record.question!r}."
+            )
+        return unique(found, "id")[:k]
+
+    def candidates(self, record: Record, k: int, *, system: str = FIRST_STAGE) -> Candidates:
+        """Return the candidates of a question at depth `k`, from the journal where it has them."""
+        row = self.journal.get(system, record.id)
+        if row is not None:
+            return Candidates(tuple(row["keys"]), tuple(row["first_stage_scores"]))
+        started = perf_counter()
+        try:
+            found = self.retrieve(record, k)
+        except Exception as error:  # noqa: BLE001 - anybody's retriever: one failure keeps the rest
+            self.journal.put(system, record.id, {"error": described(error)}, {})
+            return Candidates(error=described(error))
+        ms = (perf_counter() - started) * 1000.0
+        documents = {self.relevance.key(one): one for one in found}
+        keys = tuple(documents)
+        before = [first_stage_score(one) for one in documents.values()]
+        known = tuple(one for one in before if one is not None)
+        known = known if len(known) == len(before) else ()
+        row = {"keys": keys, "first_stage_scores": known, "ms": ms}
+        self.journal.put(system, record.id, row, documents)
+        return Candidates(keys, known, ms)
+
+    def scores(self, name: str, scorer: Scorer, record: Record, keys: Sequence[str]) -> Scored:
+        """Return the scores of the documents `keys`, from the journal where it has them."""
+        row = self.journal.get(name, record.id)
+        if row is not None:
+            return Scored(tuple(row["scores"]))
+        started = perf_counter()
+        try:
+            scores = tuple(self.score(scorer, record, keys))
+        except Exception as error:  # noqa: BLE001 - anybody's scorer: one failure keeps the rest
+            self.journal.put(name, record.id, {"error": described(error)}, {})
+            return Scored(error=described(error))
+        ms = (perf_counter() - started) * 1000.0
+        self.journal.put(name, record.id, {"scores": scores, "ms": ms}, {})
+        return Scored(scores, ms)
+
+    def score(self, scorer: Scorer, record: Record, keys: Sequence[str]) -> Sequence[float]:
+        """Return the scores of the documents `keys`, whatever the journal has."""
+        if not keys:
+            return []
+        texts = [scored_text(self.documents[key], self.metadata_fields) for key in keys]
+        return base.score(scorer, record.question, texts)
+
+
+def described(error: Exception) -> str:
+    """Return an error as one line: its class and message."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}".rstrip(": ")
+
+
+def as_first_stage(retriever: Any) -> FirstStage:
+    """Return `retriever` as a runnable.
+
+    Raises:
+        ConfigurationError: It is neither a runnable nor a callable.
+    """
+    if isinstance(retriever, Runnable):
+        return retriever
+    if callable(retriever) and not isinstance(retriever, type):
+        return RunnableLambda(retriever)
+    raise ConfigurationError(
+        f"A retriever, a runnable from a question to documents or a callable was expected, got "
+        f"{retriever!r}. A vector store becomes one by .as_retriever()."
+    )
+
+
+def resolved(models: Mapping[str, Any], **load_settings: Any) -> dict[str, Scorer]:
+    """Return the scorers behind names, paths, models or scorers, by their names."""
+    from langchain_rerank.models import resolve_scorer
+
+    return {name: resolve_scorer(model, **load_settings) for name, model in models.items()}
+
+
+def fingerprint(
+    dataset: Dataset,
+    *,
+    retriever: object,
+    scorers: Mapping[str, Scorer],
+    k: int,
+    metadata_fields: Sequence[str],
+    settings: Mapping[str, Any] | None,
+) -> dict[str, Any]:
+    """Return what journal rows depend on; labels, measures and cutoffs may change between runs."""
+    return {
+        "questions": [(one.id, one.question) for one in dataset.records],
+        "first_stage": type(retriever).__name__,
+        "first_stage_k": checked_depth(k, "first_stage_k"),
+        "models": {name: [scorer_name(one), identity_of(one)] for name, one in scorers.items()},
+        "metadata_fields": list(metadata_fields),
+        "settings": dict(settings or {}),
+    }
+
+
+def refuse_total_failure(errors: Sequence[str | None]) -> None:
+    """Raise where every question failed: an outage is no evaluation.
+
+    Raises:
+        EvaluationError: Every one of `errors` is an error, and there is at least one.
+    """
+    first = next(iter(errors), None)
+    if first is not None and all(errors):
+        raise EvaluationError(
+            f"Every one of the {len(errors)} questions failed; there is nothing to report. "
+            f"The first: {first}"
+        )
