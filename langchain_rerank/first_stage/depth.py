@@ -83,8 +83,10 @@ def depth_of(retriever: FirstStage) -> int | None:
     if isinstance(retriever, BaseRetriever):
         return _retriever_depth(retriever)
     if isinstance(retriever, RunnableBindingBase):
-        bound = retriever.kwargs.get("k")
-        return bound if isinstance(bound, int) else depth_of(retriever.bound)
+        k = retriever.kwargs.get("k")
+        # A retriever that takes no arguments in a call drops what is bound to it.
+        takes_k = getattr(retriever.bound, "_expects_other_args", True)
+        return k if isinstance(k, int) and takes_k else depth_of(retriever.bound)
     if isinstance(retriever, RunnableSequence):
         return depth_of(retriever.last)
     if isinstance(retriever, RunnableWithFallbacks):

@@ -245,6 +245,12 @@ def test_a_time_weighted_retriever_sets_k_and_keeps_its_wider_search(store):
     assert (base.k, base.search_kwargs, depth_of(base)) == (4, {"k": 100}, 4)
 
 
+def test_a_bound_argument_that_the_retriever_drops_counts_for_nothing(documents):
+    base = community_bm25(documents, k=4).bind(k=9)
+    assert depth_of(base) == len(base.invoke("apple")) == 4
+    assert depth_of(with_depth(base, 12)) == len(with_depth(base, 12).invoke("apple")) == 12
+
+
 def test_bound_arguments_win_so_they_are_set_too(store):
     base = store.as_retriever().bind(k=3)
     deeper = with_depth(base, 12)
