@@ -142,8 +142,12 @@ class CrossEncoderScorer:
         check_request(query, texts)
         if not texts:
             return Scores()
-        engine = self._engine or await asyncio.to_thread(self._loaded_engine)
-        return await asyncio.wrap_future(engine.submit(query, texts, self.instruction))
+        engine = self._engine
+        if engine is None:
+            engine = await asyncio.to_thread(self._loaded_engine)
+        while (future := engine.try_submit(query, texts, self.instruction)) is None:
+            await asyncio.sleep(0.01)  # Only when the queue is full, which takes 200,000 texts.
+        return await asyncio.wrap_future(future)
 
     def score_many(self, requests: Sequence[Request]) -> list[Scores]:
         """Return the scores of each request, in order, with batches shared between requests.

@@ -1,33 +1,187 @@
-"""One loaded model and the worker that scores with it."""
+"""One loaded model: tokeniser, forward pass and worker, each the fastest that is proven right."""
 
 from __future__ import annotations
 
+import gc
+import logging
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any
 
+from langchain_rerank.errors import ConfigurationError
 from langchain_rerank.scorers.base import Scores
+from langchain_rerank.scorers.engine import packed
+from langchain_rerank.scorers.engine.forward import (
+    Forward,
+    ModulesForward,
+    PackedForward,
+    PaddedForward,
+)
+from langchain_rerank.scorers.engine.heads import read_out
 from langchain_rerank.scorers.engine.loading import LoadSettings, load_cross_encoder
+from langchain_rerank.scorers.engine.memory import TokenBudget, initial_budget
+from langchain_rerank.scorers.engine.templates import PROBES, choose_tokenizer
+from langchain_rerank.scorers.engine.view import view_of
+from langchain_rerank.scorers.engine.worker import Tokenize, Worker
+
+if TYPE_CHECKING:
+    import torch
+    from sentence_transformers import CrossEncoder
+
+logger = logging.getLogger(__name__)
+
+DEFAULT_MAX_LENGTH = 512
 
 
 class Engine:
-    """A loaded model; `submit` is safe to call from any thread."""
+    """A loaded model; `submit` is safe to call from any thread.
+
+    Attributes:
+        device: Where it computes, such as "cuda:0".
+        dtype: In which precision, such as "bfloat16".
+        path: How: "packed", "padded" or "modules" (sentence-transformers' own forward).
+        max_length: Tokens of a pair.
+        budget: Tokens of a batch.
+    """
 
     def __init__(self, settings: LoadSettings) -> None:
-        self.model, device, dtype = load_cross_encoder(settings)
+        model, device, dtype = load_cross_encoder(settings)
         self.device = str(device)
         self.dtype = str(dtype).removeprefix("torch.")
-        self._worker = ThreadPoolExecutor(1, thread_name_prefix="langchain-rerank-engine")
+        self.max_length = effective_max_length(model, settings)
+        tokenize = choose_tokenizer(model, self.max_length)
+        forward = choose_forward(model, tokenize, device, dtype, settings.name)
+        self.path = forward.name
+        bytes_per_value = 4 if self.dtype == "float32" else 2
+        self.budget = TokenBudget(initial_budget(device, model.config, bytes_per_value))
+        self._worker = Worker(tokenize, forward, self.budget, name=settings.name)
 
     def submit(self, query: str, texts: Sequence[str], instruction: str | None) -> Future[Scores]:
-        """Return the future scores of `texts`."""
-        return self._worker.submit(self._score, query, list(texts), instruction)
+        """Return the future scores of `texts`; waits while too many texts wait.
 
-    def _score(self, query: str, texts: list[str], instruction: str | None) -> Scores:
-        pairs = [(query, text) for text in texts]
-        return Scores(
-            self.model.predict(pairs, prompt=instruction, show_progress_bar=False).tolist()
-        )
+        Raises:
+            ScorerClosedError: The engine is closed.
+        """
+        return self._worker.submit(query, texts, instruction)
+
+    def try_submit(
+        self, query: str, texts: Sequence[str], instruction: str | None
+    ) -> Future[Scores] | None:
+        """Like `submit`, but return None rather than wait.
+
+        Raises:
+            ScorerClosedError: The engine is closed.
+        """
+        return self._worker.try_submit(query, texts, instruction)
 
     def close(self) -> None:
-        """Stop the worker."""
-        self._worker.shutdown(wait=False, cancel_futures=True)
+        """Answer everyone who waits, let the current batch end, and free the device's memory."""
+        self._worker.close()
+        self._worker.join()
+        del self._worker
+        if self.device.startswith("cuda"):
+            import torch
+
+            gc.collect()  # The model's modules refer to each other.
+            torch.cuda.empty_cache()
+
+
+def effective_max_length(model: CrossEncoder, settings: LoadSettings) -> int:
+    """Return the tokens of a pair: what was asked for, or 512, within the model's limit.
+
+    Raises:
+        ConfigurationError: More was asked for than the model can read.
+    """
+    limit = _limit(model)
+    if settings.max_length is None:
+        return min(DEFAULT_MAX_LENGTH, limit)
+    if settings.max_length > limit:
+        raise ConfigurationError(
+            f"max_length={settings.max_length}, but {settings.name} reads at most {limit} tokens; "
+            f"lower max_length, or split long texts into passages."
+        )
+    return settings.max_length
+
+
+def _limit(model: CrossEncoder) -> int:
+    """Return how many tokens the model's tokeniser and position embeddings allow."""
+    import torch
+
+    limits = [model.max_seq_length or DEFAULT_MAX_LENGTH]
+    for name, module in model.named_modules():
+        if name.endswith("position_embeddings") and isinstance(module, torch.nn.Embedding):
+            # RoBERTa and its kin leave out the positions up to their padding token's.
+            unused = 0 if module.padding_idx is None else module.padding_idx + 1
+            limits.append(module.num_embeddings - unused)
+    return min(limits)
+
+
+def choose_forward(
+    model: CrossEncoder, tokenize: Tokenize, device: torch.device, dtype: torch.dtype, name: str
+) -> Forward:
+    """Return the fastest forward pass whose scores agree with sentence-transformers' own.
+
+    Every candidate scores a few probe pairs in one batch; one that differs is left out with a
+    warning, since packed attention relies on parts of transformers that are no stable interface.
+    """
+    import torch
+
+    reference = ModulesForward(model)
+    pairs = [pair for query, texts in PROBES for pair in tokenize(query, texts, None)]
+    expected = reference.launch(pairs)()
+    # bfloat16 differs in the third digit between any two kernels; a wrong mask in the first.
+    tolerance = 1e-3 if dtype == torch.float32 else 0.1
+    for build in (_packed, _padded):
+        try:
+            forward = build(model, device, dtype)
+            if forward is None:
+                continue
+            found = forward.launch(pairs)()
+        except Exception as error:  # noqa: BLE001  # any failure means: take the next path
+            _warn(name, build.__name__, f"{type(error).__name__}: {error}")
+            continue
+        difference = max(abs(a - b) for a, b in zip(found, expected, strict=True))
+        if difference <= tolerance * max(1.0, *(abs(score) for score in expected)):
+            return forward
+        _warn(name, build.__name__, f"its scores differ by {difference:.2g} on probe texts")
+    return reference
+
+
+def _warn(name: str, path: str, reason: str) -> None:
+    logger.warning(
+        "%s cannot use the%s forward pass and takes a slower one: %s",
+        name,
+        path.replace("_", " "),
+        reason,
+    )
+
+
+def _packed(model: CrossEncoder, device: torch.device, dtype: torch.dtype) -> Forward | None:
+    if not packed.has_kernel(device, dtype):
+        return None
+    view, read = _view_and_read_out(model, device, dtype)
+    if read is None or not read.packable:
+        return None
+    return PackedForward(view, read, model.activation_fn, device)
+
+
+def _padded(model: CrossEncoder, device: torch.device, dtype: torch.dtype) -> Forward | None:
+    _, read = _view_and_read_out(model, device, dtype)
+    if read is None:
+        return None
+    padding = model.tokenizer.pad_token_id or 0
+    return PaddedForward(read, model.activation_fn, device, padding=padding)
+
+
+def _view_and_read_out(model: CrossEncoder, device: torch.device, dtype: torch.dtype) -> Any:
+    modules = list(model)
+    score = modules[1] if len(modules) == 2 and hasattr(modules[1], "true_token_id") else None
+    if (len(modules) > 1 and score is None) or model.transformers_model is None:
+        return None, None
+    view = view_of(model.transformers_model, device, dtype)
+    read = read_out(view, score)
+    if read is not None:
+        for module in read.head_modules:
+            for parameter in module.parameters():
+                parameter.data = parameter.data.float()
+    return view, read

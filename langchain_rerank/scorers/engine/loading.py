@@ -72,7 +72,7 @@ def _load(settings: LoadSettings, device: torch.device, dtype: torch.dtype) -> C
     if settings.model == EMBEDDED:
         from langchain_rerank.embedded.weights import load_embedded_cross_encoder
 
-        return load_embedded_cross_encoder(device=str(device)).to(dtype)
+        return load_embedded_cross_encoder(device=str(device))
 
     from sentence_transformers import CrossEncoder
 
@@ -88,7 +88,7 @@ def _load(settings: LoadSettings, device: torch.device, dtype: torch.dtype) -> C
     except (OSError, ValueError, RuntimeError, KeyError, TypeError, ImportError) as error:
         raise ModelLoadError(_explanation(settings, error)) from error
     _refuse_random_head(model, settings.model)
-    return model.eval()
+    return model
 
 
 def _refuse_random_head(model: CrossEncoder, name: str) -> None:

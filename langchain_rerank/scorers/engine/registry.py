@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import threading
 from dataclasses import dataclass, field
 
@@ -55,3 +56,14 @@ def release(settings: LoadSettings, *, keep: bool = False) -> None:
         del _entries[settings]
     if entry.engine is not None:
         entry.engine.close()
+
+
+@atexit.register
+def _close_all() -> None:
+    """Stop every worker while the interpreter still runs: torch must not be cut off mid-call."""
+    with _lock:
+        entries = list(_entries.values())
+        _entries.clear()
+    for entry in entries:
+        if entry.engine is not None:
+            entry.engine.close()

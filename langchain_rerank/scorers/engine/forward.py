@@ -1,0 +1,157 @@
+"""The forward passes: packed, padded, and sentence-transformers' own as the last resort.
+
+Each is launched and collected apart, so that on a GPU the next batch is put together while this
+one computes. Nothing between the two waits for the device.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+
+from langchain_rerank.scorers.engine import packed
+from langchain_rerank.scorers.engine.batch import Pair, pack, pad, positions
+from langchain_rerank.scorers.engine.heads import ReadOut, pool_packed, pool_padded
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from numpy.typing import NDArray
+    from sentence_transformers import CrossEncoder
+
+Collect: TypeAlias = Callable[[], list[float]]
+"""Waits for a launched batch and returns its scores."""
+
+
+class Forward(Protocol):
+    """One way to compute scores."""
+
+    name: str
+    padded: bool
+
+    def launch(self, pairs: Sequence[Pair]) -> Collect:
+        """Start computing `pairs`; the returned function waits for their scores, `(n,)`."""
+        ...
+
+
+class PackedForward:
+    """Runs the base model over one row without padding."""
+
+    name = "packed"
+    padded = False
+
+    def __init__(self, model: Any, read: ReadOut, activation: Any, device: torch.device) -> None:
+        packed.register()
+        self._read, self._activation, self._device = read, activation, device
+        model.set_attn_implementation(packed.NAME)
+
+    def launch(self, pairs: Sequence[Pair]) -> Collect:
+        """Start computing `pairs`."""
+        import numpy as np
+        import torch
+
+        batch = pack(pairs)
+        places = positions(batch, self._read.first_position, self._read.positions_skip)
+        tokens = len(batch.ids)
+        # One buffer, so that a GPU gets one copy.
+        sent = _send(np.concatenate([batch.ids, places, batch.types, batch.starts]), self._device)
+        starts = sent[3 * tokens :]
+        inputs = {
+            "input_ids": sent[None, :tokens],
+            "position_ids": sent[None, tokens : 2 * tokens],
+            "boundaries": batch.starts.tolist(),
+            "max_length_q": int(np.diff(batch.starts).max()),
+        }
+        if self._device.type != "cpu":
+            inputs["cu_seq_lens_q"] = starts.to(torch.int32)
+        if self._read.token_types:
+            inputs["token_type_ids"] = sent[None, 2 * tokens : 3 * tokens]
+        with torch.inference_mode():
+            hidden = self._read.base(**inputs).last_hidden_state[0]
+            logits = self._read.head(pool_packed(hidden, starts, self._read.pooling))
+            return _fetch(self._activation(logits[:, None])[:, 0])
+
+
+class PaddedForward:
+    """Runs the base model over rows padded to the longest."""
+
+    name = "padded"
+    padded = True
+
+    def __init__(
+        self, read: ReadOut, activation: Any, device: torch.device, *, padding: int
+    ) -> None:
+        self._read, self._activation = read, activation
+        self._device, self._padding = device, padding
+
+    def launch(self, pairs: Sequence[Pair]) -> Collect:
+        """Start computing `pairs`."""
+        import torch
+
+        ids, mask, types = (_send(array, self._device) for array in pad(pack(pairs), self._padding))
+        inputs = {"input_ids": ids, "attention_mask": mask}
+        if self._read.token_types:
+            inputs["token_type_ids"] = types
+        with torch.inference_mode():
+            hidden = self._read.base(**inputs).last_hidden_state
+            logits = self._read.head(pool_padded(hidden, mask.sum(1), self._read.pooling))
+            return _fetch(self._activation(logits[:, None])[:, 0])
+
+
+class ModulesForward:
+    """Runs sentence-transformers' own modules: the reference, and the path of unknown families."""
+
+    name = "modules"
+    padded = True
+
+    def __init__(self, model: CrossEncoder) -> None:
+        self._model = model.eval()
+
+    def launch(self, pairs: Sequence[Pair]) -> Collect:
+        """Start computing `pairs`."""
+        import torch
+
+        model = self._model
+        side = getattr(model.tokenizer, "padding_side", "right")
+        arrays = pad(pack(pairs), model.tokenizer.pad_token_id or 0, left=side == "left")
+        ids, mask, types = (_send(array, model.device) for array in arrays)
+        modality = "message" if "message" in model.modalities else "text"
+        features: dict[str, Any] = {"input_ids": ids, "attention_mask": mask, "modality": modality}
+        if getattr(model[0], "transformer_task", None) == "text-generation":
+            features["logits_to_keep"] = 1
+        if "token_type_ids" in model.tokenizer.model_input_names:
+            features["token_type_ids"] = types
+        with torch.inference_mode():
+            scores = model(features)["scores"].float()
+            activation: Any = model.activation_fn
+            activated = activation(scores)
+            return _fetch(activated.reshape(len(pairs)))
+
+
+def _send(array: NDArray[np.int64], device: torch.device) -> torch.Tensor:
+    import torch
+
+    tensor = torch.from_numpy(array)
+    if device.type == "cuda":
+        # Pinned, so that the copy overlaps with what the GPU still computes.
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
+
+
+def _fetch(scores: torch.Tensor) -> Collect:
+    """Start copying scores to the host and return a function that waits for them."""
+    import torch
+
+    scores = scores.float()
+    if scores.device.type != "cuda":
+        return scores.tolist
+    host = torch.empty(scores.shape, dtype=scores.dtype, pin_memory=True)
+    host.copy_(scores, non_blocking=True)
+    done: Any = torch.cuda.Event()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+    done.record(torch.cuda.current_stream(scores.device))
+
+    def collect() -> list[float]:
+        done.synchronize()
+        return list(host.tolist())
+
+    return collect

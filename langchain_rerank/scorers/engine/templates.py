@@ -1,0 +1,247 @@
+"""What a model puts around a query and a text: derived from sentence-transformers, then proven.
+
+A pair template ([CLS] query [SEP] text [SEP]) or a chat template is taken apart once, so that a
+document's tokens can be kept and joined to any query's. On probe pairs the joined tokens must equal
+sentence-transformers' own; otherwise its own tokenisation is used.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from langchain_rerank.errors import ConfigurationError
+from langchain_rerank.scorers.engine.batch import Pair
+from langchain_rerank.scorers.engine.tokenization import (
+    DocumentCache,
+    Frame,
+    PairTokenizer,
+    encode_prefixes,
+)
+from langchain_rerank.scorers.engine.worker import Tokenize
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from sentence_transformers import CrossEncoder
+
+logger = logging.getLogger(__name__)
+
+PROBES: tuple[tuple[str, list[str]], ...] = (
+    (
+        "How many people live in Berlin?",
+        ["Berlin had a population of 3,520,031.", "Paris (France)...", "", "Well-known: 42 %"],
+    ),
+    (
+        "  vitamin C:",
+        [" starts and ends with a space ", "\n\nnew lines\n", "Zürich, 北京, 🙂", "?"],
+    ),
+)
+
+# Characters of the private use area, which no template and hardly a text contains.
+_MARK = "\ue000\ue001\ue002"
+
+
+class _Template(NamedTuple):
+    """A pair template: the ids before the query, between query and text, and at the end."""
+
+    prefix: list[int]
+    middle: list[int]
+    suffix: list[int]
+    text_type: int
+
+
+class Reference:
+    """Tokenises with sentence-transformers: slower, cuts as it does, and right by definition."""
+
+    def __init__(self, model: CrossEncoder, max_length: int) -> None:
+        self._model, self._max_length = model, max_length
+
+    def __call__(self, query: str, texts: Sequence[str], instruction: str | None) -> list[Pair]:
+        """Return one pair per text, in order."""
+        import numpy as np
+
+        features: Any = self._model.preprocess(
+            [(query, text) for text in texts],
+            prompt=resolve_prompt(self._model, instruction),
+            processing_kwargs={"text": {"max_length": self._max_length}},
+        )
+        rows = features["attention_mask"].bool().numpy()
+        ids = features["input_ids"].numpy().astype(np.int32)
+        types = features["token_type_ids"].numpy() if "token_type_ids" in features else 0 * ids
+        pairs = []
+        for row, row_ids, row_types in zip(rows, ids, types, strict=True):
+            real = row_ids[row]
+            split = len(real) - int(row_types[row].sum())
+            pairs.append(Pair((real,), len(real), split, len(real) >= self._max_length))
+        return pairs
+
+
+def resolve_prompt(model: CrossEncoder, instruction: str | None) -> str | None:
+    """Return the instruction, or the prompt that the model was saved with, if any."""
+    if instruction is not None or model.default_prompt_name is None:
+        return instruction
+    prompt: str | None = model.prompts.get(model.default_prompt_name)
+    return prompt
+
+
+def choose_tokenizer(model: CrossEncoder, max_length: int) -> Tokenize:
+    """Return the fastest tokenisation that gives sentence-transformers' own tokens."""
+    reference = Reference(model, max_length)
+    backend = getattr(model.tokenizer, "backend_tokenizer", None)
+    if backend is not None:
+        # A copy: the truncation and padding that transformers sets on its own would change ours.
+        raw = type(backend).from_str(backend.to_str())
+        raw.no_truncation()
+        raw.no_padding()
+        for frame in _frames(model, raw, reference, max_length):
+            tokenize = PairTokenizer(raw, frame, max_length, DocumentCache())
+            if _agree(tokenize, reference):
+                return _instruction_checked(model, tokenize)
+    logger.warning(
+        "The pair template of %s could not be taken apart; tokenising with transformers instead.",
+        type(model.tokenizer).__name__,
+    )
+    return _instruction_checked(model, reference)
+
+
+def _agree(tokenize: Tokenize, reference: Tokenize) -> bool:
+    import numpy as np
+
+    for query, texts in PROBES:
+        expected = reference(query, texts, None)
+        if any(pair.truncated for pair in expected):
+            continue  # A tiny max_length, under which only the text is cut here.
+        for found, right in zip(tokenize(query, texts, None), expected, strict=True):
+            if found.split != right.split:
+                return False
+            if not np.array_equal(np.concatenate(found.parts), np.concatenate(right.parts)):
+                return False
+    return True
+
+
+def _instruction_checked(model: CrossEncoder, tokenize: Tokenize) -> Tokenize:
+    """Refuse an instruction that a chat template leaves out."""
+    if not _has_chat_template(model):
+        return tokenize
+    heard: set[str] = set()
+
+    def checked(query: str, texts: Sequence[str], instruction: str | None) -> list[Pair]:
+        if instruction is not None and instruction not in heard:
+            prompt = resolve_prompt(model, None)
+            if instruction != prompt and _render(model, instruction) == _render(model, prompt):
+                raise ConfigurationError(
+                    "This model's chat template leaves the instruction out, so it would have no "
+                    "effect. Leave instruction=None, or use a model that takes one."
+                )
+            heard.add(instruction)
+        return tokenize(query, texts, instruction)
+
+    return checked
+
+
+def _frames(
+    model: CrossEncoder, raw: Any, reference: Reference, max_length: int
+) -> list[Callable[[str, str | None], Frame]]:
+    """Return candidates for taking the template apart, likeliest first."""
+    limit = max_length // 2
+    if _has_chat_template(model):
+        before, _, _ = _render(model, None).partition(_MARK)
+        spaces = before[len(before.rstrip()) :]
+        leads = dict.fromkeys([spaces, spaces[-1:], ""])
+        return [_chat_frame(model, raw, lead, limit) for lead in leads]
+    template = _derive(raw, reference)
+    return [] if template is None else [_pair_frame(model, raw, template, limit)]
+
+
+def _derive(raw: Any, reference: Reference) -> _Template | None:
+    """Find query and text in the tokens of their pair; what is around them is the template."""
+    query, text = "people", "population"
+    a = raw.encode(query, add_special_tokens=False).ids
+    b = raw.encode(text, add_special_tokens=False).ids
+    [pair] = reference(query, [text], None)
+    ids = pair.parts[0].tolist()
+    special = len(ids) - len(a) - len(b)
+    for prefix in range(special + 1):
+        if ids[prefix : prefix + len(a)] != a:
+            continue
+        for middle in range(special - prefix + 1):
+            start = prefix + len(a) + middle
+            if ids[start : start + len(b)] == b and pair.split in {start, len(ids)}:
+                return _Template(
+                    prefix=ids[:prefix],
+                    middle=ids[prefix + len(a) : start],
+                    suffix=ids[start + len(b) :],
+                    text_type=int(pair.split == start),
+                )
+    return None
+
+
+def _pair_frame(
+    model: CrossEncoder, raw: Any, template: _Template, limit: int
+) -> Callable[[str, str | None], Frame]:
+    tail = _array(template.suffix)
+
+    def frame(query: str, instruction: str | None) -> Frame:
+        prompt = resolve_prompt(model, instruction) or ""
+        [encoded] = encode_prefixes(raw, [prompt + query], limit)
+        if encoded.cut:
+            _warn_long_query(limit)
+        head = [*template.prefix, *encoded.ids.tolist(), *template.middle]
+        return Frame(_array(head), "", tail, template.text_type)
+
+    return frame
+
+
+def _chat_frame(
+    model: CrossEncoder, raw: Any, lead: str, limit: int
+) -> Callable[[str, str | None], Frame]:
+    def frame(query: str, instruction: str | None) -> Frame:
+        # A token has at least one character, so nothing is lost that a long query could keep.
+        encoded = raw.encode(query[: 64 * limit], add_special_tokens=False)
+        if len(encoded.ids) > limit:
+            _warn_long_query(limit)
+            query = query[: encoded.offsets[limit - 1][1]]
+        rendered = _render(model, resolve_prompt(model, instruction), query)
+        before, _, behind = rendered.partition(_MARK)
+        before = before.removesuffix(lead)
+        head, tail = (raw.encode(part, add_special_tokens=False).ids for part in (before, behind))
+        return Frame(_array(head), lead, _array(tail), 0)
+
+    return frame
+
+
+def _has_chat_template(model: CrossEncoder) -> bool:
+    return "message" in getattr(model[0], "modality_config", ())
+
+
+def _render(model: CrossEncoder, prompt: str | None, query: str = "query") -> str:
+    """Return the chat template around `query` with a mark in the text's place."""
+    transformer: Any = model[0]
+    formatter = transformer.input_formatter
+    messages = formatter.pair_to_messages((query, _MARK))
+    if prompt:
+        [messages] = formatter.prepend_prompt_to_messages([messages], prompt)
+    options = dict(transformer.processing_kwargs.get("chat_template", {}))
+    options.pop("restore_suffix", None)  # sentence-transformers' own, about truncation
+    return str(model.tokenizer.apply_chat_template(messages, tokenize=False, **options))
+
+
+def _warn_long_query(limit: int) -> None:
+    if not _warned:
+        _warned.append(limit)
+        logger.warning(
+            "A query was longer than half of max_length and was cut to %d tokens, so that texts "
+            "keep the other half. This is said once.",
+            limit,
+        )
+
+
+_warned: list[int] = []
+
+
+def _array(ids: Sequence[int]) -> NDArray[np.int32]:
+    import numpy as np
+
+    return np.asarray(ids, dtype=np.int32)

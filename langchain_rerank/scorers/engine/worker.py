@@ -1,0 +1,268 @@
+"""One thread per loaded model: every caller's texts share its batches.
+
+No timer: whenever the thread is free it takes what waits, so an idle call waits for nobody, and
+calls that arrive while it computes are computed together. Futures are the bridge to callers, in
+threads as well as in asyncio.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from langchain_rerank.errors import ScorerClosedError, ScorerError, ScorerOutOfMemoryError
+from langchain_rerank.scorers.base import Scores
+from langchain_rerank.scorers.engine.batch import Pair
+from langchain_rerank.scorers.engine.forward import Collect, Forward
+from langchain_rerank.scorers.engine.memory import TokenBudget, is_out_of_memory
+from langchain_rerank.scorers.engine.plan import plan_batches, share_out
+
+Tokenize: TypeAlias = Callable[[str, Sequence[str], str | None], list[Pair]]
+
+MAX_WAITING_TEXTS = 200_000
+# Texts that are tokenised and sorted by length together; large enough for little padding, small
+# enough that a newcomer soon gets its share.
+_WAVE_TEXTS = 256
+# Batches launched before the scores of the first are waited for.
+_IN_FLIGHT = 2
+
+
+@dataclass(eq=False)
+class _Request:
+    """One caller's texts, and how far they are."""
+
+    query: str
+    texts: Sequence[str]
+    instruction: str | None
+    future: Future[Scores] = field(default_factory=Future)
+    taken: int = 0
+    truncated: int = 0
+
+    def __post_init__(self) -> None:
+        self.scores = [0.0] * len(self.texts)
+        self.missing = len(self.texts)
+
+    @property
+    def over(self) -> bool:
+        """Whether nobody waits for it any more: answered, failed or cancelled."""
+        return self.future.done()
+
+    def succeed(self) -> None:
+        if self.future.set_running_or_notify_cancel():
+            self.future.set_result(Scores(self.scores, truncated=self.truncated))
+
+    def fail(self, error: BaseException) -> None:
+        if not self.over and self.future.set_running_or_notify_cancel():
+            self.future.set_exception(error)
+
+
+@dataclass(frozen=True)
+class _Item:
+    """One text on its way: whose it is, which one, and its tokens."""
+
+    request: _Request
+    position: int
+    pair: Pair
+
+
+class Worker:
+    """Scores requests in one thread of its own.
+
+    Args:
+        tokenize: Turns a query, texts and an instruction into pairs.
+        forward: Computes pairs.
+        budget: Tokens of a batch; shrinks when memory runs out.
+        max_waiting: Texts that may wait; `submit` waits for room beyond that.
+        name: The model's name, for messages.
+    """
+
+    def __init__(
+        self,
+        tokenize: Tokenize,
+        forward: Forward,
+        budget: TokenBudget,
+        *,
+        max_waiting: int = MAX_WAITING_TEXTS,
+        name: str = "model",
+    ) -> None:
+        self._tokenize, self._forward, self._budget = tokenize, forward, budget
+        self._max_waiting, self._name = max_waiting, name
+        self._requests: list[_Request] = []
+        self._waiting = 0
+        self._closed = False
+        self._changed = threading.Condition()
+        self._in_flight: deque[tuple[list[_Item], Collect]] = deque()
+        self._thread = threading.Thread(
+            target=self._run, name="langchain-rerank-engine", daemon=True
+        )
+        self._thread.start()
+
+    def submit(self, query: str, texts: Sequence[str], instruction: str | None) -> Future[Scores]:
+        """Return the future scores of `texts`; waits while the queue is full.
+
+        Raises:
+            ScorerClosedError: The worker is closed.
+        """
+        with self._changed:
+            while (future := self.try_submit(query, texts, instruction)) is None:
+                self._changed.wait()
+            return future
+
+    def try_submit(
+        self, query: str, texts: Sequence[str], instruction: str | None
+    ) -> Future[Scores] | None:
+        """Return the future scores of `texts`, or None when the queue is full.
+
+        A request that is larger than the whole queue is taken when nothing else waits.
+
+        Raises:
+            ScorerClosedError: The worker is closed.
+        """
+        with self._changed:
+            if self._closed:
+                raise ScorerClosedError(f"The model {self._name} was closed; use the scorer again.")
+            if self._waiting and self._waiting + len(texts) > self._max_waiting:
+                return None
+            request = _Request(query, tuple(texts), instruction)
+            self._requests.append(request)
+            self._waiting += len(texts)
+            self._changed.notify_all()
+            return request.future
+
+    def close(self) -> None:
+        """Answer everyone who waits with `ScorerClosedError` and stop once the device is idle."""
+        with self._changed:
+            self._closed = True
+            requests, self._requests, self._waiting = self._requests, [], 0
+            self._changed.notify_all()
+        for request in requests:
+            request.fail(
+                ScorerClosedError(f"The model {self._name} was closed before it answered.")
+            )
+
+    def join(self) -> None:
+        """Wait until the thread has stopped; it holds the model until then."""
+        if threading.current_thread() is not self._thread:
+            self._thread.join()
+
+    # Everything below runs in the worker's own thread.
+
+    def _run(self) -> None:
+        while True:
+            items = self._next_items()
+            if items is None:
+                return
+            if not items:
+                self._deliver_oldest()
+                continue
+            lengths = [item.pair.length for item in items]
+            for batch in plan_batches(lengths, self._budget.tokens, padded=self._forward.padded):
+                self._launch([items[position] for position in batch])
+
+    def _next_items(self) -> list[_Item] | None:
+        """Return tokenised texts, nothing while batches are still in flight, None at the end."""
+        with self._changed:
+            while True:
+                self._drop_over()
+                if self._closed and not self._in_flight:
+                    return None
+                shares = share_out(
+                    [len(request.texts) - request.taken for request in self._requests], _WAVE_TEXTS
+                )
+                if shares or self._in_flight:
+                    break
+                self._changed.wait()
+            parts: list[tuple[_Request, int, int]] = []
+            for position, count in shares:
+                request = self._requests[position]
+                parts.append((request, request.taken, request.taken + count))
+                request.taken += count
+                self._waiting -= count
+            self._requests = [r for r in self._requests if r.taken < len(r.texts)]
+            if parts:
+                self._changed.notify_all()  # There is room again for blocked callers.
+        return [item for part in parts for item in self._tokenized(*part)]
+
+    def _drop_over(self) -> None:
+        for request in self._requests:
+            if request.over:
+                self._waiting -= len(request.texts) - request.taken
+        self._requests = [request for request in self._requests if not request.over]
+
+    def _tokenized(self, request: _Request, start: int, end: int) -> list[_Item]:
+        try:
+            pairs = self._tokenize(request.query, request.texts[start:end], request.instruction)
+        except Exception as error:  # noqa: BLE001  # a request fails alone, whatever its tokeniser says
+            self._fail(request, error)
+            return []
+        request.truncated += sum(pair.truncated for pair in pairs)
+        return [_Item(request, start + offset, pair) for offset, pair in enumerate(pairs)]
+
+    def _launch(self, items: list[_Item]) -> None:
+        items = [item for item in items if not item.request.over]
+        if not items:
+            return
+        try:
+            collect = self._forward.launch([item.pair for item in items])
+        except Exception as error:  # noqa: BLE001  # see _recover
+            self._recover(items, error)
+            return
+        self._in_flight.append((items, collect))
+        if len(self._in_flight) >= _IN_FLIGHT:
+            self._deliver_oldest()
+
+    def _deliver_oldest(self) -> None:
+        items, collect = self._in_flight.popleft()
+        try:
+            scores = collect()
+        except Exception as error:  # noqa: BLE001  # see _recover
+            self._recover(items, error)
+            return
+        for item, score in zip(items, scores, strict=True):
+            request = item.request
+            request.scores[item.position] = score
+            request.missing -= 1
+            if not request.missing:
+                request.succeed()
+
+    def _recover(self, items: list[_Item], error: Exception) -> None:
+        """Halve a batch that did not fit; otherwise find whose texts broke it, and fail those."""
+        if is_out_of_memory(error):
+            self._halve(items, error)
+            return
+        requests = list(dict.fromkeys(item.request for item in items))
+        if len(requests) == 1:
+            self._fail(requests[0], error)
+            return
+        for request in requests:
+            self._launch([item for item in items if item.request is request])
+
+    def _halve(self, items: list[_Item], error: Exception) -> None:
+        tokens = sum(item.pair.length for item in items)
+        self._budget.shrink(tokens)
+        if len(items) > 1:
+            middle = len(items) // 2
+            self._launch(items[:middle])
+            self._launch(items[middle:])
+            return
+        failure = ScorerOutOfMemoryError(
+            f"Out of memory while {self._name} scored one text of {tokens} tokens. Lower "
+            f"max_length, use dtype='bfloat16' or a smaller model, or free memory on the device."
+        )
+        failure.__cause__ = error
+        self._fail(items[0].request, failure)
+
+    def _fail(self, request: _Request, error: Exception) -> None:
+        if isinstance(error, ScorerError):
+            request.fail(error)
+            return
+        failure = ScorerError(
+            f"{self._name} could not score {len(request.texts)} texts: "
+            f"{type(error).__name__}: {error}"
+        )
+        failure.__cause__ = error
+        request.fail(failure)
