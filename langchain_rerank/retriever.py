@@ -14,13 +14,17 @@ from langchain_core.callbacks import (
 )
 from langchain_core.documents import Document
 from langchain_core.retrievers import BaseRetriever
-from langchain_core.runnables import Runnable, RunnableBinding, RunnableConfig, RunnableLambda
+from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
 from langchain_core.runnables.config import ensure_config, patch_config, run_in_executor
 from pydantic import ConfigDict, Field, PrivateAttr, field_validator, model_validator
 from typing_extensions import Self
 
 from langchain_rerank.checks import check_first_stage_k, check_query, check_threshold, check_top_n
 from langchain_rerank.errors import ConfigurationError, InputTypeError, RerankWarning
+from langchain_rerank.first_stage.call_arguments import (
+    arguments_refused,
+    only_sync_takes_arguments,
+)
 from langchain_rerank.first_stage.depth import depth_of, with_depth
 from langchain_rerank.reranking import Cut, Reranking
 from langchain_rerank.result import RerankResult
@@ -151,7 +155,7 @@ class CrossEncoderRerankRetriever(Reranking, BaseRetriever):
         call = self._call(query, kwargs)
         started = perf_counter()
         child = patch_config(_config, callbacks=run_manager.get_child("first_stage"))
-        if call.base_kwargs and _only_sync_takes_kwargs(call.base):
+        if call.base_kwargs and only_sync_takes_arguments(call.base):
             found = await run_in_executor(child, call.base.invoke, query, child, **call.base_kwargs)
         else:
             found = await call.base.ainvoke(query, child, **call.base_kwargs)
@@ -171,7 +175,14 @@ class CrossEncoderRerankRetriever(Reranking, BaseRetriever):
         first_stage_k = check_first_stage_k(rest.pop("first_stage_k", self.first_stage_k))
         self._check_depths(first_stage_k, top_n)
         base = with_depth(self.base_retriever, first_stage_k)
-        _check_base_takes(base, rest)
+        # LangChain would drop these without a word, and a filter that is ignored shows documents
+        # that nobody should see.
+        if refused := arguments_refused(base, rest):
+            raise ConfigurationError(
+                f"The base retriever {base.get_name()} takes no {', '.join(refused)} in a call. This "
+                f"retriever itself takes top_n, first_stage_k and score_threshold; set anything "
+                f"else up in the base."
+            )
         return _Call(Cut(top_n, threshold), first_stage_k, base, rest)
 
     def _retrieved(self, call: _Call, found: Any) -> list[Document]:
@@ -237,29 +248,3 @@ def _finished(
         }
         results.append(replace(result, timings=timings))
     return result.documents
-
-
-def _innermost(base: Runnable[str, Any]) -> Runnable[str, Any]:
-    while isinstance(base, RunnableBinding):
-        base = base.bound
-    return base
-
-
-def _check_base_takes(base: Runnable[str, Any], kwargs: Mapping[str, Any]) -> None:
-    # A BaseRetriever whose method takes no extra arguments drops them without a word: a filter that
-    # is ignored shows documents that nobody should see.
-    inner = _innermost(base)
-    if kwargs and isinstance(inner, BaseRetriever) and not inner._expects_other_args:  # noqa: SLF001 - the only place that knows
-        raise ConfigurationError(
-            f"{type(inner).__name__} takes no call arguments, got {', '.join(sorted(kwargs))}. "
-            f"This retriever itself takes top_n, first_stage_k and score_threshold per call."
-        )
-
-
-def _only_sync_takes_kwargs(base: Runnable[str, Any]) -> bool:
-    # The async default of BaseRetriever takes no arguments, even where the sync method does.
-    inner = _innermost(base)
-    return (
-        isinstance(inner, BaseRetriever)
-        and type(inner)._aget_relevant_documents is BaseRetriever._aget_relevant_documents  # noqa: SLF001 - as above
-    )

@@ -38,6 +38,17 @@ def arguments_taken(stage: FirstStage, kwargs: Mapping[str, Any]) -> dict[str, A
     return {name: value for name, value in kwargs.items() if name in known}
 
 
+def arguments_refused(stage: FirstStage, kwargs: Mapping[str, Any]) -> list[str]:
+    """Return the names in `kwargs` that a retriever does not take in a call.
+
+    A plain runnable gets whatever is passed and says by itself what it does not know: for one the
+    result is empty.
+    """
+    if not isinstance(_innermost(stage), BaseRetriever):
+        return []
+    return sorted(kwargs.keys() - arguments_taken(stage, kwargs).keys())
+
+
 def only_sync_takes_arguments(stage: FirstStage) -> bool:
     """Return whether `stage` has no async method of its own, so that `ainvoke` takes none."""
     inner = _innermost(stage)
