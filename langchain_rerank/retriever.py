@@ -179,9 +179,9 @@ class CrossEncoderRerankRetriever(Reranking, BaseRetriever):
         # that nobody should see.
         if refused := arguments_refused(base, rest):
             raise ConfigurationError(
-                f"The base retriever {base.get_name()} takes no {', '.join(refused)} in a call. This "
-                f"retriever itself takes top_n, first_stage_k and score_threshold; set anything "
-                f"else up in the base."
+                f"The base, {base.get_name()}, takes no {', '.join(refused)} in a call. This "
+                f"retriever itself takes top_n, first_stage_k and score_threshold; set up anything "
+                f"else in the base."
             )
         return _Call(Cut(top_n, threshold), first_stage_k, base, rest)
 

@@ -95,7 +95,7 @@ def test_an_argument_that_the_base_would_drop_is_an_error(documents, scorer, asy
         if asynchronous
         else (lambda **kw: retriever.invoke(QUERY, **kw))
     )
-    with pytest.raises(ConfigurationError, match="Plain takes no filter in a call"):
+    with pytest.raises(ConfigurationError, match="Plain, takes no filter in a call"):
         call(filter={"tenant": 1})
 
 
