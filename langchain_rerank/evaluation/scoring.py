@@ -143,7 +143,7 @@ class ScoringPass:
     def scores(self, name: str, scorer: Scorer, record: Record, keys: Sequence[str]) -> Scored:
         """Return the scores of the documents `keys`, from the journal where it has them."""
         row = self.journal.get(name, record.id)
-        if row is not None:
+        if row is not None and list(row["keys"]) == list(keys):
             return Scored(tuple(row["scores"]))
         started = perf_counter()
         try:
@@ -152,7 +152,7 @@ class ScoringPass:
             self.journal.put(name, record.id, {"error": described(error)}, {})
             return Scored(error=described(error))
         ms = (perf_counter() - started) * 1000.0
-        self.journal.put(name, record.id, {"scores": scores, "ms": ms}, {})
+        self.journal.put(name, record.id, {"keys": keys, "scores": scores, "ms": ms}, {})
         return Scored(scores, ms)
 
     def score(self, scorer: Scorer, record: Record, keys: Sequence[str]) -> Sequence[float]:

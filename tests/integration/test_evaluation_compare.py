@@ -1,0 +1,297 @@
+import ir_measures
+import pytest
+from langchain_core.callbacks import BaseCallbackHandler
+from langchain_core.documents import Document
+from langchain_core.runnables import RunnableLambda
+
+from langchain_rerank.errors import ConfigurationError, EvaluationError
+from langchain_rerank.evaluation.compare import compare_models, compare_rerank
+from langchain_rerank.evaluation.relevance import Relevance
+from langchain_rerank.evaluation.trec import write_qrels, write_run
+from langchain_rerank.first_stage import BM25Retriever
+from langchain_rerank.testing import CountingScorer, WordOverlapScorer
+
+TOPICS = ["adapters", "quantisation", "pruning", "distillation", "caching", "batching", "routing"]
+
+
+def corpus():
+    return [
+        Document(
+            f"{topic} {'and '.join(other for other in TOPICS[: n % 5])} note {n}",
+            id=f"{topic}-{n}",
+            metadata={"source": f"{topic}.md"},
+        )
+        for topic in TOPICS
+        for n in range(4)
+    ]
+
+
+def bm25(k=10):
+    return BM25Retriever.from_documents(corpus(), k=k)
+
+
+def questions():
+    return [
+        {"id": f"q{n}", "question": f"{topic} note {n % 4}", "qrels": {f"{topic}-{n % 4}": 2}}
+        for n, topic in enumerate(TOPICS)
+    ]
+
+
+def test_both_orders_are_judged_on_the_same_candidates_scored_once():
+    scorer = CountingScorer(WordOverlapScorer())
+    report = compare_rerank(bm25(), scorer, questions(), first_stage_k=10, progress=False)
+    for row in report.queries:
+        first, second = row.systems["first_stage"], row.systems["reranked"]
+        assert sorted(first.ids) == sorted(second.ids)
+        assert list(second.scores) == sorted(second.scores, reverse=True)
+    warm_up = 4
+    assert len(scorer.texts) == warm_up + sum(
+        len(row.systems["reranked"].ids) for row in report.queries
+    )
+    assert list(report.systems) == ["first_stage", "reranked"]
+    assert report.systems["reranked"].latency["total"].n == len(questions())
+
+
+def test_the_means_are_what_ir_measures_computes_from_the_written_files(tmp_path):
+    records = [*questions(), {"id": "nothing", "question": "zzz", "qrels": {"adapters-0": 1}}]
+    names = ["nDCG@10", "RR@10", "R@5", "AP@10"]
+    report = compare_rerank(bm25(), WordOverlapScorer(), records, measures=names, progress=False)
+    write_qrels(tmp_path / "qrels", {row.query_id: row.qrels for row in report.queries})
+    qrels = list(ir_measures.read_trec_qrels(str(tmp_path / "qrels")))
+    for system, summary in report.systems.items():
+        rows = {row.query_id: row.systems[system] for row in report.queries}
+        write_run(tmp_path / "run", {q: (row.ids, row.scores) for q, row in rows.items()})
+        run = list(ir_measures.read_trec_run(str(tmp_path / "run")))
+        for name in names:
+            measure = ir_measures.parse_measure(name)
+            values = {
+                found.query_id: found.value
+                for found in ir_measures.iter_calc([measure], qrels, run)
+            }
+            assert {q: row.measures[name] for q, row in rows.items()} == values
+            theirs = ir_measures.calc_aggregate([measure], qrels, run)[measure]
+            assert summary.measures[name].mean == pytest.approx(theirs, abs=1e-15)
+            assert summary.measures[name].n == len(records)
+
+
+def twenty():
+    """Twenty records, seven of them troublesome."""
+    sources = [
+        {"id": f"ok{n}", "question": f"{topic} note 1", "expected_source": f"{topic}.md"}
+        for n, topic in enumerate(TOPICS + TOPICS[:5])
+    ]
+    return [
+        {"id": "empty", "question": " "},
+        {"id": "raises", "question": "raise now", "expected_source": "adapters.md"},
+        {"id": "unlabelled", "question": "pruning"},
+        {"id": "two", "question": "routing", "expected_source": ["routing.md", "adapters.md"]},
+        {"id": "twin", "question": "caching", "expected_source": "caching.md"},
+        {"id": "twin", "question": "batching", "expected_source": "batching.md"},
+        {"id": "unknown", "question": "pruning", "expected_sources": "pruning.md"},
+        {"id": "absent", "question": "pruning", "expected_source": "prunin.md"},
+        *sources,
+    ]
+
+
+class Retrieving:
+    """A first stage that raises for one question."""
+
+    def __init__(self):
+        self.asked = []
+        self.base = bm25()
+
+    def __call__(self, question):
+        self.asked.append(question)
+        if "raise" in question:
+            raise TimeoutError("the index is away")
+        return self.base.invoke(question)
+
+
+def test_twenty_records_with_seven_bad_ones_lose_nothing_else():
+    assert len(twenty()) == 20
+    report = compare_rerank(Retrieving(), WordOverlapScorer(), twenty(), progress=False)
+    rows = {row.query_id: row for row in report.queries}
+    assert len(rows) == 20
+    assert report.counts == {"ok": 16, "failed": 1, "unlabelled": 1, "invalid": 2}
+    assert rows["empty"].status == rows["unknown"].status == "invalid"
+    assert "'expected_sources'; the nearest known key is 'expected_source'" in rows["unknown"].error
+    assert rows["raises"].status == "failed"
+    assert "TimeoutError: the index is away" in rows["raises"].error
+    assert set(rows["raises"].systems["reranked"].measures.values()) == {0.0}
+    assert rows["unlabelled"].status == "unlabelled"
+    assert rows["unlabelled"].systems["reranked"].measures == {}
+    assert rows["unlabelled"].systems["reranked"].ids != ()
+    assert rows["two"].qrels == {"routing.md": 1, "adapters.md": 1}
+    assert rows["twin#2"].question == "batching"
+    messages = "\n".join(report.warnings)
+    for name in ("'empty'", "'unknown'", "'twin'", "'absent'"):
+        assert name in messages
+    assert "'prunin.md'" in messages
+    assert "nearest that was seen is 'pruning.md'" in messages
+    # 20 less two invalid and one unlabelled; the failed and the absent one count, with 0.
+    assert report.systems["reranked"].measures["nDCG@10"].n == 17
+    assert report.systems["reranked"].failed == 1
+
+
+def test_a_scorer_that_fails_on_one_query_fails_that_query_only():
+    class Failing(WordOverlapScorer):
+        def score(self, query, texts):
+            if "pruning" in query:
+                raise MemoryError("too long")
+            return super().score(query, texts)
+
+    report = compare_rerank(bm25(), Failing(), questions(), progress=False)
+    row = next(row for row in report.queries if "pruning" in row.question)
+    assert row.status == "failed"
+    assert "MemoryError: too long" in row.systems["reranked"].error
+    assert row.systems["first_stage"].measures["R@10"] == 1.0
+    assert row.systems["reranked"].measures["R@10"] == 0.0
+    assert report.counts["ok"] == len(TOPICS) - 1
+
+
+def test_an_outage_is_an_error_not_a_report_of_zeros():
+    def away(_question):
+        raise ConnectionError("refused")
+
+    with pytest.raises(EvaluationError, match="ConnectionError: refused"):
+        compare_rerank(away, WordOverlapScorer(), questions(), progress=False)
+
+
+def test_labels_that_no_document_can_meet_stop_the_run_before_anything_is_scored():
+    scorer = CountingScorer(WordOverlapScorer())
+    with pytest.raises(ConfigurationError, match=r"metadata\['origin'\].*source"):
+        compare_rerank(
+            bm25(),
+            scorer,
+            [{"question": "pruning", "expected_source": "pruning.md"}],
+            relevance=Relevance(source_key="origin"),
+            progress=False,
+        )
+    assert len(scorer.texts) <= 4  # the warm-up
+
+
+def test_a_failed_retrieval_is_not_scored_and_nothing_is_invented():
+    def other(_question):
+        return ["a text"]
+
+    with pytest.raises(EvaluationError, match="must return a list of documents"):
+        compare_rerank(other, WordOverlapScorer(), questions(), progress=False)
+
+
+def test_top_n_cuts_both_orders_and_the_oracle():
+    report = compare_rerank(
+        bm25(), WordOverlapScorer(), questions(), top_n=1, measures="R@10,nDCG@10", progress=False
+    )
+    assert all(len(system.ids) == 1 for row in report.queries for system in row.systems.values())
+    split = report.loss_split[0]
+    assert split.oracle == 1.0
+    assert split.missed + split.misordered == pytest.approx(1.0 - split.actual)
+
+
+def test_the_loss_split_tells_the_retriever_from_the_reranker():
+    documents = {d.id: d for d in corpus()}
+    found = {"a": ["adapters-1", "adapters-0"], "b": ["pruning-1", "pruning-2"]}
+    records = [
+        {"question": "a", "qrels": {"adapters-0": 1}},
+        {"question": "b", "qrels": {"routing-0": 1}},
+    ]
+
+    class Keeps:
+        def score(self, query, texts):
+            return [0.0] * len(texts)
+
+    report = compare_rerank(
+        lambda question: [documents[one] for one in found[question]],
+        Keeps(),
+        records,
+        measures=["RR@10"],
+        progress=False,
+    )
+    split = report.loss_split[0]
+    assert (split.oracle, split.actual) == (0.5, 0.25)
+    assert (split.missed, split.misordered) == (0.5, 0.25)
+    assert report.comparisons[0].difference == 0.0  # ties keep the first stage's order
+    assert "too few queries" in report.comparisons[0].note
+
+
+def test_several_models_are_compared_with_the_first_stage_and_with_the_first():
+    class Reversed(WordOverlapScorer):
+        name = "reversed"
+
+        def score(self, query, texts):
+            return [-score for score in super().score(query, texts)]
+
+    report = compare_models(
+        bm25(), [WordOverlapScorer(), Reversed()], questions(), measures=["nDCG@10"], progress=False
+    )
+    assert list(report.systems) == ["first_stage", "word-overlap", "reversed"]
+    pairs = [(one.system, one.baseline) for one in report.comparisons]
+    assert pairs == [
+        ("word-overlap", "first_stage"),
+        ("reversed", "first_stage"),
+        ("reversed", "word-overlap"),
+    ]
+    assert report.comparisons[2].difference < 0
+    assert [one.query_id for one in report.comparisons[2].lost]
+
+
+@pytest.mark.parametrize(
+    "models", [[], {}, [WordOverlapScorer(), WordOverlapScorer()], {"first_stage": None}]
+)
+def test_models_need_distinct_names(models):
+    with pytest.raises(ConfigurationError):
+        compare_models(bm25(), models, questions(), progress=False)
+
+
+@pytest.mark.parametrize(
+    "settings", [{"top_n": 0}, {"first_stage_k": 0}, {"measures": "nope@3"}, {"device": "cpu"}]
+)
+def test_impossible_settings_are_refused(settings):
+    with pytest.raises(ConfigurationError):
+        compare_rerank(bm25(), WordOverlapScorer(), questions(), progress=False, **settings)
+
+
+def test_callbacks_see_every_retrieval_and_progress_is_told():
+    class Watch(BaseCallbackHandler):
+        starts = 0
+
+        def on_retriever_start(self, *args, **kwargs):
+            Watch.starts += 1
+
+    told = []
+    compare_rerank(
+        bm25(),
+        WordOverlapScorer(),
+        questions(),
+        config={"callbacks": [Watch()]},
+        progress=lambda done, total: told.append((done, total)),
+    )
+    assert Watch.starts == len(TOPICS) + 1  # and the warm-up
+    assert told[-1] == (2 * len(TOPICS), 2 * len(TOPICS))
+    assert told == sorted(told)
+
+
+def test_the_report_says_how_it_was_made_and_holds_the_texts():
+    report = compare_rerank(
+        RunnableLambda(lambda question: bm25().invoke(question)),
+        WordOverlapScorer(),
+        questions(),
+        settings={"corpus": "topics"},
+        seed=3,
+        progress=False,
+    )
+    assert report.settings["first_stage"] == "RunnableLambda"
+    assert report.settings["models"]["reranked"]["name"] == "word-overlap"
+    assert (report.settings["seed"], report.settings["corpus"]) == (3, "topics")
+    assert report.environment["packages"]["numpy"]
+    assert report.texts["adapters-0"].startswith("adapters")
+
+
+def test_two_runs_give_the_same_figures():
+    one, two = (
+        compare_rerank(bm25(), WordOverlapScorer(), questions(), progress=False) for _ in range(2)
+    )
+    for system in one.systems:
+        assert one.systems[system].measures == two.systems[system].measures
+    assert [c.p_value for c in one.comparisons] == [c.p_value for c in two.comparisons]
+    assert [c.ci for c in one.comparisons] == [c.ci for c in two.comparisons]

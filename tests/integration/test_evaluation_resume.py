@@ -1,0 +1,210 @@
+"""A run that is killed goes on where it was, and reports what an undisturbed run reports."""
+
+import json
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+from langchain_core.documents import Document
+
+from langchain_rerank.errors import ConfigurationError, DataFileError
+from langchain_rerank.evaluation.compare import compare_rerank
+from langchain_rerank.evaluation.journal import Journal
+from langchain_rerank.testing import CountingScorer, WordOverlapScorer
+
+ROOT = Path(__file__).parents[2]
+
+SCRIPT = textwrap.dedent(
+    """
+    import sys, time
+    from langchain_core.documents import Document
+    from langchain_rerank.evaluation.compare import compare_rerank
+    from langchain_rerank.testing import WordOverlapScorer
+
+    journal, scored, pause = sys.argv[1], sys.argv[2], float(sys.argv[3])
+    documents = [
+        Document(f"text {n} about {n % 3}", id=str(n), metadata={"source": f"s{n}"})
+        for n in range(12)
+    ]
+
+    class Slow(WordOverlapScorer):
+        def score(self, query, texts):
+            time.sleep(pause)
+            with open(scored, "a") as file:
+                file.write(query + "\\n")
+            return super().score(query, texts)
+
+    report = compare_rerank(
+        lambda question: documents,
+        Slow(),
+        [{"question": f"text {n} about", "qrels": {str(n): 1}} for n in range(12)],
+        journal=journal,
+        resume=True,
+        progress=False,
+    )
+    print(report.to_json())
+    """
+)
+
+
+def start(journal, scored, pause):
+    return subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, str(journal), str(scored), str(pause)],
+        stdout=subprocess.PIPE,
+        cwd=ROOT,
+        text=True,
+    )
+
+
+def figures(text):
+    """The report without what no two runs share: times of day and latencies."""
+    report = json.loads(text)
+    del report["environment"]
+    for system in report["systems"].values():
+        system.pop("latency")
+    for one in report["comparisons"]:
+        one.pop("added_ms"), one.pop("latency_factor")
+    for row in report["queries"]:
+        for system in row["systems"].values():
+            system.pop("latency_ms")
+    return report
+
+
+def test_a_killed_run_resumes_to_the_same_report_and_scores_nothing_twice(tmp_path):
+    undisturbed, _ = start(tmp_path / "a.jsonl", tmp_path / "a.txt", 0).communicate()
+    journal, scored = tmp_path / "b.jsonl", tmp_path / "b.txt"
+    killed = start(journal, scored, 0.2)
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        if journal.exists() and journal.read_text().count('"system": "reranked"') >= 4:
+            break
+        time.sleep(0.02)
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
+    killed.stdout.close()
+    assert killed.returncode == -signal.SIGKILL
+    finished = {
+        json.loads(line)["query"]
+        for line in journal.read_text().splitlines()
+        if '"system": "reranked"' in line and line.endswith("}")
+    }
+    assert 4 <= len(finished) < 12
+    scored.write_text("")
+    resumed, _ = start(journal, scored, 0).communicate()
+    assert figures(resumed) == figures(undisturbed)
+    again = scored.read_text().splitlines()
+    assert len(again) == 12 - len(finished) + 1  # and the warm-up, of the first unfinished one
+    assert not {f"text {int(query) - 1} about" for query in finished} & set(again)
+    latency = json.loads(resumed)["systems"]["reranked"]["latency"]["rerank"]
+    assert latency["n"] < 12  # replayed rows are no latencies
+
+
+DOCUMENTS = [Document(f"word{n}", id=str(n)) for n in range(4)]
+RECORDS = [{"id": f"q{n}", "question": f"word{n}", "qrels": {str(n): 1}} for n in range(4)]
+
+
+def run(journal, scorer, *, resume=True, **settings):
+    return compare_rerank(
+        lambda question: DOCUMENTS,
+        scorer,
+        RECORDS,
+        journal=journal,
+        resume=resume,
+        progress=False,
+        **settings,
+    )
+
+
+def test_failed_rows_are_tried_again(tmp_path):
+    class Flaky(WordOverlapScorer):
+        broken = True
+
+        def score(self, query, texts):
+            if self.broken and query == "word2":
+                raise ConnectionError("away")
+            return super().score(query, texts)
+
+    scorer = Flaky()
+    assert run(tmp_path / "j", scorer).counts["failed"] == 1
+    scorer.broken = False
+    counting = CountingScorer(scorer)
+    report = run(tmp_path / "j", counting)
+    assert report.counts["failed"] == 0
+    assert {requests[0][0] for requests in counting.asked} == {"word2"}
+
+
+def test_a_torn_last_line_is_ignored_and_cut_off(tmp_path):
+    path = tmp_path / "j"
+    whole = run(path, WordOverlapScorer())
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(lines[:-1]) + lines[-1][:20])
+    counting = CountingScorer(WordOverlapScorer())
+    report = run(path, counting)
+    assert report.systems["reranked"].measures == whole.systems["reranked"].measures
+    assert {requests[0][0] for requests in counting.asked} == {"word3"}
+    assert all(json.loads(line) for line in path.read_text().splitlines())
+
+
+@pytest.mark.parametrize("torn", ["", '{"finger'])
+def test_a_journal_without_a_whole_head_starts_anew(tmp_path, torn):
+    (tmp_path / "j").write_text(torn)
+    assert run(tmp_path / "j", WordOverlapScorer()).counts["ok"] == 4
+
+
+def test_a_broken_line_in_the_middle_is_an_error_with_its_line(tmp_path):
+    path = tmp_path / "j"
+    run(path, WordOverlapScorer())
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join([lines[0], "nonsense", *lines[1:], ""]))
+    with pytest.raises(DataFileError, match="no line of a journal") as caught:
+        run(path, WordOverlapScorer())
+    assert caught.value.line == 2
+
+
+@pytest.mark.parametrize(
+    ("settings", "what"),
+    [
+        ({"first_stage_k": 3}, "first_stage_k"),
+        ({"settings": {"embedding": "other"}}, "settings"),
+        ({"metadata_fields": ["title"]}, "metadata_fields"),
+    ],
+)
+def test_a_journal_of_another_run_is_refused(tmp_path, settings, what):
+    run(tmp_path / "j", WordOverlapScorer())
+    with pytest.raises(ConfigurationError, match=rf"cannot be resumed: {what} differ"):
+        run(tmp_path / "j", WordOverlapScorer(), **settings)
+
+
+def test_measures_and_cutoffs_may_change_without_scoring_again(tmp_path):
+    run(tmp_path / "j", WordOverlapScorer())
+    counting = CountingScorer(WordOverlapScorer())
+    report = run(tmp_path / "j", counting, measures="P@1", top_n=1)
+    assert report.systems["reranked"].measures["P@1"].mean == 1.0
+    assert counting.texts == []
+
+
+def test_without_resume_a_journal_is_written_anew(tmp_path):
+    run(tmp_path / "j", WordOverlapScorer())
+    size = (tmp_path / "j").stat().st_size
+    counting = CountingScorer(WordOverlapScorer())
+    run(tmp_path / "j", counting, resume=False)
+    assert len(counting.texts) == 4 + 16
+    assert abs((tmp_path / "j").stat().st_size - size) < 200  # times have other digits
+
+
+def test_a_document_stands_in_the_journal_once_and_comes_back_whole(tmp_path):
+    document = Document("text", id="d", metadata={"page": 3, "tags": ["x"]})
+    journal = Journal(tmp_path / "deep" / "j", {"a": 1})
+    for query in ("1", "2"):
+        journal.put("s", query, {"keys": ["d"]}, {"d": document})
+    journal.put("s", "3", {"error": "away"}, {})
+    text = (tmp_path / "deep" / "j").read_text()
+    assert text.count('"document"') == 1
+    back = Journal(tmp_path / "deep" / "j", {"a": 1}, resume=True)
+    assert back.documents == {"d": document}
+    assert back.get("s", "2") == {"keys": ["d"]}
+    assert back.get("s", "3") is None
