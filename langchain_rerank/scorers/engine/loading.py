@@ -77,7 +77,7 @@ def _load(settings: LoadSettings, device: torch.device, dtype: torch.dtype) -> C
     from sentence_transformers import CrossEncoder
 
     try:
-        model = CrossEncoder(
+        model: CrossEncoder = CrossEncoder(
             settings.model,
             device=str(device),
             revision=settings.revision,
