@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import typer
 
+from langchain_rerank.cli.compare_models import compare_models
+from langchain_rerank.cli.demo import demo
+from langchain_rerank.cli.evaluate import evaluate
 from langchain_rerank.cli.search import search
+from langchain_rerank.cli.sweep import sweep
 
 app = typer.Typer(
     help="Rerank documents with a cross-encoder, and measure what it buys.",
@@ -13,3 +17,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(search)
+app.command()(demo)
+app.command()(evaluate)
+app.command()(sweep)
+app.command("compare-models")(compare_models)

@@ -1,0 +1,202 @@
+"""`langchain-rerank demo`: what a cross-encoder changes, on guides that ship with the package."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Optional
+
+import typer
+
+if TYPE_CHECKING:
+    from langchain_core.embeddings import Embeddings
+    from rich.console import Console
+
+    from langchain_rerank.evaluation.report import Report
+    from langchain_rerank.evaluation.summaries import Comparison, SweepPoint
+    from langchain_rerank.retriever import CrossEncoderRerankRetriever
+    from langchain_rerank.scorers.base import Scorer
+
+KS = (10, 20, 30, 50, 75, 100)
+MEASURES = ("R@1", "R@3", "R@5")
+
+# Two texts that share words with the question; only the second answers it.
+PAIR_QUERY = "How do I fine-tune a model that does not fit into my GPU memory?"
+PAIR_TEXTS = (
+    "A fine-tuned model answers only once its weights fit into GPU memory, like any model.",
+    "Keep the frozen base weights in four bits and train only small adapters on top of them.",
+)
+
+
+def demo(
+    model: Annotated[
+        str, typer.Option(help='Cross-encoder: hub name, path, or "embedded".')
+    ] = "embedded",
+    docs: Annotated[
+        Optional[list[Path]],  # noqa: UP045 - typer reads this on Python 3.10 too
+        typer.Option(help="Search these files in place of the six guides. Repeatable."),
+    ] = None,
+    questions: Annotated[
+        Optional[Path],  # noqa: UP045 - as above
+        typer.Option(
+            help="Questions with their expected source or passage (JSONL or CSV), for --docs."
+        ),
+    ] = None,
+    first_stage_k: Annotated[int, typer.Option(min=2, help="How many candidates are scored.")] = 50,
+) -> None:
+    """Show, offline, what reranking changes: scores, ranks, recall, latency, the best depth."""
+    from rich.console import Console
+
+    from langchain_rerank.cli.loading import build_first_stage, default_embeddings, load_documents
+    from langchain_rerank.embedded import CORPUS_FOLDER, QUESTIONS_FILE
+    from langchain_rerank.errors import ConfigurationError
+    from langchain_rerank.evaluation.compare import compare_rerank
+    from langchain_rerank.evaluation.datasets import load_dataset
+    from langchain_rerank.evaluation.sweep import sweep_k
+    from langchain_rerank.retriever import CrossEncoderRerankRetriever
+
+    if docs and not questions:
+        raise ConfigurationError(
+            "--docs needs --questions too: recall is measured on questions about these documents."
+        )
+    console = Console()
+    documents = load_documents(docs or [CORPUS_FOLDER])
+    dataset = load_dataset(questions or QUESTIONS_FILE)
+    console.print(
+        f"[bold]{len(documents)}[/] passages, [bold]{len(dataset)}[/] questions. First stage: "
+        f"all-MiniLM-L6-v2, a bi-encoder. Second stage: [bold]{model}[/], a cross-encoder."
+    )
+    embeddings = default_embeddings()
+    base = build_first_stage("dense", documents, k=first_stage_k, embeddings=embeddings)
+    with CrossEncoderRerankRetriever(
+        base_retriever=base, model=model, first_stage_k=first_stage_k
+    ) as retriever:
+        _show_pair(console, embeddings, retriever.scorer)
+        report = compare_rerank(
+            base, retriever.scorer, dataset, first_stage_k=first_stage_k, measures=MEASURES
+        )
+        _show_search(console, retriever, report)
+        _show_recall(console, report, first_stage_k)
+        # Beyond the corpus there is nothing more to retrieve.
+        depths = [k for k in KS if k < len(documents)] or [len(documents)]
+        _show_depths(
+            console, sweep_k(base, retriever.scorer, dataset, depths, measures=MEASURES[:1])
+        )
+
+
+def _show_pair(console: Console, embeddings: Embeddings, scorer: Scorer) -> None:
+    from rich.table import Table
+
+    _heading(console, "1. Bi-encoder against cross-encoder: one question, two texts")
+    query = embeddings.embed_query(PAIR_QUERY)
+    cosines = [
+        sum(q * t for q, t in zip(query, text, strict=True))
+        for text in embeddings.embed_documents(list(PAIR_TEXTS))
+    ]
+    scores = scorer.score(PAIR_QUERY, PAIR_TEXTS)
+    table = Table(title=PAIR_QUERY, title_justify="left", show_lines=True)
+    table.add_column("text")
+    table.add_column("bi-encoder", justify="right")
+    table.add_column("cross-encoder", justify="right")
+    for text, cosine, score in zip(PAIR_TEXTS, cosines, scores, strict=True):
+        table.add_row(text, _marked(cosine, max(cosines)), _marked(score, max(scores)))
+    console.print(table)
+    console.print(
+        "The bi-encoder compares two vectors that were made apart; the cross-encoder reads the "
+        "question and the text together."
+    )
+
+
+def _show_search(console: Console, retriever: CrossEncoderRerankRetriever, report: Report) -> None:
+    _heading(console, "2. One search, without and with reranking")
+    gained = _comparison(report, MEASURES[0]).gained
+    question = gained[0].question if gained else report.queries[0].question
+    result = retriever.search(question, top_n=None)
+    console.print(f"The question that gained most: [bold]{question}[/]\n\nWithout reranking:")
+    first = sorted(result.documents, key=lambda one: int(one.metadata["first_stage_rank"]))
+    for rank, document in enumerate(first[:5], start=1):
+        text = " ".join(document.page_content.split())
+        console.print(
+            f"  {rank}  {document.metadata['source']}  {text}",
+            markup=False,
+            highlight=False,
+            no_wrap=True,
+            overflow="ellipsis",
+        )
+    console.print("\nWith reranking (↑ and ↓ count the ranks moved):")
+    console.print(retriever.search(question))
+
+
+def _show_recall(console: Console, report: Report, first_stage_k: int) -> None:
+    from rich.table import Table
+
+    _heading(console, f"3. Recall and latency over {len(report.queries)} questions")
+    before, after = report.systems["first_stage"], report.systems["reranked"]
+    table = Table()
+    table.add_column("")
+    for heading in ("first stage", f"reranked (K={first_stage_k})", "change"):
+        table.add_column(heading, justify="right")
+    for measure in MEASURES:
+        compared = _comparison(report, measure)
+        low, high = compared.ci
+        percent = compared.improvement_percent
+        table.add_row(
+            measure.replace("R@", "recall@"),
+            f"{before.measures[measure].mean:.3f}",
+            f"{after.measures[measure].mean:.3f}",
+            f"{compared.difference:+.3f} [{low:+.3f}, {high:+.3f}]"
+            + ("" if percent is None else f", {percent:+.0f} %"),
+        )
+    table.add_row(
+        "mean latency",
+        f"{before.latency['total'].mean:.0f} ms",
+        f"{after.latency['total'].mean:.0f} ms",
+        f"{after.latency['total'].mean - before.latency['total'].mean:+.0f} ms",
+    )
+    console.print(table)
+    console.print("In brackets: 95 % bootstrap interval of the difference, over questions.")
+
+
+def _show_depths(console: Console, report: Report) -> None:
+    from rich.table import Table
+
+    sweep = report.sweep
+    if sweep is None:
+        return
+    _heading(console, "4. How many candidates to rerank")
+    slowest = max(_latency(point) for point in sweep.points)
+    table = Table()
+    table.add_column("K", justify="right")
+    table.add_column("recall@1 reranked")
+    table.add_column("latency (median)")
+    for point in sweep.points:
+        mean = point.measures[sweep.measure].mean
+        style = "bold green" if point.k == sweep.recommended_k else ""
+        table.add_row(
+            f"{point.k}",
+            f"{_bar(mean)} {mean:.3f}",
+            f"{_bar(_latency(point) / slowest)} {_latency(point):.0f} ms",
+            style=style,
+        )
+    console.print(table)
+    console.print(f"[bold]Best K: {sweep.recommended_k}.[/] {sweep.reason}")
+
+
+def _comparison(report: Report, measure: str) -> Comparison:
+    return next(one for one in report.comparisons if one.measure == measure)
+
+
+def _latency(point: SweepPoint) -> float:
+    return point.latency["total"].p50
+
+
+def _bar(share: float, width: int = 20) -> str:
+    return ("█" * round(share * width)).ljust(width, "░")
+
+
+def _heading(console: Console, text: str) -> None:
+    console.print()
+    console.rule(f"[bold]{text}", align="left")
+
+
+def _marked(value: float, best: float) -> str:
+    return f"[bold green]{value:.3f}[/]" if value == best else f"{value:.3f}"
