@@ -24,9 +24,10 @@ from langchain_rerank.scorers.engine.plan import plan_batches, share_out
 Tokenize: TypeAlias = Callable[[str, Sequence[str], str | None], list[Pair]]
 
 MAX_WAITING_TEXTS = 200_000
-# Texts that are tokenised and sorted by length together; large enough for little padding, small
-# enough that a newcomer soon gets its share.
-_WAVE_TEXTS = 256
+# Batches that are tokenised and planned together: enough that neighbours in the order of lengths
+# are alike, few enough that newcomers soon get their share and a GPU never waits for tokens.
+_WAVE_BATCHES = 4
+_MIN_WAVE_TEXTS = 8
 # Batches launched before the scores of the first are waited for.
 _IN_FLIGHT = 2
 
@@ -93,6 +94,7 @@ class Worker:
         self._max_waiting, self._name = max_waiting, name
         self._requests: list[_Request] = []
         self._waiting = 0
+        self._tokens_per_text = 128.0  # A guess until the first texts are tokenised.
         self._closed = False
         self._changed = threading.Condition()
         self._in_flight: deque[tuple[list[_Item], Collect]] = deque()
@@ -149,6 +151,9 @@ class Worker:
         if threading.current_thread() is not self._thread:
             self._thread.join()
 
+    def _closed_error(self) -> ScorerClosedError:
+        return ScorerClosedError(f"The model {self._name} was closed before it answered.")
+
     # Everything below runs in the worker's own thread.
 
     def _run(self) -> None:
@@ -160,6 +165,7 @@ class Worker:
                 self._deliver_oldest()
                 continue
             lengths = [item.pair.length for item in items]
+            self._tokens_per_text = sum(lengths) / len(lengths)
             for batch in plan_batches(lengths, self._budget.tokens, padded=self._forward.padded):
                 self._launch([items[position] for position in batch])
 
@@ -170,9 +176,8 @@ class Worker:
                 self._drop_over()
                 if self._closed and not self._in_flight:
                     return None
-                shares = share_out(
-                    [len(request.texts) - request.taken for request in self._requests], _WAVE_TEXTS
-                )
+                remaining = [len(request.texts) - request.taken for request in self._requests]
+                shares = share_out(remaining, self._wave_texts())
                 if shares or self._in_flight:
                     break
                 self._changed.wait()
@@ -186,6 +191,10 @@ class Worker:
             if parts:
                 self._changed.notify_all()  # There is room again for blocked callers.
         return [item for part in parts for item in self._tokenized(*part)]
+
+    def _wave_texts(self) -> int:
+        texts = _WAVE_BATCHES * self._budget.tokens / self._tokens_per_text
+        return max(_MIN_WAVE_TEXTS, int(texts))
 
     def _drop_over(self) -> None:
         for request in self._requests:
@@ -203,6 +212,9 @@ class Worker:
         return [_Item(request, start + offset, pair) for offset, pair in enumerate(pairs)]
 
     def _launch(self, items: list[_Item]) -> None:
+        if self._closed:
+            for item in items:
+                item.request.fail(self._closed_error())
         items = [item for item in items if not item.request.over]
         if not items:
             return
