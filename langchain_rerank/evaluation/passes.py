@@ -78,23 +78,19 @@ def rankings(candidates: Candidates, scored: Mapping[str, Scored]) -> dict[str, 
     }
     for name, one in scored.items():
         order = ranking.order(one.scores)
-        times = (
-            _times(first_stage=candidates.ms, rerank=one.ms)
-            if candidates.ms is not None and one.ms is not None
-            else {}
-        )
         found[name] = Ranking(
             tuple(candidates.keys[position] for position in order),
             tuple(one.scores[position] for position in order),
-            times,
+            _times(first_stage=candidates.ms, rerank=one.ms),
             one.error,
         )
     return found
 
 
 def _times(**stages: float | None) -> dict[str, float]:
+    """Return the stages that were timed, and their total where all of them were."""
     timed = {stage: ms for stage, ms in stages.items() if ms is not None}
-    return {**timed, "total": sum(timed.values())} if timed else {}
+    return {**timed, "total": sum(timed.values())} if len(timed) == len(stages) else timed
 
 
 def finished(

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from typing_extensions import Self
 
+from langchain_rerank.errors import ConfigurationError
 from langchain_rerank.evaluation.plain import build, plain
 from langchain_rerank.evaluation.summaries import (
     Comparison,
@@ -153,6 +154,24 @@ class EvaluationResult:
     def recommended_k(self) -> int | None:
         """The depth that a sweep chose; None without a sweep."""
         return self.sweep.recommended_k if self.sweep else None
+
+    def apply(self, retriever: Any) -> Any:
+        """Return `retriever` set to the depth that the sweep chose; it stays as it is.
+
+        Args:
+            retriever: A `CrossEncoderRerankRetriever`, whose `first_stage_k` is set, or a first
+                stage.
+
+        Raises:
+            ConfigurationError: This is no sweep.
+        """
+        if self.sweep is None:
+            raise ConfigurationError("There is no depth to apply: this is no report of sweep_k().")
+        if "first_stage_k" in getattr(type(retriever), "model_fields", {}):
+            return retriever.model_copy(update={"first_stage_k": self.sweep.recommended_k})
+        from langchain_rerank.first_stage.depth import with_depth
+
+        return with_depth(retriever, self.sweep.recommended_k)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data for JSON: all but `texts`, with `counts` and `recommended_k`."""

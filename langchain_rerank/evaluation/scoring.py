@@ -147,7 +147,7 @@ class ScoringPass:
             return Scored(tuple(row["scores"]))
         started = perf_counter()
         try:
-            scores = tuple(self.score(scorer, record, keys))
+            scores = tuple(self.score(scorer, record, [self.documents[key] for key in keys]))
         except Exception as error:  # noqa: BLE001 - anybody's scorer: one failure keeps the rest
             self.journal.put(name, record.id, {"error": described(error)}, {})
             return Scored(error=described(error))
@@ -155,12 +155,20 @@ class ScoringPass:
         self.journal.put(name, record.id, {"keys": keys, "scores": scores, "ms": ms}, {})
         return Scored(scores, ms)
 
-    def score(self, scorer: Scorer, record: Record, keys: Sequence[str]) -> Sequence[float]:
-        """Return the scores of the documents `keys`, whatever the journal has."""
-        if not keys:
+    def score(
+        self, scorer: Scorer, record: Record, documents: Sequence[Document]
+    ) -> Sequence[float]:
+        """Return the scores of documents, whatever the journal has."""
+        if not documents:
             return []
-        texts = [scored_text(self.documents[key], self.metadata_fields) for key in keys]
+        texts = [scored_text(one, self.metadata_fields) for one in documents]
         return base.score(scorer, record.question, texts)
+
+    def retrieved(self, record: Record, k: int) -> tuple[str, ...] | None:
+        """Return the keys that the first stage gives now; None where it fails."""
+        with contextlib.suppress(Exception):
+            return tuple(dict.fromkeys(map(self.relevance.key, self.retrieve(record, k))))
+        return None
 
 
 def described(error: Exception) -> str:
