@@ -203,6 +203,7 @@ async def test_an_asyncio_caller_that_gives_up_drops_its_work(start):
     large.cancel()
     with pytest.raises(asyncio.CancelledError):
         await large
+    await asyncio.sleep(0)  # asyncio passes the cancellation on in its next round.
     for _ in range(2000):
         forward.gate.release()
     last = await asyncio.wrap_future(worker.submit("q", ["a"], None))
@@ -226,7 +227,7 @@ def test_a_small_request_overtakes_the_rest_of_a_large_one(start):
 def test_a_full_queue_makes_callers_wait_for_room(start):
     forward = Forward(held=True)
     worker = start(forward, max_waiting=300)
-    running = worker.submit("q", ["a"] * 10, None)
+    running = worker.submit("q", ["a"], None)
     assert forward.entered.acquire(timeout=WAIT)
     queued = worker.submit("q", ["b"] * 300, None)
     assert worker.try_submit("q", ["c"], None) is None
@@ -237,7 +238,7 @@ def test_a_full_queue_makes_callers_wait_for_room(start):
         forward.gate.release()
     caller.join(WAIT)
     assert blocked[0].result(WAIT) == scores_of(["c"])
-    assert running.result(WAIT) == scores_of(["a"] * 10)
+    assert running.result(WAIT) == scores_of(["a"])
     assert queued.result(WAIT) == scores_of(["b"] * 300)
 
 
