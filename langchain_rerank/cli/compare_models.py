@@ -33,33 +33,33 @@ def compare_models(
 ) -> None:
     """Compare several rerankers: quality, time, and which of them nothing beats in both.
 
-    langchain-rerank compare-models scifact --models embedded,BAAI/bge-reranker-base --out results
+    langchain-rerank compare-models scifact --models embedded,./mine --out out
     """
     from rich.console import Console
 
-    from langchain_rerank.cli.inputs import (
-        JOURNAL,
-        Source,
-        deliver,
-        open_data,
-        open_first_stage,
-        resumable,
-    )
+    from langchain_rerank.cli.inputs import JOURNAL, Source, deliver, open_inputs, resumable
     from langchain_rerank.evaluation.compare import compare_models as compare
 
     notes = Console(stderr=True)
     with resumable(out, notes):
-        documents, dataset = open_data(collection, docs, questions)
-        dataset = dataset.head(limit)
         source = Source(first_stage, run, embedding_model, first_stage_k)
-        retriever = open_first_stage(source, documents, dataset, notes)
+        opened = open_inputs(
+            collection=collection,
+            docs=docs,
+            questions=questions,
+            limit=limit,
+            source=source,
+            models=options.names(models, "--models"),
+            measures=measures,
+            notes=notes,
+        )
         report = compare(
-            retriever,
-            options.names(models, "--models"),
-            dataset,
+            opened.retriever,
+            opened.scorers,
+            opened.dataset,
             first_stage_k=first_stage_k,
             top_n=top_n,
-            measures=options.names(measures, "--measures"),
+            measures=opened.measures,
             journal=out / JOURNAL,
             resume=resume,
             settings=source.settings,

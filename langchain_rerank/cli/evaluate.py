@@ -33,29 +33,29 @@ def evaluate(
     """
     from rich.console import Console
 
-    from langchain_rerank.cli.inputs import (
-        JOURNAL,
-        Source,
-        deliver,
-        open_data,
-        open_first_stage,
-        resumable,
-    )
+    from langchain_rerank.cli.inputs import JOURNAL, Source, deliver, open_inputs, resumable
     from langchain_rerank.evaluation.compare import compare_rerank
 
     notes = Console(stderr=True)
     with resumable(out, notes):
-        documents, dataset = open_data(collection, docs, questions)
-        dataset = dataset.head(limit)
         source = Source(first_stage, run, embedding_model, first_stage_k)
-        retriever = open_first_stage(source, documents, dataset, notes)
+        opened = open_inputs(
+            collection=collection,
+            docs=docs,
+            questions=questions,
+            limit=limit,
+            source=source,
+            models=[model],
+            measures=measures,
+            notes=notes,
+        )
         report = compare_rerank(
-            retriever,
-            model,
-            dataset,
+            opened.retriever,
+            opened.scorers[model],
+            opened.dataset,
             first_stage_k=first_stage_k,
             top_n=top_n,
-            measures=options.names(measures, "--measures"),
+            measures=opened.measures,
             journal=out / JOURNAL,
             resume=resume,
             settings=source.settings,

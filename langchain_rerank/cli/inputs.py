@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +25,10 @@ from langchain_rerank.cli.run_candidates import run_retriever
 from langchain_rerank.errors import ConfigurationError
 from langchain_rerank.evaluation.beir import load_collection
 from langchain_rerank.evaluation.datasets import Dataset, load_dataset
+from langchain_rerank.evaluation.measures import Measure, parse_measures
 from langchain_rerank.evaluation.report import Report
+from langchain_rerank.models import resolve_scorer
+from langchain_rerank.scorers.base import Scorer
 
 JOURNAL = "journal.jsonl"
 INTERRUPTED = 130  # what shells report of a program that Ctrl-C stopped
@@ -40,12 +43,22 @@ class Source:
         run: A TREC run whose candidates are reranked, in place of a first stage.
         embedding_model: Embeddings of dense and hybrid; None is the default one.
         k: How many candidates a question gets at most.
+
+    Raises:
+        ConfigurationError: A run and a first stage at once.
     """
 
     first_stage: FirstStage | None
     run: Path | None
     embedding_model: str | None
     k: int
+
+    def __post_init__(self) -> None:
+        if self.run is not None and self.first_stage is not None:
+            raise ConfigurationError(
+                f"--run {self.run} brings its candidates; leave out "
+                f"--first-stage {self.first_stage.value}, or leave out --run."
+            )
 
     @property
     def settings(self) -> dict[str, str]:
@@ -61,6 +74,43 @@ class Source:
     def embedding_name(self) -> str:
         """Hub name or path of the embedding model."""
         return self.embedding_model or packaged_embedding_model() or DEFAULT_EMBEDDING_MODEL
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What an evaluating command works on."""
+
+    retriever: BaseRetriever
+    scorers: Mapping[str, Scorer]
+    dataset: Dataset
+    measures: Sequence[Measure]
+
+
+def open_inputs(
+    *,
+    collection: Path | None,
+    docs: Sequence[Path] | None,
+    questions: Path | None,
+    limit: int | None,
+    source: Source,
+    models: Sequence[str],
+    measures: str,
+    notes: Console,
+) -> Inputs:
+    """Return what the options name; what is cheap to get wrong is checked first.
+
+    Raises:
+        ConfigurationError: Options that contradict each other, or an unknown measure.
+        DataFileError: A file is missing or malformed.
+        ModelLoadError: A model is not there, or is not a cross-encoder.
+    """
+    chosen = parse_measures(measures)
+    documents, dataset = open_data(collection, docs, questions)
+    dataset = dataset.head(limit)
+    # What the first stage embeds is kept, so that a model that cannot be loaded loses nothing.
+    retriever = open_first_stage(source, documents, dataset, notes)
+    scorers = {model: open_model(model, notes) for model in models}
+    return Inputs(retriever, scorers, dataset, chosen)
 
 
 def open_data(
@@ -94,15 +144,9 @@ def open_first_stage(
     """Return the first stage over `documents` that `source` says.
 
     Raises:
-        ConfigurationError: A run and a first stage at once.
         DataFileError: The run does not fit the documents and questions.
     """
     if source.run is not None:
-        if source.first_stage is not None:
-            raise ConfigurationError(
-                f"--run {source.run} brings its candidates; leave out "
-                f"--first-stage {source.first_stage.value}, or leave out --run."
-            )
         return run_retriever(source.run, documents, dataset, k=source.k)
     kind = source.first_stage or FirstStage.bm25
     with notes.status(f"Indexing {len(documents)} documents ({kind.value})…") as status:
@@ -117,6 +161,26 @@ def open_first_stage(
                 ),
             )
         return build_first_stage(kind, documents, k=source.k, embeddings=embeddings)
+
+
+def open_model(model: str, notes: Console) -> Scorer:
+    """Return the scorer of a model, loaded.
+
+    A model that cannot be loaded stops the command here, and not once per question.
+
+    Args:
+        model: Hub name, path, or "embedded".
+        notes: Where to say what takes time.
+
+    Raises:
+        ModelLoadError: The model is not there, or is not a cross-encoder.
+    """
+    scorer = resolve_scorer(model)
+    with notes.status(f"Loading {model}…"):
+        load = getattr(scorer, "load", None)
+        if callable(load):
+            load()
+    return scorer
 
 
 @contextmanager

@@ -42,32 +42,32 @@ def sweep(
     """
     from rich.console import Console
 
-    from langchain_rerank.cli.inputs import (
-        JOURNAL,
-        Source,
-        deliver,
-        open_data,
-        open_first_stage,
-        resumable,
-    )
+    from langchain_rerank.cli.inputs import JOURNAL, Source, deliver, open_inputs, resumable
     from langchain_rerank.evaluation.sweep import sweep_k
 
     notes = Console(stderr=True)
     with resumable(out, notes):
         depths = options.depths(ks)
-        documents, dataset = open_data(collection, docs, questions)
-        dataset = dataset.head(limit)
         source = Source(first_stage, run, embedding_model, depths[-1])
-        retriever = open_first_stage(source, documents, dataset, notes)
+        opened = open_inputs(
+            collection=collection,
+            docs=docs,
+            questions=questions,
+            limit=limit,
+            source=source,
+            models=[model],
+            measures=measures,
+            notes=notes,
+        )
         report = sweep_k(
-            retriever,
-            model,
-            dataset,
+            opened.retriever,
+            opened.scorers[model],
+            opened.dataset,
             ks=depths,
             margin=margin,
             budget_ms=budget_ms,
             top_n=top_n,
-            measures=options.names(measures, "--measures"),
+            measures=opened.measures,
             journal=out / JOURNAL,
             resume=resume,
             settings=source.settings,

@@ -12,6 +12,7 @@ from langchain_rerank.evaluation.rendering.words import (
     p_value,
     signed,
     system_label,
+    times,
 )
 from langchain_rerank.evaluation.results import (
     RERANKED,
@@ -84,7 +85,7 @@ def _cost(result: EvaluationResult, one: Comparison) -> str:
     if total is not None:
         text += f", to {milliseconds(total.p50)}"
     if one.latency_factor is not None:
-        text += f" ({one.latency_factor:.3g} times as long)"
+        text += f" ({times(one.latency_factor)} as long)"
     return f"{text}."
 
 

@@ -107,6 +107,16 @@ def milliseconds(value: float) -> str:
     return f"{value:.{digits}f} ms"
 
 
+def times(value: float) -> str:
+    """Return a factor.
+
+    Examples:
+        >>> times(1.254), times(3067.2)
+        ('1.25 times', '3,067 times')
+    """
+    return f"{value:,.0f} times" if value >= 100 else f"{value:.3g} times"
+
+
 def yes_no(value: bool | None) -> str:
     """Return "yes", "no", or a dash for what nobody asked.
 

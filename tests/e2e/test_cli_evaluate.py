@@ -1,0 +1,279 @@
+"""`langchain-rerank evaluate`, `sweep` and `compare-models`, as a user runs them."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+
+import ir_measures
+import pytest
+
+from langchain_rerank.cli import main
+from langchain_rerank.evaluation.report import Report
+from langchain_rerank.testing.tiny_models import build_tiny_model
+
+QUERIES = 40
+WORDS = ["cat", "dog", "horse", "bird", "fish", "frog", "lion", "bear", "wolf", "goat", "crab"]
+
+
+@pytest.fixture(scope="module")
+def collection(tmp_path_factory):
+    """A BEIR folder: 120 documents of a few words, 40 questions with graded labels."""
+    folder = tmp_path_factory.mktemp("beir") / "animals"
+    (folder / "qrels").mkdir(parents=True)
+    chosen = random.Random(3)
+    documents = [
+        {"_id": f"d{n}", "title": f"Note {n}", "text": " ".join(chosen.choices(WORDS, k=6))}
+        for n in range(120)
+    ]
+    queries = [{"_id": f"q{n}", "text": " ".join(chosen.sample(WORDS, 2))} for n in range(QUERIES)]
+    labels = [
+        f"{one['_id']}\t{document['_id']}\t{chosen.randint(0, 2)}"
+        for one in queries
+        for document in chosen.sample(documents, 5)
+    ]
+    lines = {
+        "corpus.jsonl": map(json.dumps, documents),
+        "queries.jsonl": map(json.dumps, queries),
+        "qrels/test.tsv": ["query-id\tcorpus-id\tscore", *labels],
+    }
+    for name, text in lines.items():
+        (folder / name).write_text("\n".join(text) + "\n", encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return build_tiny_model("bert", tmp_path_factory.mktemp("model") / "tiny")
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["langchain-rerank", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stopped:
+            main()
+        captured = capsys.readouterr()
+        return stopped.value.code, captured.out, captured.err
+
+    return run
+
+
+def start(*arguments):
+    """Start the command line as a process of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-c", "from langchain_rerank.cli import main; main()"]
+        + [str(one) for one in arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "HF_HUB_OFFLINE": "1"},
+    )
+
+
+def wait_for_rows(journal, process, *, system, rows):
+    """Wait until the journal has so many rows of a system, while the process runs."""
+    while process.poll() is None:
+        if journal.is_file() and scored(journal)[system] >= rows:
+            return
+        time.sleep(0.005)
+    pytest.fail(f"the run ended before it was disturbed: {process.communicate()}")
+
+
+def scored(journal):
+    lines = journal.read_text(encoding="utf-8").split("\n")[:-1]
+    return Counter(row["system"] for row in map(json.loads, lines) if "row" in row)
+
+
+def undisturbed(report):
+    """Return what a report says, without when and how fast."""
+    data = report.to_dict()
+    del data["environment"]
+    for one in (*data["queries"], data):
+        for system in one["systems"].values():
+            system.pop("latency_ms", None)
+            system.pop("latency", None)
+    for one in data["comparisons"]:
+        del one["added_ms"], one["latency_factor"]
+    return data
+
+
+def computed(folder, system, names):
+    """Return the means that ir_measures computes from the TREC files of a report."""
+    run = ir_measures.read_trec_run(str(folder / "runs" / f"{system}.trec"))
+    qrels = ir_measures.read_trec_qrels(str(folder / "qrels.trec"))
+    measures = {}
+    for name in names:
+        base, cutoff = name.split("@")
+        measures[name] = getattr(ir_measures, base) @ int(cutoff)
+    found = ir_measures.calc_aggregate(list(measures.values()), list(qrels), list(run))
+    return {name: found[measure] for name, measure in measures.items()}
+
+
+def test_evaluate_writes_a_report_whose_means_ir_measures_computes_from_its_files(
+    run, collection, model, tmp_path
+):
+    out = tmp_path / "out"
+    measures = "nDCG@10,RR@10,R@20"
+    code, shown, notes = run(
+        *("evaluate", collection, "--model", model, "--out", out),
+        *("--first-stage-k", "20", "--measures", measures),
+    )
+    assert code == 0
+    assert "Reranking" in shown
+    assert "report.html" in notes
+    data = json.loads((out / "report.json").read_text())
+    assert list(data["systems"]) == ["first_stage", "reranked"]
+    for system, found in data["systems"].items():
+        means = {name: one["mean"] for name, one in found["measures"].items()}
+        assert means == computed(out, system, measures.split(","))
+        assert all(
+            low <= one["mean"] <= high
+            for one in found["measures"].values()
+            for low, high in [one["ci"]]
+        )
+    assert data["systems"]["first_stage"]["measures"]["nDCG@10"]["mean"] > 0
+    assert data["settings"]["candidates"] == "bm25"
+    assert data["counts"]["ok"] == QUERIES
+    assert (out / "per_query.csv").read_text().count("\n") == QUERIES + 1
+
+
+def test_limit_top_n_and_an_exported_run_lead_to_the_same_candidates(
+    run, collection, model, tmp_path
+):
+    first, second = tmp_path / "first", tmp_path / "second"
+    common = ("--model", model, "--limit", "7", "--first-stage-k", "9", "--measures", "nDCG@5,R@9")
+    assert run("evaluate", collection, "--out", first, *common)[0] == 0
+    again = ("--run", first / "runs" / "first_stage.trec")
+    assert run("evaluate", collection, "--out", second, *common, *again)[0] == 0
+    one, two = Report.load(first), Report.load(second)
+    assert len(one.queries) == 7
+    assert two.settings["run"] == "first_stage.trec"
+    assert [row.systems["reranked"].ids for row in one.queries] == [
+        row.systems["reranked"].ids for row in two.queries
+    ]
+    cut = tmp_path / "cut"
+    assert run("evaluate", collection, "--out", cut, *common, "--top-n", "3")[0] == 0
+    assert all(len(row.systems["reranked"].ids) == 3 for row in Report.load(cut).queries)
+
+
+def test_documents_of_ones_own_with_questions_and_sources(run, model, tmp_path):
+    docs = tmp_path / "docs"
+    docs.mkdir()
+    for word in WORDS:
+        (docs / f"{word}.md").write_text(f"# {word}\n\nAll about the {word}.\n")
+    questions = tmp_path / "questions.jsonl"
+    lines = [{"question": f"about the {one}", "expected_source": f"{one}.md"} for one in WORDS[:6]]
+    questions.write_text("\n".join(map(json.dumps, lines)))
+    code, _, err = run(
+        *("evaluate", "--docs", docs, "--questions", questions, "--model", model),
+        *("--measures", "RR@10", "--out", tmp_path / "out"),
+    )
+    assert code == 0, err
+    report = Report.load(tmp_path / "out")
+    assert report.systems["first_stage"].measures["RR@10"].mean == 1.0
+    assert report.counts["ok"] == 6
+
+
+def test_a_run_that_was_killed_resumes_to_the_same_report(run, collection, model, tmp_path):
+    arguments = ("--model", model, "--first-stage-k", "40", "--measures", "nDCG@10")
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    journal = killed / "journal.jsonl"
+    process = start("evaluate", collection, "--out", killed, *arguments)
+    wait_for_rows(journal, process, system="reranked", rows=5)
+    process.kill()
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    done = scored(journal)
+    assert 5 <= done["reranked"] < QUERIES
+    # What a kill in the middle of a write leaves behind:
+    with journal.open("a") as file:
+        file.write('{"system": "reranked", "query": "q3')
+    assert run("evaluate", collection, "--out", killed, *arguments, "--resume")[0] == 0
+    assert scored(journal) == {"first_stage": QUERIES, "reranked": QUERIES}  # none of them twice
+    assert run("evaluate", collection, "--out", whole, *arguments)[0] == 0
+    assert undisturbed(Report.load(killed)) == undisturbed(Report.load(whole))
+
+
+def test_ctrl_c_says_how_to_go_on(collection, model, tmp_path):
+    out = tmp_path / "out"
+    process = start("evaluate", collection, "--out", out, "--model", model)
+    wait_for_rows(out / "journal.jsonl", process, system="reranked", rows=1)
+    process.send_signal(signal.SIGINT)
+    _, notes = process.communicate()
+    assert process.returncode == 130
+    assert "--resume" in notes
+    assert "Traceback" not in notes
+
+
+def test_a_journal_of_other_settings_is_not_resumed(run, collection, model, tmp_path):
+    arguments = ("evaluate", collection, "--model", model, "--out", tmp_path / "out")
+    assert run(*arguments, "--limit", "3", "--first-stage-k", "5")[0] == 0
+    code, _, err = run(*arguments, "--limit", "3", "--first-stage-k", "6", "--resume")
+    assert code == 2
+    assert "first_stage_k was 5, is 6" in err
+
+
+def test_sweep_chooses_a_depth_and_draws_its_curve(run, collection, model, tmp_path):
+    out = tmp_path / "out"
+    code, shown, _ = run(
+        *("sweep", collection, "--model", model, "--ks", "5,10,20", "--limit", "12"),
+        *("--budget-ms", "5000", "--margin", "0.05", "--measures", "nDCG@10", "--out", out),
+    )
+    assert code == 0
+    data = json.loads((out / "report.json").read_text())
+    assert data["recommended_k"] in {5, 10, 20}
+    assert [one["k"] for one in data["sweep"]["points"]] == [5, 10, 20]
+    assert f"K = {data['recommended_k']}" in shown
+    assert (out / "plots" / "depth.svg").is_file()
+    for system in ("first_stage", "reranked"):
+        mean = data["systems"][system]["measures"]["nDCG@10"]["mean"]
+        assert computed(out, system, ["nDCG@10"]) == {"nDCG@10": mean}
+
+
+def test_compare_models_puts_every_model_on_the_same_candidates(run, collection, model, tmp_path):
+    out = tmp_path / "out"
+    other = build_tiny_model("bert", tmp_path / "other", seed=1)
+    code, shown, _ = run(
+        *("compare-models", collection, "--models", f"{model},{other}", "--limit", "6"),
+        *("--first-stage-k", "10", "--out", out),
+    )
+    assert code == 0
+    report = Report.load(out)
+    assert list(report.systems) == ["first_stage", str(model), str(other)]
+    assert len(list((out / "runs").glob("*.trec"))) == 3
+    assert "Nothing is both faster and better" in shown.replace("\n", " ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--out", "o"], "nothing to evaluate on"),
+        (["no/such/folder", "--out", "o"], "no/such/folder"),
+        (["{collection}", "--questions", "q.jsonl", "--out", "o"], "leave out"),
+        (["{collection}", "--run", "r.trec", "--first-stage", "bm25", "--out", "o"], "leave out"),
+        (["{collection}", "--run", "no.trec", "--out", "o"], "no.trec"),
+        (["{collection}", "--measures", "nDGC@10", "--out", "o"], "Did you mean nDCG?"),
+        (["{collection}", "--model", "{collection}", "--out", "o"], "Could not load the cross-enc"),
+    ],
+)
+def test_a_mistake_is_one_clear_message_and_exit_code_2(
+    run, collection, tmp_path, monkeypatch, arguments, message
+):
+    monkeypatch.chdir(tmp_path)
+    code, _, err = run("evaluate", *(one.format(collection=collection) for one in arguments))
+    assert code == 2
+    assert message in err
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("command", ["evaluate", "sweep", "compare-models"])
+def test_help_names_every_option_of_the_command(run, command):
+    code, shown, _ = run(command, "--help")
+    assert code == 0
+    for option in ("--docs", "--questions", "--run", "--measures", "--limit", "--resume", "--out"):
+        assert option in shown
