@@ -1,0 +1,258 @@
+import hashlib
+import math
+import random
+
+import pytest
+from langchain_core.documents import Document
+from langchain_core.embeddings import Embeddings
+from langchain_core.vectorstores import InMemoryVectorStore
+
+from langchain_rerank.errors import ConfigurationError, EvaluationError
+from langchain_rerank.evaluation.compare import compare_rerank
+from langchain_rerank.evaluation.sweep import sweep_k
+from langchain_rerank.first_stage import BM25Retriever, DenseRetriever, hybrid_retriever
+from langchain_rerank.retriever import CrossEncoderRerankRetriever
+from langchain_rerank.testing import CountingScorer, WordOverlapScorer
+
+WORDS = [f"w{n}" for n in range(40)]
+KS = [10, 20, 30, 50, 75, 100]
+
+
+class WordVectors(Embeddings):
+    """A bag of words as a vector: exact, and the same in every process."""
+
+    def embed_query(self, text):
+        vector = [0.0] * 64
+        for word in text.split():
+            vector[int(hashlib.sha256(word.encode()).hexdigest(), 16) % 64] += 1.0
+        norm = math.sqrt(sum(x * x for x in vector)) or 1.0
+        return [x / norm for x in vector]
+
+    def embed_documents(self, texts):
+        return [self.embed_query(text) for text in texts]
+
+
+def collection(queries=25, documents=200):
+    chance = random.Random(3)
+    corpus = [
+        Document(" ".join(chance.choices(WORDS, k=8)), id=f"d{n}", metadata={"n": n})
+        for n in range(documents)
+    ]
+    records = []
+    for n in range(queries):
+        target = corpus[n * 7 % documents]
+        words = chance.sample(target.page_content.split(), 4)
+        records.append({"question": " ".join(words), "qrels": {target.id: 1}})
+    return corpus, records
+
+
+def first_stage(kind, corpus):
+    if kind == "bm25":
+        return BM25Retriever.from_documents(corpus, k=10)
+    store = InMemoryVectorStore(WordVectors())
+    store.add_documents(corpus)
+    if kind == "dense":
+        return DenseRetriever(vectorstore=store, k=10)
+    if kind == "store":
+        return store.as_retriever()
+    return hybrid_retriever(corpus, WordVectors())
+
+
+@pytest.mark.parametrize("kind", ["store", "bm25", "dense", "hybrid"])
+def test_every_mean_equals_a_separate_evaluation_at_that_depth_for_a_third_more_pairs(kind):
+    corpus, records = collection()
+    scorer = CountingScorer(WordOverlapScorer())
+    base = first_stage(kind, corpus)
+    names = ["nDCG@10", "RR@10", "R@100"]
+    report = sweep_k(base, scorer, records, KS, measures=names, progress=False)
+    in_sweep = len(scorer.texts)
+    for point in report.sweep.points:
+        scorer.asked.clear()
+        alone = compare_rerank(
+            base, scorer, records, first_stage_k=point.k, measures=names, progress=False
+        )
+        assert point.measures == alone.systems["reranked"].measures
+        assert point.oracle == pytest.approx(alone.loss_split[0].oracle, abs=0.0)
+    at_hundred = len(scorer.texts)
+    assert in_sweep <= 1.3 * at_hundred
+    assert in_sweep >= report.sweep.scored_pairs + report.sweep.latency_pairs
+
+
+def test_the_systems_are_those_at_the_recommended_depth():
+    corpus, records = collection()
+    report = sweep_k(first_stage("bm25", corpus), WordOverlapScorer(), records, KS, progress=False)
+    k = report.recommended_k
+    point = next(one for one in report.sweep.points if one.k == k)
+    assert report.systems["reranked"].measures == point.measures
+    assert report.to_dict()["recommended_k"] == k
+    assert all(len(row.systems["reranked"].ids) <= k for row in report.queries)
+    assert report.loss_split[0].k == k
+    for one in report.sweep.points:
+        assert one.missed + one.misordered == pytest.approx(1.0 - one.measures["nDCG@10"].mean)
+
+
+def test_latency_is_measured_at_every_depth_and_a_budget_is_applied():
+    corpus, records = collection()
+    report = sweep_k(
+        first_stage("bm25", corpus),
+        WordOverlapScorer(),
+        records,
+        KS,
+        latency_queries=3,
+        budget_ms=1e9,
+        progress=False,
+    )
+    for point in report.sweep.points:
+        assert {stage: one.n for stage, one in point.latency.items()} == {
+            "first_stage": 3,
+            "rerank": 3,
+            "total": 3,
+        }
+        assert point.within_budget is True
+    assert report.sweep.latency_pairs == 3 * sum(KS)
+    tight = sweep_k(
+        first_stage("bm25", corpus),
+        WordOverlapScorer(),
+        records,
+        KS,
+        latency_queries=3,
+        budget_ms=1e-9,
+        progress=False,
+    )
+    assert (tight.sweep.verdict, tight.recommended_k) == ("over_budget", 10)
+
+
+def test_where_latency_would_cost_too_much_it_is_left_out_and_said():
+    corpus, records = collection(queries=6)
+    report = sweep_k(first_stage("bm25", corpus), WordOverlapScorer(), records, KS, progress=False)
+    assert report.sweep.points[0].latency == {}
+    assert any("latency_queries" in warning for warning in report.warnings)
+
+
+def test_a_first_stage_that_is_not_prefix_consistent_is_asked_per_depth_and_pairs_scored_once():
+    corpus, records = collection()
+    base = first_stage("bm25", corpus)
+
+    class Diverse(BM25Retriever):
+        """The better half of the depth, and the worse half of twice the depth."""
+
+        def _get_relevant_documents(self, query, *, run_manager, **kwargs):
+            wide = base.invoke(query, k=2 * self.k)
+            return wide[: self.k // 2] + wide[len(wide) - self.k // 2 :]
+
+    diverse = Diverse(documents=base.documents, index=base.index, k=10)
+    scorer = CountingScorer(WordOverlapScorer())
+    ks = [10, 20, 40]
+    report = sweep_k(diverse, scorer, records, ks, latency_queries=0, progress=False)
+    assert not report.sweep.single_pass
+    assert "not prefix-consistent" in report.sweep.checks[0]
+    pairs = [(query, text) for asked in scorer.asked for query, texts in asked for text in texts]
+    by_query = report.sweep.scored_pairs
+    assert len(pairs) <= by_query + 4  # and the warm-up
+    for point in report.sweep.points:
+        alone = compare_rerank(
+            diverse, WordOverlapScorer(), records, first_stage_k=point.k, progress=False
+        )
+        assert point.measures == alone.systems["reranked"].measures
+
+
+class Relative(WordOverlapScorer):
+    """Ranks the texts against each other: no score stands by itself."""
+
+    def score(self, query, texts):
+        scores = super().score(query, texts)
+        mean = sum(scores) / max(1, len(scores))
+        return [-abs(score - mean) for score in scores]
+
+
+class Declared(Relative):
+    pointwise = False
+
+
+@pytest.mark.parametrize("scorer", [Relative(), Declared()])
+def test_a_scorer_that_is_not_pointwise_is_asked_per_depth_whether_it_says_so_or_not(scorer):
+    corpus, records = collection()
+    base = first_stage("bm25", corpus)
+    report = sweep_k(base, scorer, records, [10, 40], latency_queries=0, progress=False)
+    assert not report.sweep.single_pass
+    assert "is not pointwise" in report.sweep.checks[1]
+    for point in report.sweep.points:
+        alone = compare_rerank(base, scorer, records, first_stage_k=point.k, progress=False)
+        assert point.measures == alone.systems["reranked"].measures
+
+
+def test_quality_that_falls_with_depth_is_a_warning():
+    corpus, records = collection()
+
+    class Reversed(WordOverlapScorer):
+        def score(self, query, texts):
+            return [-score for score in super().score(query, texts)]
+
+    report = sweep_k(
+        first_stage("bm25", corpus), Reversed(), records, [10, 100], measures="RR", progress=False
+    )
+    assert report.recommended_k == 10
+    assert any("Quality falls beyond K=10" in warning for warning in report.warnings)
+
+
+def test_bad_records_are_kept_apart_and_the_rest_is_swept():
+    corpus, records = collection()
+    base = first_stage("bm25", corpus)
+
+    def flaky(question):
+        if question == "raise":
+            raise TimeoutError("away")
+        return base.invoke(question, k=40)
+
+    records += [
+        {"id": "empty", "question": ""},
+        {"id": "raises", "question": "raise", "qrels": {"d1": 1}},
+        {"id": "open", "question": "w1 w2"},
+    ]
+    report = sweep_k(flaky, WordOverlapScorer(), records, [10, 40], progress=False)
+    assert report.counts == {"ok": 25, "failed": 1, "unlabelled": 1, "invalid": 1}
+    assert report.sweep.points[0].measures["nDCG@10"].n == 26
+    assert report.sweep.single_pass
+
+
+def test_no_label_at_all_is_an_error_that_says_where_labels_come_from():
+    corpus, _ = collection()
+    with pytest.raises(EvaluationError, match="judge_relevance"):
+        sweep_k(
+            first_stage("bm25", corpus), WordOverlapScorer(), [{"question": "w1"}], progress=False
+        )
+
+
+def test_a_finished_sweep_resumes_without_scoring(tmp_path):
+    corpus, records = collection()
+    base, path = first_stage("bm25", corpus), tmp_path / "journal.jsonl"
+    settings = {"journal": path, "latency_queries": 0, "progress": False}
+    one = sweep_k(base, WordOverlapScorer(), records, KS, **settings)
+    scorer = CountingScorer(WordOverlapScorer())
+    two = sweep_k(base, scorer, records, KS, resume=True, **settings)
+    assert two.sweep == one.sweep
+    assert len(scorer.texts) <= 2 * KS[0]  # the check that the scorer is pointwise
+
+
+def test_the_choice_is_applied_to_a_copy():
+    corpus, records = collection()
+    base = first_stage("bm25", corpus)
+    report = sweep_k(base, WordOverlapScorer(), records, [20, 40], progress=False)
+    reranking = CrossEncoderRerankRetriever(base_retriever=base, model=WordOverlapScorer())
+    assert report.apply(reranking).first_stage_k == report.recommended_k
+    assert reranking.first_stage_k == 50
+    assert report.apply(base).k == report.recommended_k
+    plain = compare_rerank(base, WordOverlapScorer(), records, progress=False)
+    with pytest.raises(ConfigurationError, match="no report of sweep_k"):
+        plain.apply(reranking)
+
+
+@pytest.mark.parametrize(
+    "settings", [{"ks": []}, {"ks": [0]}, {"margin": -0.1}, {"margin": 1.0}, {"budget_ms": 0}]
+)
+def test_impossible_settings_are_refused(settings):
+    corpus, records = collection(queries=2)
+    with pytest.raises(ConfigurationError):
+        sweep_k(
+            first_stage("bm25", corpus), WordOverlapScorer(), records, progress=False, **settings
+        )
