@@ -97,3 +97,7 @@ class ScorerTimeoutError(ScorerError, TimeoutError):
     """A scorer did not answer in time."""
 
     retryable = True
+
+
+class JudgeError(RerankError, RuntimeError):
+    """A judge (a language model that evaluates) gave no usable answer; the message says why."""

@@ -1,0 +1,40 @@
+"""The hand-off to RAGAS: the contexts that were scored, as rows, and judged by its metrics."""
+
+from langchain_rerank.evaluation.ragas.adapters import ragas_embeddings, ragas_llm
+from langchain_rerank.evaluation.ragas.cells import Cell
+from langchain_rerank.evaluation.ragas.estimate import Estimate
+from langchain_rerank.evaluation.ragas.evaluation import RagasEvaluation
+from langchain_rerank.evaluation.ragas.handoff import ragas_step, to_ragas
+from langchain_rerank.evaluation.ragas.importing import import_ragas
+from langchain_rerank.evaluation.ragas.judge import Judge
+from langchain_rerank.evaluation.ragas.metrics import METRICS, WITHOUT_JUDGE
+from langchain_rerank.evaluation.ragas.report import RagasReport
+from langchain_rerank.evaluation.ragas.rows import (
+    RagasRow,
+    read_rows,
+    to_evaluation_dataset,
+    to_samples,
+    write_jsonl,
+)
+from langchain_rerank.evaluation.ragas.systems import ChainKeys
+
+__all__ = [
+    "METRICS",
+    "WITHOUT_JUDGE",
+    "Cell",
+    "ChainKeys",
+    "Estimate",
+    "Judge",
+    "RagasEvaluation",
+    "RagasReport",
+    "RagasRow",
+    "import_ragas",
+    "ragas_embeddings",
+    "ragas_llm",
+    "ragas_step",
+    "read_rows",
+    "to_evaluation_dataset",
+    "to_ragas",
+    "to_samples",
+    "write_jsonl",
+]

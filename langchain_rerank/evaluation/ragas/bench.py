@@ -1,0 +1,168 @@
+"""Where rows are judged: verdicts that were given before first, then the judge."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from importlib import metadata
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from langchain_rerank.errors import JudgeError
+from langchain_rerank.evaluation.ragas.adapters import llm_of
+from langchain_rerank.evaluation.ragas.cells import Cell, CellStatus
+from langchain_rerank.evaluation.ragas.judge import unreachable
+from langchain_rerank.evaluation.ragas.metrics import Metric
+from langchain_rerank.evaluation.ragas.rows import RagasRow
+from langchain_rerank.evaluation.ragas.verdicts import Verdicts, verdict_key
+
+_GIVE_UP_AFTER = 10  # failures in a row, of a judge that is not to be reached
+_NO_NUMBER = "RAGAS has no number: the judge found no statement to check"
+
+Outcome = tuple[CellStatus, float | None, str | None]
+"""Status, value and reason of a cell."""
+
+Answer = Callable[[str, str, type[BaseModel]], Awaitable[BaseModel]]
+"""From a metric's name, a prompt, and the model that the answer is read as, to the answer."""
+
+
+@dataclass
+class Bench:
+    """Who judges, what was judged before, and what was asked so far.
+
+    Attributes:
+        answer: Asks the judge; None without one.
+        embeddings: As RAGAS wants them; None without.
+        judge_identity: What keeps the verdicts of different judges apart.
+        embeddings_identity: The same for embeddings.
+        verdicts: The verdicts given before.
+        asked: How many questions the judge was asked, by metric, in this run.
+        reused: How many questions were answered before.
+        failures: How many times in a row the judge could not be reached.
+        last_failure: Why, the last time.
+    """
+
+    answer: Answer | None
+    embeddings: Any
+    judge_identity: str
+    embeddings_identity: str
+    verdicts: Verdicts
+    asked: Counter[str] = field(default_factory=Counter)
+    reused: int = 0
+    failures: int = 0
+    last_failure: str = ""
+
+    async def judged(
+        self, system: str, query_id: str, metric: Metric, row: RagasRow, error: str | None = None
+    ) -> Cell:
+        """Return the cell of a row; a failure of the judge is its reason, and nobody else's.
+
+        Args:
+            system: The system.
+            query_id: The question.
+            metric: The metric.
+            row: What the system found.
+            error: Why the system failed, where it did.
+        """
+        status, value, reason = _without_judge(metric, row, error) or await self._asked(metric, row)
+        return Cell(system, query_id, metric.name, status, value, reason)
+
+    async def _asked(self, metric: Metric, row: RagasRow) -> Outcome:
+        known = row.to_dict()
+        content = [known[name] for name in metric.needs]
+        judges = [self.judge_identity, self.embeddings_identity if metric.embeds else ""]
+        key = verdict_key("cell", judges, metric.name, metadata.version("ragas"), content)
+        kept = self.verdicts.get(key)
+        if kept is not None:
+            return "ok", kept, None
+        hearing = _Hearing(self, metric.name)
+        try:
+            value = await metric.ask(row, llm_of(hearing.ask), self.embeddings)
+        except JudgeError as error:
+            return "failed", None, str(error)
+        except Exception as error:  # noqa: BLE001 - RAGAS computes with whatever the judge said
+            return "failed", None, f"RAGAS raised {type(error).__name__}: {error}"
+        if hearing.error is not None:
+            # ContextRelevance swallows errors and makes do with one of its two verdicts.
+            return "failed", None, str(hearing.error)
+        if not math.isfinite(value):
+            return "not_applicable", None, _NO_NUMBER
+        self.verdicts.put(key, value, metric=metric.name)
+        return "ok", value, None
+
+    async def verdict(
+        self, key: str, metric: str, prompt: str, model: type[BaseModel]
+    ) -> BaseModel:
+        """Return the answer to a prompt, from the judge only where it is not known.
+
+        Args:
+            key: What names the answer among the verdicts.
+            metric: The metric that asks.
+            prompt: The prompt.
+            model: What the answer is read as.
+
+        Raises:
+            JudgeError: The judge gave no usable answer, or none to anything before.
+        """
+        known = self.verdicts.get(key)
+        if known is not None:
+            try:
+                answer = model.model_validate(known)
+            except ValidationError:
+                pass  # kept by a version of RAGAS that asked for something else
+            else:
+                self.reused += 1
+                return answer
+        if self.answer is None or self.failures >= _GIVE_UP_AFTER:
+            raise JudgeError(
+                f"not asked: the judge failed {self.failures} times in a row; the last time, "
+                f"{self.last_failure}"
+            )
+        self.asked[metric] += 1
+        try:
+            answer = await self.answer(metric, prompt, model)
+        except JudgeError as error:
+            if unreachable(error.__cause__):
+                self.failures, self.last_failure = self.failures + 1, str(error)
+            raise
+        self.failures = 0
+        self.verdicts.put(key, answer.model_dump(mode="json"), metric=metric)
+        return answer
+
+
+class _Hearing:
+    """What one cell asks the judge. RAGAS may ask the same thing thrice, and wants three answers.
+
+    Two systems show the judge largely the same contexts: each verdict on one is asked for once.
+    """
+
+    def __init__(self, bench: Bench, metric: str) -> None:
+        self.bench = bench
+        self.metric = metric
+        self.error: JudgeError | None = None
+        self._times: Counter[str] = Counter()
+
+    async def ask(self, prompt: str, model: type[BaseModel]) -> BaseModel:
+        self._times[prompt] += 1
+        content = (self.metric, model.__name__, prompt, self._times[prompt])
+        key = verdict_key("answer", self.bench.judge_identity, *content)
+        try:
+            return await self.bench.verdict(key, self.metric, prompt, model)
+        except JudgeError as error:
+            self.error = error
+            raise
+
+
+def _without_judge(metric: Metric, row: RagasRow, error: str | None) -> Outcome | None:
+    """Return the outcome of a cell for which nobody has to be asked, or None."""
+    reason = metric.not_applicable(row)
+    if reason is not None:
+        return "not_applicable", None, reason
+    if error is not None:
+        return "error", metric.worst, error
+    if metric.retrieved_nothing(row):
+        return "empty", 0.0, None
+    return None if metric.compute is None else ("ok", metric.compute(row), None)

@@ -1,0 +1,344 @@
+"""`RagasEvaluation`: RAGAS's metrics before and after reranking, as a LangChain runnable."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from langchain_core.callbacks import AsyncCallbackManagerForChainRun
+from langchain_core.documents import Document
+from langchain_core.embeddings import Embeddings, FakeEmbeddings
+from langchain_core.language_models import BaseChatModel
+from langchain_core.runnables import Runnable, RunnableConfig
+from langchain_core.runnables.config import ensure_config, patch_config
+from pydantic import BaseModel
+
+from langchain_rerank.errors import ConfigurationError
+from langchain_rerank.evaluation.compare import check_top_n
+from langchain_rerank.evaluation.datasets import as_dataset
+from langchain_rerank.evaluation.environment import now
+from langchain_rerank.evaluation.journal import Journal
+from langchain_rerank.evaluation.progress import Progress, progress_of
+from langchain_rerank.evaluation.ragas.adapters import ragas_embeddings
+from langchain_rerank.evaluation.ragas.background import run
+from langchain_rerank.evaluation.ragas.bench import Bench
+from langchain_rerank.evaluation.ragas.cells import Cell
+from langchain_rerank.evaluation.ragas.estimate import Estimate, Estimating
+from langchain_rerank.evaluation.ragas.gathering import Gathered, each, gather, given
+from langchain_rerank.evaluation.ragas.importing import import_ragas
+from langchain_rerank.evaluation.ragas.judge import Judge, as_judge, embeddings_identity
+from langchain_rerank.evaluation.ragas.labels import Labels
+from langchain_rerank.evaluation.ragas.metrics import METRICS, Metric, parse_metrics
+from langchain_rerank.evaluation.ragas.report import RagasReport
+from langchain_rerank.evaluation.ragas.summary import report_of
+from langchain_rerank.evaluation.ragas.systems import ChainKeys, MakeChain, Stage, stages
+from langchain_rerank.evaluation.ragas.verdicts import Verdicts
+from langchain_rerank.evaluation.relevance import Relevance
+
+logger = logging.getLogger(__name__)
+
+
+class RagasEvaluation(Runnable[Any, RagasReport]):
+    """Judges what systems retrieve, and answer, by RAGAS's metrics.
+
+    The input is a data set (or its path, or records), or rows that were made elsewhere: a mapping
+    of systems to their `RagasRow`s. The output is a report as of every evaluation here: means with
+    intervals, paired differences with tests, failed and not applicable cells apart.
+
+    Without a judge, ids and texts are compared, and ragas need not be installed.
+
+    Args:
+        systems: A `CrossEncoderRerankRetriever`, which is evaluated before and after reranking, on
+            the same candidates; or retrievers or chains by name, the baseline first. None where
+            rows are the input.
+        metrics: RAGAS's names of metrics; None is all that can be computed with what is given.
+        judge: A LangChain chat model, or a `Judge`, which says how it is asked.
+        embeddings: LangChain embeddings, for answer_relevancy.
+        chain: Builds a RAG chain around a retriever; it is built around each system, so that the
+            answers are judged, too.
+        chain_keys: Where a chain takes the question and puts answer and contexts.
+        corpus: The documents that can be retrieved: expected passages become ids and texts, and
+            labelled ids get their texts.
+        relevance: What counts as a hit.
+        top_n: How many documents count; None leaves it to the systems.
+        max_concurrency: How many questions are put at once; a config's `max_concurrency` comes
+            first.
+        verdicts: A file that keeps what the judge answered: nothing is asked twice, not by a later
+            run either. None keeps it in memory.
+        journal: A file that keeps what the systems found and answered.
+        resume: Whether to go on with what `journal` holds; failed questions are tried again.
+        on_estimate: Called with the number of calls and tokens before the judge is asked; what it
+            raises stops the run. None writes it to the log.
+        progress: A hook `(done, total)`, True for a bar, False for none; None for a bar in a
+            terminal.
+        seed: Seed of bootstrap and randomisation.
+        settings: What else the report should say; a journal that was written with other values is
+            not resumed.
+
+    Raises:
+        ConfigurationError: An impossible setting, or a metric that needs what is not given.
+        DataFileError: The file of verdicts cannot be read.
+    """
+
+    def __init__(
+        self,
+        systems: Any = None,
+        *,
+        metrics: str | Sequence[str] | None = None,
+        judge: Judge | BaseChatModel | None = None,
+        embeddings: Embeddings | None = None,
+        chain: MakeChain | None = None,
+        chain_keys: ChainKeys | None = None,
+        corpus: Iterable[Document] | None = None,
+        relevance: Relevance | None = None,
+        top_n: int | None = None,
+        max_concurrency: int = 4,
+        verdicts: str | Path | None = None,
+        journal: str | Path | None = None,
+        resume: bool = False,
+        on_estimate: Callable[[Estimate], object] | None = None,
+        progress: Progress | bool | None = None,
+        seed: int = 0,
+        settings: Mapping[str, Any] | None = None,
+    ) -> None:
+        check_top_n(top_n)
+        if max_concurrency < 1:
+            raise ConfigurationError(f"max_concurrency={max_concurrency}: at least 1 is expected.")
+        self.judge = None if judge is None else as_judge(judge)
+        self.embeddings = embeddings
+        self.metrics = _metrics(metrics, self.judge, embeddings)
+        self.stages: list[Stage] = []
+        if systems is not None:
+            keys = chain_keys or ChainKeys()
+            self.stages = stages(systems, chain=chain, keys=keys, top_n=top_n)
+        self.labels = Labels(relevance or Relevance(), corpus)
+        self.max_concurrency = max_concurrency
+        self.verdicts = Verdicts(verdicts)
+        self.journal = journal
+        self.resume = resume
+        self.on_estimate = on_estimate or (lambda estimate: logger.info("RAGAS: %s", estimate))
+        self.progress = progress
+        self.seed = seed
+        self.settings = dict(settings or {})
+
+    def invoke(
+        self,
+        input: Any,  # noqa: A002 - LangChain's name
+        config: RunnableConfig | None = None,
+        **kwargs: Any,
+    ) -> RagasReport:
+        """Return the report; works while an event loop is running, too (a notebook).
+
+        Args:
+            input: A data set, or rows by system.
+            config: Callbacks, tags and metadata reach the systems and the judge.
+            **kwargs: None is known.
+
+        Raises:
+            ConfigurationError: The input has no usable question.
+            DataFileError: The data set or the journal cannot be read.
+            EvaluationError: A system failed on every question.
+            MissingExtraError: The judge is asked and ragas is not installed.
+        """
+        return run(self.ainvoke(input, config, **kwargs))
+
+    async def ainvoke(
+        self,
+        input: Any,  # noqa: A002 - LangChain's name
+        config: RunnableConfig | None = None,
+        **kwargs: Any,
+    ) -> RagasReport:
+        """Return what `invoke` returns, on the event loop that is running."""
+        return await self._acall_with_config(self._evaluated, input, config, **kwargs)
+
+    def dry_run(self, data: Any, config: RunnableConfig | None = None) -> Estimate:
+        """Return what judging would cost. Neither the judge nor any chain is asked.
+
+        Retrievers are; in place of what a chain would find and answer, a row is assumed.
+
+        Args:
+            data: What `invoke` takes.
+            config: Config for the retrievers.
+        """
+        return run(self._dry_run(data, ensure_config(config)))
+
+    async def _evaluated(
+        self,
+        data: Any,
+        run_manager: AsyncCallbackManagerForChainRun,  # noqa: ARG002 - the config has its callbacks
+        config: RunnableConfig,
+    ) -> RagasReport:
+        started = now()
+        gathered = await self._gathered(data, config)
+        asks = any(one.needs_judge for one in self.metrics)
+        if asks:
+            self.on_estimate(await self._estimated(gathered))
+        bench = self._bench(config)
+        with progress_of(self.progress, "Judging") as advance:
+            cells = await self._cells(bench, gathered, self.metrics, config, advance)
+        judged = {
+            "judge": self.judge.label if self.judge else None,
+            "judge_calls": sum(bench.asked.values()),
+            "judge_answers_reused": bench.reused,
+        }
+        report = report_of(
+            gathered.dataset,
+            gathered.rows,
+            gathered.errors,
+            cells,
+            self.metrics,
+            title=f"RAGAS metrics on {gathered.dataset.name}",
+            seed=self.seed,
+            started=started,
+            settings={
+                **{key: one for stage in self.stages for key, one in stage.settings.items()},
+                **(judged if asks else {}),
+                **self.settings,
+            },
+        )
+        return replace(report, warnings=(*report.warnings, *gathered.warnings))
+
+    async def _dry_run(self, data: Any, config: RunnableConfig) -> Estimate:
+        gathered = await self._gathered(data, config, run_chains=False)
+        return await self._estimated(gathered)
+
+    async def _gathered(
+        self, data: Any, config: RunnableConfig, *, run_chains: bool = True
+    ) -> Gathered:
+        if isinstance(data, Mapping):
+            return given(data)
+        if not self.stages:
+            raise ConfigurationError(
+                "There is no system to ask: give RagasEvaluation a retriever or a chain, or invoke "
+                "it with rows by system."
+            )
+        dataset = as_dataset(data)
+        stated = {
+            "questions": [(one.id, one.question) for one in dataset.records],
+            "systems": [{"names": one.names, **one.settings} for one in self.stages],
+            "settings": self.settings,
+        }
+        # An estimate reads the journal of an earlier run, and must not begin it anew.
+        path = self.journal if run_chains or self.resume else None
+        journal = Journal(path, stated, resume=self.resume)
+        with progress_of(self.progress, "Retrieving") as advance:
+            return await gather(
+                self.stages,
+                dataset,
+                self.labels,
+                journal,
+                config=config,
+                limit=self._limit(config),
+                advance=advance,
+                run_chains=run_chains,
+            )
+
+    async def _estimated(self, gathered: Gathered) -> Estimate:
+        estimating = Estimating()
+        judged = [one for one in self.metrics if one.needs_judge]
+        if judged:
+            bench = replace(
+                self._bench({}),
+                answer=estimating,
+                embeddings=ragas_embeddings(FakeEmbeddings(size=1)),
+                verdicts=self.verdicts.copy(),
+            )
+            await self._cells(bench, gathered, judged, {}, lambda _done, _total: None)
+            reused = bench.reused
+        else:
+            reused = 0
+        return estimating.estimate(
+            reused=reused,
+            chain_runs=gathered.chain_runs,
+            assumed_rows=gathered.chain_runs,
+        )
+
+    def _bench(self, config: RunnableConfig) -> Bench:
+        judge, asks = self.judge, any(one.needs_judge for one in self.metrics)
+        if judge is None or not asks:
+            return Bench(None, None, "", "", self.verdicts)
+        import_ragas("ragas.metrics.collections")  # missing, it is missing for every cell
+
+        async def answer(metric: str, prompt: str, model: type[BaseModel]) -> BaseModel:
+            named = patch_config(config, run_name=f"ragas {metric}")
+            return await judge.answer(prompt, model, named)
+
+        return Bench(
+            answer,
+            None if self.embeddings is None else ragas_embeddings(self.embeddings),
+            judge.identity,
+            embeddings_identity(self.embeddings),
+            self.verdicts,
+        )
+
+    async def _cells(
+        self,
+        bench: Bench,
+        gathered: Gathered,
+        metrics: Sequence[Metric],
+        config: RunnableConfig,
+        advance: Progress,
+    ) -> list[Cell]:
+        # All systems of a question one after the other: the second finds the verdicts on the
+        # contexts that it shares with the first.
+        queries = list(next(iter(gathered.rows.values())))
+        units = [(query, metric) for query in queries for metric in metrics]
+        found: dict[tuple[str, Metric], list[Cell]] = {}
+        answers = {
+            name: any(one.response for one in by_query.values())
+            for name, by_query in gathered.rows.items()
+        }
+
+        async def unit(item: tuple[str, Metric]) -> None:
+            query, metric = item
+            judged = partial(bench.judged, query_id=query, metric=metric)
+            found[item] = [
+                await judged(
+                    system=name,
+                    row=_with_response(rows[query], error, answers[name]),
+                    error=error,
+                )
+                for name, rows in gathered.rows.items()
+                for error in (gathered.errors.get((name, query)),)
+            ]
+
+        await each(units, unit, limit=self._limit(config), advance=advance)
+        return [cell for item in units for cell in found[item]]
+
+    def _limit(self, config: RunnableConfig) -> int:
+        return config.get("max_concurrency") or self.max_concurrency
+
+
+def _with_response(row: Any, error: str | None, answers: bool) -> Any:
+    # A chain that failed would have answered: the metrics of answers count the failure, too.
+    return replace(row, response=error) if error is not None and answers else row
+
+
+def _metrics(
+    names: str | Sequence[str] | None, judge: Judge | None, embeddings: Embeddings | None
+) -> tuple[Metric, ...]:
+    if names is None:
+        return tuple(
+            one
+            for one in METRICS.values()
+            if (judge is not None or not one.needs_judge)
+            and (embeddings is not None or not one.embeds)
+        )
+    metrics = parse_metrics(names)
+    for one in metrics:
+        if one.needs_judge and judge is None:
+            raise ConfigurationError(
+                f"The metric {one.name} asks a language model: give judge=, a LangChain chat model "
+                f"or Judge.at(base_url, model_name). Without one there are "
+                f"{', '.join(name for name, m in METRICS.items() if not m.needs_judge)}."
+            )
+        if one.embeds and embeddings is None:
+            raise ConfigurationError(
+                f"The metric {one.name} compares questions: give embeddings=, any LangChain "
+                f"embeddings."
+            )
+    return metrics

@@ -1,0 +1,81 @@
+"""What should have been retrieved: the labels of a record as ids and texts, for RAGAS."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from langchain_core.documents import Document
+
+from langchain_rerank.evaluation.datasets import Record
+from langchain_rerank.evaluation.ragas.rows import RagasRow
+from langchain_rerank.evaluation.relevance import Relevance
+
+
+class Labels:
+    """Makes RAGAS rows: what was retrieved beside what the labels of a record ask for.
+
+    Where the label is an expected source, the ids of both sides are sources; else they are ids of
+    documents.
+
+    Args:
+        relevance: What counts as a hit.
+        corpus: The documents that can be retrieved. With them, an expected passage becomes the ids
+            and the texts of the documents that have it, and a labelled id gets its text; without
+            them, only ids and texts that the record itself has are known.
+    """
+
+    def __init__(self, relevance: Relevance, corpus: Iterable[Document] | None = None) -> None:
+        self.relevance = relevance
+        self._corpus = None if corpus is None else {relevance.key(one): one for one in corpus}
+
+    def row(
+        self, record: Record, documents: Iterable[Document], response: str | None = None
+    ) -> RagasRow:
+        """Return the RAGAS row of what was retrieved for a record.
+
+        Args:
+            record: The record.
+            documents: `(n,)` documents, best first, after the cut.
+            response: The answer, where there is one.
+        """
+        keyed = [(self.relevance.key(one), one) for one in documents]
+        reference_ids, texts = self._reference(record)
+        return RagasRow(
+            user_input=record.question,
+            retrieved_contexts=tuple(one.page_content for _, one in keyed),
+            retrieved_context_ids=self._ids(record, keyed),
+            reference=record.reference,
+            reference_contexts=record.reference_contexts or texts or None,
+            reference_context_ids=reference_ids or None,
+            response=response,
+            query_id=record.id,
+        )
+
+    def _ids(self, record: Record, keyed: Sequence[tuple[str, Document]]) -> tuple[str, ...] | None:
+        rule, keys = self.relevance.rule_for(record), tuple(key for key, _ in keyed)
+        id_key, source_key = self.relevance.id_key, self.relevance.source_key
+        if rule == "expected_source":
+            held = [one.metadata.get(source_key) for _, one in keyed]
+            units = self.relevance.judge(record, dict(keyed)).units
+            keys = tuple(units[key] for key in keys)
+        elif rule in {"qrels", "reference_context_ids"}:
+            held = [one.metadata.get(id_key) if id_key else one.id for _, one in keyed]
+        else:
+            return keys
+        # What no document says about itself cannot be compared: unknown, which is not 0.
+        return None if keyed and all(one is None for one in held) else keys
+
+    def _reference(self, record: Record) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Return the ids that answer a record, and their texts, as far as they are known."""
+        rule = self.relevance.rule_for(record)
+        if rule in {"qrels", "reference_context_ids", "expected_source"}:
+            found = self.relevance.judge(record, {}).qrels
+        elif rule is not None and self._corpus is not None:
+            judgement = self.relevance.judge(record, self._corpus)
+            found = {key: judgement.qrels.get(unit, 0) for key, unit in judgement.units.items()}
+        else:
+            found = {}
+        ids = tuple(key for key, grade in found.items() if grade > 0)
+        corpus = self._corpus or {}
+        # Of a document that the corpus has not, nobody knows the text.
+        return ids, tuple(corpus[key].page_content for key in ids if key in corpus)

@@ -1,0 +1,186 @@
+"""The RAGAS metrics that are on offer: what each needs, and how it is computed.
+
+They bear the names that RAGAS 0.4 gives them; older names are understood.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from langchain_rerank.errors import ConfigurationError
+from langchain_rerank.evaluation.ragas import no_llm
+from langchain_rerank.evaluation.ragas.importing import import_ragas
+from langchain_rerank.evaluation.ragas.rows import RagasRow
+
+_CONTEXTS = "retrieved_contexts"
+_IDS = "retrieved_context_ids"
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric of one row.
+
+    Attributes:
+        name: RAGAS's name.
+        needs: The fields that a row must have; the retrieved ones may be empty.
+        compute: The value of a row, where no LLM is needed; else None.
+        ragas_class: The class in `ragas.metrics.collections` that asks the judge; else None.
+        settings: How that class is set up.
+        embeds: Whether it needs embeddings.
+        lower_is_better: Whether 0 is the best value.
+    """
+
+    name: str
+    needs: tuple[str, ...]
+    compute: Callable[[RagasRow], float] | None = None
+    ragas_class: str | None = None
+    settings: dict[str, Any] = field(default_factory=dict, compare=False)
+    embeds: bool = False
+    lower_is_better: bool = False
+
+    @property
+    def needs_judge(self) -> bool:
+        """Whether an LLM is asked."""
+        return self.ragas_class is not None
+
+    @property
+    def worst(self) -> float:
+        """The value of a system that failed."""
+        return 1.0 if self.lower_is_better else 0.0
+
+    def not_applicable(self, row: RagasRow) -> str | None:
+        """Return why the metric says nothing about `row`, or None where it applies.
+
+        Examples:
+            >>> METRICS["context_recall"].not_applicable(RagasRow("?", retrieved_contexts=()))
+            'the row has no reference'
+        """
+        for name in self.needs:
+            value = getattr(row, name)
+            if value is None or (not value and name not in {_CONTEXTS, _IDS}):
+                return f"the row has no {name}"
+        return None
+
+    def retrieved_nothing(self, row: RagasRow) -> bool:
+        """Return whether the metric judges retrieval and nothing was retrieved: its value is 0."""
+        return any(not getattr(row, name) for name in self.needs if name in {_CONTEXTS, _IDS})
+
+    async def ask(self, row: RagasRow, llm: Any, embeddings: Any) -> float:
+        """Return RAGAS's value of `row`; NaN where RAGAS has none.
+
+        Args:
+            row: A row to which the metric applies.
+            llm: The judge, as RAGAS wants it (`InstructorBaseRagasLLM`).
+            embeddings: As RAGAS wants them (`BaseRagasEmbedding`); needed where `embeds`.
+        """
+        collections = import_ragas("ragas.metrics.collections")
+        parts = {"llm": llm, **({"embeddings": embeddings} if self.embeds else {})}
+        metric = getattr(collections, self.ragas_class or "")(**parts, **self.settings)
+        known = row.to_dict()
+        result = await metric.ascore(**{name: known[name] for name in self.needs})
+        return float(result.value)
+
+
+def _judged(name: str, ragas_class: str, *needs: str, **options: Any) -> Metric:
+    return Metric(name, ("user_input", *needs), ragas_class=ragas_class, **options)
+
+
+_ALL = (
+    Metric(
+        "id_based_context_precision",
+        (_IDS, "reference_context_ids"),
+        no_llm.id_based_context_precision,
+    ),
+    Metric(
+        "id_based_context_recall",
+        (_IDS, "reference_context_ids"),
+        no_llm.id_based_context_recall,
+    ),
+    Metric(
+        "non_llm_context_precision_with_reference",
+        (_CONTEXTS, "reference_contexts"),
+        no_llm.non_llm_context_precision_with_reference,
+    ),
+    Metric(
+        "non_llm_context_recall",
+        (_CONTEXTS, "reference_contexts"),
+        no_llm.non_llm_context_recall,
+    ),
+    _judged("context_precision", "ContextPrecision", "reference", _CONTEXTS),
+    _judged(
+        "context_precision_without_reference",
+        "ContextPrecisionWithoutReference",
+        "response",
+        _CONTEXTS,
+    ),
+    _judged("context_recall", "ContextRecall", "reference", _CONTEXTS),
+    # Asked once: with more, RAGAS swallows every error of the judge and asks again.
+    _judged("context_relevance", "ContextRelevance", _CONTEXTS, settings={"max_retries": 1}),
+    _judged("faithfulness", "Faithfulness", "response", _CONTEXTS),
+    _judged("answer_relevancy", "AnswerRelevancy", "response", embeds=True),
+    _judged(
+        "noise_sensitivity",
+        "NoiseSensitivity",
+        "response",
+        "reference",
+        _CONTEXTS,
+        lower_is_better=True,
+    ),
+)
+METRICS = {one.name: one for one in _ALL}
+"""Every metric by its name: those without an LLM first."""
+
+WITHOUT_JUDGE = tuple(one.name for one in _ALL if not one.needs_judge)
+"""The metrics that need no LLM."""
+
+_OTHER_NAMES = {
+    "context_precision_with_reference": "context_precision",
+    "llm_context_precision_with_reference": "context_precision",
+    "llm_context_precision_without_reference": "context_precision_without_reference",
+    "context_utilization": "context_precision_without_reference",
+    "llm_context_recall": "context_recall",
+    "nv_context_relevance": "context_relevance",
+    "response_relevancy": "answer_relevancy",
+    "answer_relevance": "answer_relevancy",
+    "non_llm_context_precision": "non_llm_context_precision_with_reference",
+}
+
+
+def parse_metrics(names: str | Sequence[str]) -> tuple[Metric, ...]:
+    """Return the metrics of these names, in order.
+
+    Args:
+        names: RAGAS's names, or names of its classes; one string holds several, with commas.
+
+    Raises:
+        ConfigurationError: None, an unknown one, or one twice.
+
+    Examples:
+        >>> [one.name for one in parse_metrics("ContextRecall, ResponseRelevancy")]
+        ['context_recall', 'answer_relevancy']
+    """
+    if isinstance(names, str):
+        names = [part for part in names.split(",") if part.strip()]
+    found = tuple(_parse(name.strip()) for name in names)
+    twice = [one.name for one in found if found.count(one) > 1]
+    if not found or twice:
+        what = f"The metric {twice[0]} was given twice" if twice else "No metric was given"
+        raise ConfigurationError(f"{what}; name each once, of {', '.join(METRICS)}.")
+    return found
+
+
+def _parse(name: str) -> Metric:
+    # A class name becomes the name of its metric: NonLLMContextRecall, non_llm_context_recall.
+    snake = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
+    known = _OTHER_NAMES.get(snake, snake)
+    if known not in METRICS:
+        close = difflib.get_close_matches(known, [*METRICS, *_OTHER_NAMES], n=1)
+        hint = f" Did you mean {close[0]}?" if close else ""
+        raise ConfigurationError(
+            f"There is no metric {name!r}.{hint} Known are {', '.join(METRICS)}."
+        )
+    return METRICS[known]

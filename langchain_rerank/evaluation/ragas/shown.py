@@ -1,0 +1,87 @@
+"""What a reader should see: systems side by side, a metric a line, since RAGAS's names are long."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from langchain_rerank.evaluation.ragas.metrics import METRICS
+from langchain_rerank.evaluation.rendering.view import Table, View, view
+from langchain_rerank.evaluation.rendering.words import (
+    NOTHING,
+    between,
+    fraction,
+    p_value,
+    signed,
+    system_label,
+)
+from langchain_rerank.evaluation.results import Comparison, EvaluationResult
+
+_NARROW = 24  # characters of a name that leave room for figures in 80 columns
+
+
+def side_by_side(result: EvaluationResult, *, narrow: bool = False) -> View:
+    """Return the view of a result with one line per metric in place of one column.
+
+    Args:
+        result: The result.
+        narrow: Whether long names are broken into lines, for a terminal.
+    """
+    found = view(result)
+    several = len(result.systems) > 2
+    # With two systems the differences stand in the table itself.
+    rest = [one for one in found.tables[1:] if several or not one.caption.startswith("Against")]
+    return replace(found, tables=(_metrics(result, several, narrow), *rest))
+
+
+def _metrics(result: EvaluationResult, several: bool, narrow: bool) -> Table:
+    compared = {one.measure: one for one in result.comparisons}
+    columns = ["Metric", *map(system_label, result.systems)]
+    if not several:
+        columns.append("Difference")
+    rows = []
+    for name in result.measures:
+        row = [_broken(name) if narrow else name, *_means(result, name)]
+        if not several:
+            row.append(_difference(compared.get(name)))
+        rows.append(tuple(row))
+    lower = [one for one in result.measures if one in METRICS and METRICS[one].lower_is_better]
+    notes = dict.fromkeys(one.note for one in result.comparisons if one.note)
+    return Table(
+        caption="RAGAS metrics",
+        columns=tuple(columns),
+        rows=tuple(rows),
+        note=" ".join(
+            [
+                "Means with 95 % bootstrap intervals; differences are paired over questions.",
+                *(f"{one} is better the lower it is." for one in lower),
+                *notes,
+            ]
+        ),
+    )
+
+
+def _means(result: EvaluationResult, metric: str) -> Iterable[str]:
+    for summary in result.systems.values():
+        found = summary.measures[metric]
+        yield f"{fraction(found.mean)}\n{between(found.ci)}" if found.n else NOTHING
+
+
+def _difference(one: Comparison | None) -> str:
+    if one is None:
+        return NOTHING
+    p = "" if one.p_value is None else f" (p {p_value(one.p_value)})".replace("p 0", "p = 0")
+    return f"{signed(one.difference)}{p}\n{between(one.ci, signed)}"
+
+
+def _broken(name: str) -> str:
+    r"""Return a long name on two lines.
+
+    Examples:
+        >>> _broken("non_llm_context_precision_with_reference")
+        'non_llm_context_\nprecision_with_reference'
+    """
+    if len(name) <= _NARROW:
+        return name
+    cut = name.rfind("_", 0, _NARROW) + 1
+    return f"{name[:cut]}\n{name[cut:]}"

@@ -1,0 +1,213 @@
+"""From cells to a report: means with intervals, paired differences, what failed and why."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from langchain_rerank.evaluation import assemble, statistics
+from langchain_rerank.evaluation.datasets import Dataset, Record
+from langchain_rerank.evaluation.environment import environment
+from langchain_rerank.evaluation.ragas.cells import Cell
+from langchain_rerank.evaluation.ragas.metrics import Metric
+from langchain_rerank.evaluation.ragas.report import RagasReport
+from langchain_rerank.evaluation.ragas.rows import RagasRow
+from langchain_rerank.evaluation.rendering.words import system_label
+from langchain_rerank.evaluation.results import (
+    Comparison,
+    MeasureSummary,
+    QueryRow,
+    Status,
+    SystemRow,
+    SystemSummary,
+)
+
+_REASONS_SHOWN = 3
+
+Rows = Mapping[str, Mapping[str, RagasRow]]
+"""Row by query id, by system."""
+
+
+def report_of(
+    dataset: Dataset,
+    rows: Rows,
+    errors: Mapping[tuple[str, str], str],
+    cells: Sequence[Cell],
+    metrics: Sequence[Metric],
+    *,
+    title: str,
+    seed: int,
+    started: str,
+    settings: Mapping[str, Any],
+) -> RagasReport:
+    """Return the report.
+
+    Args:
+        dataset: The questions.
+        rows: What every system found; a system that failed on a question has an empty row.
+        errors: Why a system failed, by system and query id.
+        cells: Every cell.
+        metrics: The metrics, the main one first.
+        title: What was evaluated.
+        seed: Seed of bootstrap and randomisation.
+        started: When the run started.
+        settings: What was asked for.
+    """
+    systems = list(rows)
+    values = {
+        (one.system, one.query_id, one.metric): one.value for one in cells if one.value is not None
+    }
+    queries = [_query(record, rows, errors, values, metrics) for record in dataset.records]
+    summary = {name: _system(name, queries, metrics, seed) for name in systems}
+    said = [one for one in metrics if any(s.measures[one.name].n for s in summary.values())]
+    return RagasReport(
+        title=title,
+        baseline=systems[0],
+        measures=tuple(one.name for one in said or metrics),
+        systems=summary,
+        comparisons=tuple(
+            found
+            for one in said
+            for found in _comparisons(one, queries, summary, systems[0], systems[1:], seed)
+        ),
+        queries=tuple(queries),
+        settings={"dataset": dataset.name, "queries": len(dataset), "seed": seed, **settings},
+        environment=environment(started),
+        warnings=(*dataset.warnings, *_warnings(cells, metrics, rows)),
+        texts={
+            key: text
+            for by_query in rows.values()
+            for row in by_query.values()
+            for key, text in zip(
+                row.retrieved_context_ids or (), row.retrieved_contexts or (), strict=False
+            )
+        },
+        cells=tuple(cells),
+        rows={name: tuple(by_query.values()) for name, by_query in rows.items()},
+    )
+
+
+def _query(
+    record: Record,
+    rows: Rows,
+    errors: Mapping[tuple[str, str], str],
+    values: Mapping[tuple[str, str, str], float],
+    metrics: Sequence[Metric],
+) -> QueryRow:
+    systems = {}
+    qrels: dict[str, int] = {}
+    for name, by_query in rows.items():
+        row = by_query.get(record.id)
+        if row is None:
+            continue
+        qrels |= dict.fromkeys(row.reference_context_ids or (), 1)
+        systems[name] = SystemRow(
+            # A chunk may come twice, or two chunks of one source: a ranking has each id once.
+            ids=tuple(dict.fromkeys(row.retrieved_context_ids or ())),
+            measures={
+                one.name: values[name, record.id, one.name]
+                for one in metrics
+                if (name, record.id, one.name) in values
+            },
+            error=errors.get((name, record.id)),
+        )
+    status, error = _status(record, systems)
+    return QueryRow(
+        query_id=record.id,
+        question=record.question,
+        status=status,
+        error=error,
+        systems=systems,
+        qrels=qrels,
+        reference=record.reference,
+        tags=record.tags,
+    )
+
+
+def _status(record: Record, systems: Mapping[str, SystemRow]) -> tuple[Status, str | None]:
+    if record.problem:
+        return "invalid", record.problem
+    failed = next((f"{name}: {one.error}" for name, one in systems.items() if one.error), None)
+    if failed:
+        return "failed", failed
+    if not any(one.measures for one in systems.values()):
+        return "unlabelled", "no metric has a value for this question"
+    return "ok", None
+
+
+def _system(
+    name: str, queries: Sequence[QueryRow], metrics: Sequence[Metric], seed: int
+) -> SystemSummary:
+    ran = [one.systems[name] for one in queries if name in one.systems]
+    measures = {}
+    for metric in metrics:
+        values = [one.measures[metric.name] for one in ran if metric.name in one.measures]
+        ci = (0.0, 0.0)
+        if values:
+            column = np.array(values, dtype=np.float64)[:, None]
+            ci = statistics.interval(statistics.bootstrap_means(column, seed=seed)[:, 0])
+        measures[metric.name] = MeasureSummary(statistics.mean(values), ci, len(values))
+    return SystemSummary(
+        measures=measures,
+        failed=sum(one.error is not None for one in ran),
+        empty=sum(one.error is None and not one.ids for one in ran),
+    )
+
+
+def _comparisons(
+    metric: Metric,
+    queries: Sequence[QueryRow],
+    summary: Mapping[str, SystemSummary],
+    baseline: str,
+    systems: Sequence[str],
+    seed: int,
+) -> Iterable[Comparison]:
+    # Paired: only questions to which the metric has an answer through every system.
+    names = [baseline, *systems]
+    paired = [
+        one
+        for one in queries
+        if all(name in one.systems and metric.name in one.systems[name].measures for name in names)
+    ]
+    if not paired:
+        return
+    found = assemble.comparisons(
+        paired,
+        summary,
+        baseline,
+        systems,
+        [metric.name],  # type: ignore[list-item]  # only its name is read: values are there
+        seed,
+    )
+    for one in found:
+        if metric.lower_is_better:
+            yield replace(one, wins=one.losses, losses=one.wins, gained=one.lost, lost=one.gained)
+        else:
+            yield one
+
+
+def _warnings(cells: Sequence[Cell], metrics: Sequence[Metric], rows: Rows) -> Iterable[str]:
+    for metric in metrics:
+        own = [one for one in cells if one.metric == metric.name]
+        for status, words in (("failed", "failed"), ("not_applicable", "not applicable")):
+            found = [one for one in own if one.status == status]
+            if found:
+                yield _missing(metric.name, words, found, len(own), list(rows))
+
+
+def _missing(
+    metric: str, words: str, cells: Sequence[Cell], of: int, systems: Sequence[str]
+) -> str:
+    by_system = Counter(one.system for one in cells)
+    where = ", ".join(f"{system_label(one)} {by_system[one]}" for one in systems if by_system[one])
+    reasons = Counter(one.reason for one in cells).most_common()
+    shown = "; ".join(f"{count} x {reason}" for reason, count in reasons[:_REASONS_SHOWN])
+    more = len(reasons) - _REASONS_SHOWN
+    return (
+        f"{metric}: {len(cells)} of {of} cells {words} ({where}) and in no mean: {shown}"
+        f"{f'; {more} more reasons' if more > 0 else ''}."
+    )
