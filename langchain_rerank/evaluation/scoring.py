@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import perf_counter
 from typing import Any
 
@@ -95,9 +95,10 @@ class ScoringPass:
         record = next(unfinished, None)
         if record is None:
             return
-        # Should it fail, the real call says so.
+        # Callbacks should see the real calls only, and a failure shows in them.
+        config: RunnableConfig = {**(self.config or {}), "callbacks": []}
         with contextlib.suppress(Exception):
-            found = self.retrieve(record, k)[:_WARM_UP_TEXTS]
+            found = replace(self, config=config).retrieve(record, k)[:_WARM_UP_TEXTS]
             texts = [scored_text(one, self.metadata_fields) for one in found]
             for name, scorer in scorers.items():
                 if self.journal.get(name, record.id) is None:
