@@ -18,7 +18,6 @@ from langchain_rerank.scorers.base import Request, Scorer
 from langchain_rerank.wrappers import is_pointwise
 
 _THREADS = 8
-_THREAD_ROUNDS = 3
 
 QUERIES = (
     "how many people live in Berlin",
@@ -292,7 +291,7 @@ def thread_safe(scorer: Scorer, samples: Samples) -> None:
 
     def work(thread: int) -> list[tuple[int, list[float]]]:
         start.wait()
-        mine = [(thread + i) % len(requests) for i in range(_THREAD_ROUNDS * len(requests))]
+        mine = [(thread + i) % len(requests) for i in range(len(requests))]
         return [(i, _ask(scorer, *requests[i])) for i in mine]
 
     with _frequent_thread_switches(), ThreadPoolExecutor(_THREADS) as pool:

@@ -71,10 +71,14 @@ class ScorerContract:
 
     Examples:
         ```python
+        @pytest.fixture(scope="module")  # loaded once
+        def my_scorer():
+            return MyScorer()
+
         class TestMyScorer(ScorerContract):
-            @pytest.fixture(scope="class")
-            def scorer(self):
-                return MyScorer()
+            @pytest.fixture
+            def scorer(self, my_scorer):
+                return my_scorer
         ```
     """
 

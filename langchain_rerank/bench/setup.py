@@ -1,0 +1,184 @@
+"""Everything that is ready before the first round: models, systems, requests."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from langchain_rerank.bench import machine, systems
+from langchain_rerank.bench.rounds import Requests
+from langchain_rerank.bench.shapes import Shape, build_shape
+from langchain_rerank.bench.summary import Work
+from langchain_rerank.bench.systems import Skipped, System
+from langchain_rerank.bench.workload import Sizes, Workload, guides, pair_tokens
+from langchain_rerank.errors import ModelLoadError
+from langchain_rerank.scorers.base import Request
+from langchain_rerank.scorers.cross_encoder import CrossEncoderScorer
+
+MAX_LENGTH = 512
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What to measure.
+
+    Attributes:
+        model: Hub name or path; None builds `shape` with random weights.
+        shape: The shape to build.
+        device: "auto" or a torch device.
+        dtype: The precision of this package's second run; "auto" is the device's own.
+        sizes: One caller's queries a round, and the passages of each.
+        callers: Concurrent callers; 0 leaves them and the one call with everything out.
+        caller_candidates: Passages that each of those asks for.
+        rounds: Rounds.
+        seed: Seed of the requests.
+    """
+
+    model: str | None
+    shape: Shape
+    device: str
+    dtype: str
+    sizes: Sizes
+    callers: int
+    caller_candidates: int
+    rounds: int
+    seed: int = 0
+
+
+@dataclass
+class Bench:
+    """What `prepared` hands out.
+
+    Attributes:
+        model: What the model is called.
+        device: The device in use.
+        systems: What runs.
+        skipped: What does not, and why.
+        ceilings: FLOP/s that each system could reach.
+        work: Counts tokens and FLOP of requests.
+        rounds: The requests of each round.
+    """
+
+    model: str
+    device: str
+    systems: list[System]
+    skipped: list[Skipped]
+    ceilings: dict[str, float]
+    work: Work
+    rounds: list[Requests] = field(default_factory=list)
+
+
+@contextlib.contextmanager
+def prepared(settings: Settings, say: Callable[[str], None]) -> Iterator[Bench]:
+    """Load the models, warm every system up, make the requests; close everything at the end.
+
+    Args:
+        settings: What to measure.
+        say: Told what is going on.
+
+    Raises:
+        ModelLoadError: The model cannot be loaded.
+        ConfigurationError: The device is not there.
+    """
+    with TemporaryDirectory(prefix="bench-") as folder, contextlib.ExitStack() as stack:
+        if settings.model is None:
+            say(f"Building {settings.shape.value} with random weights")
+        path = settings.model or str(build_shape(settings.shape, Path(folder)))
+        scorers = [stack.enter_context(_scorer(path, settings, "float32"))]
+        say("Loading the engine in float32")
+        scorers[0].load()
+        device = scorers[0].device
+        scorers.append(stack.enter_context(_scorer(path, settings, settings.dtype)))
+        say(f"Loading the engine in {settings.dtype}")
+        scorers[1].load()
+        skipped: list[Skipped] = []
+        if scorers[1].dtype == "float32":
+            skipped.append(
+                Skipped("16 bits", f"{device} has no fast 16-bit arithmetic; dtype is float32")
+            )
+            scorers.pop()
+        say("Loading sentence-transformers")
+        reference = _cross_encoder(path, device, "float32")
+        workload = Workload(reference.tokenizer, guides())
+        warm_up = workload.requests(settings.sizes, settings.seed - 1)
+        running = [systems.engine_system(scorer) for scorer in scorers]
+        running.append(systems.langchain_system(reference))
+        running.append(systems.one_batch_system(reference))
+        half = scorers[-1].dtype
+        say(f"Tuning the batch size of sentence-transformers in {half}")
+        model = reference if half == "float32" else _cross_encoder(path, device, half)
+        running.append(systems.tuned_system(model, half, warm_up[0]))
+        flag = systems.flag_embedding_system(path, device, half=half != "float32")
+        if isinstance(flag, Skipped):
+            skipped.append(flag)
+        else:
+            running.append(flag)
+        for system in running:
+            say(f"Warming up {system.name}")
+            system.score(*warm_up[0])
+        say("Measuring the matrix-product ceiling")
+        ceilings = {
+            dtype: machine.matrix_ceiling(device, dtype) for dtype in {s.dtype for s in running}
+        }
+        yield Bench(
+            model=settings.model or settings.shape.value,
+            device=device,
+            systems=running,
+            skipped=skipped,
+            ceilings={system.name: ceilings[system.dtype] for system in running},
+            work=_work(reference),
+            rounds=[_requests(workload, settings, number) for number in range(settings.rounds)],
+        )
+
+
+def _scorer(path: str, settings: Settings, dtype: str) -> CrossEncoderScorer:
+    return CrossEncoderScorer(path, device=settings.device, dtype=dtype, max_length=MAX_LENGTH)
+
+
+def _cross_encoder(path: str, device: str, dtype: str) -> Any:
+    import sentence_transformers
+    import torch
+
+    try:
+        return sentence_transformers.CrossEncoder(
+            path,
+            device=device,
+            max_length=MAX_LENGTH,
+            model_kwargs={"torch_dtype": getattr(torch, dtype)},
+        )
+    except (OSError, ValueError) as error:
+        raise ModelLoadError(
+            f"sentence-transformers cannot load {path}: {error}. Give --model a cross-encoder."
+        ) from error
+
+
+def _work(reference: Any) -> Work:
+    lengths = partial(_lengths, reference.tokenizer)
+    return Work(
+        tokens=lambda requests: float(sum(lengths(requests))),
+        flop=lambda requests: machine.flops(reference.model, lengths(requests)),
+    )
+
+
+def _lengths(tokenizer: Any, requests: Sequence[Request]) -> list[int]:
+    return pair_tokens(tokenizer, list(requests), MAX_LENGTH)
+
+
+def _requests(workload: Workload, settings: Settings, number: int) -> Requests:
+    together = Sizes(
+        settings.callers,
+        settings.caller_candidates,
+        settings.sizes.min_tokens,
+        settings.sizes.max_tokens,
+    )
+    seed = settings.seed + 3 * number
+    return Requests(
+        alone=workload.requests(settings.sizes, seed),
+        bulk=workload.requests(together, seed + 1),
+        callers=workload.requests(together, seed + 2),
+    )

@@ -1,0 +1,102 @@
+"""Models of real shape with random weights: speed does not depend on the weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from langchain_rerank.bench.workload import guides
+from langchain_rerank.testing.tiny_models import build_tiny_model
+
+_TOKENIZER_VOCABULARY = 8000  # what the guides can fill; the model keeps its real vocabulary size
+
+
+class Shape(str, Enum):
+    """The shapes that can be built."""
+
+    minilm_l6 = "minilm-l6"
+    bge_base = "bge-base"
+    bge_large = "bge-large"
+    modernbert_base = "modernbert-base"
+    qwen3_06b = "qwen3-0.6b"
+
+
+@dataclass(frozen=True)
+class _Build:
+    family: str
+    sizes: Mapping[str, Any]
+
+
+def _bert_sizes(hidden: int, layers: int, heads: int, vocabulary: int) -> dict[str, int]:
+    return {
+        "hidden_size": hidden,
+        "num_hidden_layers": layers,
+        "num_attention_heads": heads,
+        "intermediate_size": 4 * hidden,
+        "vocab_size": vocabulary,
+    }
+
+
+_BUILDS = {
+    # cross-encoder/ms-marco-MiniLM-L6-v2
+    Shape.minilm_l6: _Build("bert", _bert_sizes(384, 6, 12, 30522)),
+    # BAAI/bge-reranker-base and -large
+    Shape.bge_base: _Build("xlm-roberta", _bert_sizes(768, 12, 12, 250002)),
+    Shape.bge_large: _Build("xlm-roberta", _bert_sizes(1024, 24, 16, 250002)),
+    # Alibaba-NLP/gte-reranker-modernbert-base
+    Shape.modernbert_base: _Build(
+        "modernbert",
+        {
+            "hidden_size": 768,
+            "num_hidden_layers": 22,
+            "num_attention_heads": 12,
+            "intermediate_size": 1152,
+            "vocab_size": 50368,
+            "local_attention": 128,
+            "global_attn_every_n_layers": 3,
+        },
+    ),
+    # Qwen/Qwen3-Reranker-0.6B
+    Shape.qwen3_06b: _Build(
+        "qwen3",
+        {
+            "hidden_size": 1024,
+            "num_hidden_layers": 28,
+            "num_attention_heads": 16,
+            "num_key_value_heads": 8,
+            "head_dim": 128,
+            "intermediate_size": 3072,
+            "vocab_size": 151669,
+            "tie_word_embeddings": True,
+        },
+    ),
+}
+
+
+def build_shape(shape: Shape, folder: Path) -> Path:
+    """Write a model of `shape` with random weights to `folder` and return the folder.
+
+    Its tokenizer is of the family's kind, trained on the guides that ship with the package. Scores
+    are logits, so that none of them saturates. Random weights barely tell one passage from another,
+    so rounding to 16 bits swaps more ranks than it does with a trained model.
+    """
+    import transformers
+
+    build = _BUILDS[shape]
+    path = build_tiny_model(
+        build.family, folder, activation="Identity", initializer_range=0.05, **build.sizes
+    )
+    auto: Any = transformers.AutoTokenizer
+    tokenizer = auto.from_pretrained(path)
+    trained = tokenizer.train_new_from_iterator(
+        guides().splitlines(), _TOKENIZER_VOCABULARY, show_progress=False
+    )
+    trained.save_pretrained(path)
+    config = transformers.AutoConfig.from_pretrained(path)
+    for role in ("pad", "bos", "eos", "cls", "sep"):
+        setattr(config, f"{role}_token_id", getattr(trained, f"{role}_token_id"))
+    config.save_pretrained(path)
+    return path

@@ -1,0 +1,140 @@
+"""The ways to rerank that are compared: each answers one query, and all queries at once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any
+
+from langchain_rerank.scorers.base import Request
+from langchain_rerank.scorers.cross_encoder import CrossEncoderScorer
+
+REFERENCE = "LangChain's path"
+"""The system that the others are compared with: fp32, one `predict` per query."""
+
+_BATCH_SIZES = (8, 16, 32, 64, 128)
+
+
+@dataclass(frozen=True)
+class System:
+    """One way to rerank.
+
+    Attributes:
+        name: What it is called in the report.
+        dtype: The precision it computes in: "float32", "bfloat16" or "float16".
+        score: Scores the texts of one query.
+        score_many: Scores all requests in one call; None where there is no such call.
+        concurrent: Whether many callers at once are measured.
+        keeps_documents: Whether texts seen before cost less; then they are measured too.
+    """
+
+    name: str
+    dtype: str
+    score: Callable[[str, Sequence[str]], Sequence[float]]
+    score_many: Callable[[Sequence[Request]], Any] | None = None
+    concurrent: bool = False
+    keeps_documents: bool = False
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A system that cannot run here, and why."""
+
+    name: str
+    reason: str
+
+
+def engine_system(scorer: CrossEncoderScorer) -> System:
+    """Return this package's scorer as a system; it is loaded."""
+    scorer.load()
+    short = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}[scorer.dtype]
+    return System(
+        f"langchain-rerank {short}",
+        scorer.dtype,
+        scorer.score,
+        scorer.score_many,
+        concurrent=True,
+        keeps_documents=True,
+    )
+
+
+def langchain_system(model: Any) -> System:
+    """Return the path of LangChain's CrossEncoderReranker over a HuggingFaceCrossEncoder.
+
+    That is one `predict` over the pairs of each query, with its defaults: fp32, 32 pairs a batch.
+
+    Args:
+        model: A `sentence_transformers.CrossEncoder` in fp32.
+    """
+
+    def score(query: str, texts: Sequence[str]) -> Sequence[float]:
+        scores: Sequence[float] = model.predict([(query, text) for text in texts])
+        return scores
+
+    # `retriever.batch` makes one such call per query too: what holds for one caller holds for it.
+    return System(REFERENCE, "float32", score, concurrent=True)
+
+
+def tuned_system(model: Any, dtype: str, sample: Request) -> System:
+    """Return sentence-transformers at its best: 16 bits, and the batch size that is fastest here.
+
+    Args:
+        model: A `sentence_transformers.CrossEncoder` in `dtype`.
+        dtype: The precision it was loaded in.
+        sample: What the batch size is tuned on.
+    """
+
+    def seconds(batch_size: int) -> float:
+        query, texts = sample
+        begin = time.perf_counter()
+        model.predict([(query, text) for text in texts], batch_size=batch_size)
+        return time.perf_counter() - begin
+
+    seconds(_BATCH_SIZES[0])  # the first call of all is slow
+    best = min(_BATCH_SIZES, key=seconds)
+
+    def score_many(requests: Sequence[Request]) -> Sequence[float]:
+        pairs = [(query, text) for query, texts in requests for text in texts]
+        scores: Sequence[float] = model.predict(pairs, batch_size=best)
+        return scores
+
+    short = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}[dtype]
+    return System(
+        f"sentence-transformers {short}, batch {best}",
+        dtype,
+        lambda query, texts: score_many([(query, texts)]),
+        score_many,
+    )
+
+
+def one_batch_system(model: Any) -> System:
+    """Return FlashRank's way: all texts of a query in one padded batch, without a bound.
+
+    FlashRank itself runs its own ONNX models; this is its batching over the model at hand.
+    """
+
+    def score(query: str, texts: Sequence[str]) -> Sequence[float]:
+        pairs = [(query, text) for text in texts]
+        scores: Sequence[float] = model.predict(pairs, batch_size=len(pairs))
+        return scores
+
+    return System("one padded batch, as FlashRank", "float32", score)
+
+
+def flag_embedding_system(path: str, device: str, *, half: bool) -> System | Skipped:
+    """Return FlagEmbedding's FlagReranker in 16 bits where the device has them, or why not."""
+    name = "FlagEmbedding"
+    if find_spec("FlagEmbedding") is None:
+        return Skipped(name, "the package FlagEmbedding is not installed")
+    reranker = import_module("FlagEmbedding").FlagReranker(path, use_fp16=half, devices=device)
+
+    def score_many(requests: Sequence[Request]) -> Sequence[float]:
+        pairs = [(query, text) for query, texts in requests for text in texts]
+        scores: Sequence[float] = reranker.compute_score(pairs)
+        return scores
+
+    dtype = "float16" if half else "float32"
+    return System(name, dtype, lambda query, texts: score_many([(query, texts)]), score_many)

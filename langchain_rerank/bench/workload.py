@@ -1,0 +1,87 @@
+"""Generated questions and passages with exact lengths in tokens, the same for the same seed."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any
+
+from langchain_rerank.errors import ConfigurationError
+from langchain_rerank.scorers.base import Request
+
+
+def guides() -> str:
+    """Return the guides that ship with the package, as one text."""
+    folder = files("langchain_rerank.embedded") / "corpus"
+    pages = sorted(folder.iterdir(), key=lambda page: page.name)
+    return "\n".join(page.read_text("utf-8") for page in pages if page.name.endswith(".md"))
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How much there is to score.
+
+    Attributes:
+        queries: Queries.
+        candidates: Passages for each query.
+        min_tokens: Tokens of the shortest passage.
+        max_tokens: Tokens of the longest passage.
+    """
+
+    queries: int
+    candidates: int
+    min_tokens: int = 20
+    max_tokens: int = 400
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.min_tokens <= self.max_tokens:
+            raise ConfigurationError(
+                f"Passages of {self.min_tokens} to {self.max_tokens} tokens are impossible; the "
+                f"least must be at least 1 and at most the greatest."
+            )
+
+
+class Workload:
+    """Cuts stretches of running text to measure.
+
+    Args:
+        tokenizer: A Hugging Face tokenizer; lengths are in its tokens, special ones not counted.
+        text: Where the stretches come from.
+    """
+
+    def __init__(self, tokenizer: Any, text: str) -> None:
+        encoded = tokenizer(
+            text, add_special_tokens=False, return_offsets_mapping=True, verbose=False
+        )
+        # Some tokenizers give a token no characters of its own.
+        spans = [(start, end) for start, end in encoded["offset_mapping"] if end > start]
+        self._text = text
+        self._starts = [start for start, _ in spans]
+        self._ends = [end for _, end in spans]
+
+    def requests(self, sizes: Sizes, seed: int) -> list[Request]:
+        """Return one request per query: 5 to 12 tokens, and passages of evenly spread lengths."""
+        pick = random.Random(seed)  # noqa: S311 - a workload, not a secret
+        return [
+            (
+                self._stretch(pick, pick.randint(5, 12)),
+                [
+                    self._stretch(pick, pick.randint(sizes.min_tokens, sizes.max_tokens))
+                    for _ in range(sizes.candidates)
+                ],
+            )
+            for _ in range(sizes.queries)
+        ]
+
+    def _stretch(self, pick: random.Random, tokens: int) -> str:
+        tokens = min(tokens, len(self._starts))
+        first = pick.randint(0, len(self._starts) - tokens)
+        return self._text[self._starts[first] : self._ends[first + tokens - 1]]
+
+
+def pair_tokens(tokenizer: Any, requests: list[Request], max_length: int) -> list[int]:
+    """Return the tokens of every pair, special ones counted and cut to `max_length`."""
+    pairs = [(query, text) for query, texts in requests for text in texts]
+    encoded = tokenizer(pairs, truncation=True, max_length=max_length)
+    return [len(ids) for ids in encoded["input_ids"]]
