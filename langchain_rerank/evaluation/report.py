@@ -86,10 +86,7 @@ class Report(EvaluationResult):
 
         The figures are left out, with a warning in the log, where matplotlib is not installed.
         """
-        return self._page(self._plots())
-
-    def _page(self, plots: list[Plot]) -> str:
-        return html.page(self, view(self), {one.caption: svg(one) for one in plots})
+        return html.page(self, view(self), {one.caption: svg(one) for one in self._plots()})
 
     def to_json(self) -> str:
         """Return everything but the document texts as JSON, one line per query."""
@@ -147,12 +144,15 @@ class Report(EvaluationResult):
             The folder.
         """
         folder, plots = Path(directory), self._plots()
+        drawn = {one.name: svg(one) for one in plots}
         texts = {
             "report.json": self.to_json(),
             "report.md": self.to_markdown(),
-            "report.html": self._page(plots),
+            "report.html": html.page(
+                self, view(self), {one.caption: drawn[one.name] for one in plots}
+            ),
             "per_query.csv": self.to_csv(),
-            **{f"plots/{one.name}.svg": svg(one) for one in plots},
+            **{f"plots/{name}.svg": picture for name, picture in drawn.items()},
         }
         for part in ("runs", "plots") if plots else ("runs",):
             (folder / part).mkdir(parents=True, exist_ok=True)
