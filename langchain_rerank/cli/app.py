@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from langchain_rerank.cli.bench import bench
 from langchain_rerank.cli.compare_models import compare_models
 from langchain_rerank.cli.demo import demo
 from langchain_rerank.cli.evaluate import evaluate
@@ -21,3 +22,4 @@ app.command()(demo)
 app.command()(evaluate)
 app.command()(sweep)
 app.command("compare-models")(compare_models)
+app.command()(bench)
