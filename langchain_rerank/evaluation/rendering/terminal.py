@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from langchain_rerank.evaluation.rendering.view import Table, View
 from langchain_rerank.optional import require
+
+EXTREMES = 5  # queries that gained or lost most: the files have more
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -25,8 +28,10 @@ def renderables(view: View) -> Iterator[RenderableType]:
         yield text(line)
     for line in view.warnings:
         yield text(f"Warning: {line}", style="yellow")
-    for table in (*view.tables, *view.extremes):
+    for table in view.tables:
         yield _table(table, text)
+    for table in view.extremes:
+        yield _table(replace(table, rows=table.rows[:EXTREMES]), text)
 
 
 def _table(table: Table, text: Any) -> RenderableType:
@@ -39,18 +44,18 @@ def _table(table: Table, text: Any) -> RenderableType:
         caption_justify="left",
         box=box.SIMPLE_HEAD,
         pad_edge=False,
+        collapse_padding=True,
     )
     for position, column in enumerate(table.columns):
-        prose = column == "Question"
-        cells = max(
-            (len(line) for row in table.rows for line in row[position].split("\n")), default=0
-        )
+        words = position < table.words
+        lines = [line for row in table.rows for line in row[position].split("\n")]
+        widest = max(map(len, lines), default=0)
         made.add_column(
             text(column),
-            justify="left" if position < table.words else "right",
-            # Where space is short, questions and long headings give way, figures do not.
-            no_wrap=not prose and len(column) <= cells,
-            min_width=None if prose else min(cells, 24),
+            justify="left" if words else "right",
+            # Where space is short, words and long headings give way; figures do not.
+            no_wrap=not words and len(column) <= widest,
+            min_width=min(widest, 8) if words else widest,
             overflow="fold",
         )
     for position, row in enumerate(table.rows):

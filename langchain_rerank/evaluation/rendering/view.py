@@ -152,7 +152,7 @@ def _comparisons(comparisons: Sequence[Comparison]) -> Table:
             f"{signed(one.difference)} {between(one.ci, signed)}",
             percent(one.improvement_percent),
             p_value(one.p_value),
-            f"{one.wins} / {one.ties} / {one.losses}",
+            f"{one.wins}/{one.ties}/{one.losses}",
         ]
         if several:
             row.insert(5, p_value(one.p_holm))

@@ -90,14 +90,37 @@ def test_a_sweep_points_out_its_choice_in_markdown(make_report):
 @pytest.mark.parametrize("width", [80, 120])
 def test_no_figure_is_cut_in_the_terminal(make_report, width):
     report = make_report(sweep=True, warnings=("[bold]as it is[/bold]",))
+    name = "BAAI/a-reranker-with-a-rather-long-name"
+    report = replace(
+        report,
+        measures=("RR@10", "nDCG@10", "Success@1"),
+        systems={
+            name: SystemSummary(dict.fromkeys(("RR@10", "nDCG@10", "Success@1"), summary))
+            for name, summary in (("first_stage", MeasureSummary(0.5, (0.4, 0.6), 1200)),)
+        }
+        | {name: report.systems["reranked"]},
+        comparisons=(
+            replace(
+                report.comparisons[0],
+                system=name,
+                measure="nDCG@10",
+                wins=1234,
+                ties=1000,
+                losses=1000,
+                improvement_percent=-1234.5,
+            ),
+        ),
+        loss_split=(replace(report.loss_split[0], system=name, measure="nDCG@10", k=1000),),
+    )
     output = io.StringIO()
     Console(file=output, width=width).print(report)
     shown = output.getvalue()
     assert "…" not in shown
     assert "[bold]as it is[/bold]" in shown
+    assert max(map(len, shown.split("\n"))) <= width
     for table in view(report).tables:
         for row in table.rows:
-            for cell in row:
+            for cell in row[table.words :]:
                 assert all(line in shown for line in cell.split("\n"))
 
 
