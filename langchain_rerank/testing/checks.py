@@ -47,7 +47,7 @@ class Samples:
         queries: At least two queries.
         texts: At least three different texts; for some query, some must score differently.
         tolerance: How far two runs of the same pair may be apart. The default suits 32-bit models,
-            whose sums depend on the batch in the last bits; for 16-bit ones take about 0.05.
+            whose sums depend on the batch in the last bits; for 16-bit ones take about 0.02.
     """
 
     queries: Sequence[str] = QUERIES

@@ -287,7 +287,7 @@ class TestNumpyScorer(ScorerContract):
 def test_a_third_party_runs_every_check_as_a_pytest_of_its_own(tmp_path):
     (tmp_path / "test_scorer.py").write_text(THIRD_PARTY)
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--rootdir", str(tmp_path)]
-    run = subprocess.run(  # noqa: S603 - our own command
+    run = subprocess.run(
         [*command, "-q", "-rf", str(tmp_path)], capture_output=True, text=True, check=False
     )
     assert run.returncode == 1, run.stderr
