@@ -242,7 +242,7 @@ def test_a_closed_file_says_so_and_closes_twice(tmp_path):
 
 
 def through_pickle(scorer):
-    return pickle.loads(pickle.dumps(scorer))  # noqa: S301 - our own bytes
+    return pickle.loads(pickle.dumps(scorer))
 
 
 @pytest.mark.parametrize("clone", [copy.deepcopy, through_pickle])

@@ -126,7 +126,7 @@ def test_close_closes_both():
 
 
 def through_pickle(scorer):
-    return pickle.loads(pickle.dumps(scorer))  # noqa: S301 - our own bytes
+    return pickle.loads(pickle.dumps(scorer))
 
 
 @pytest.mark.parametrize("clone", [copy.deepcopy, through_pickle])

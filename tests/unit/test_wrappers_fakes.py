@@ -44,7 +44,7 @@ def test_counting_passes_on_name_identity_pointwise_and_close():
 
 
 def through_pickle(scorer):
-    return pickle.loads(pickle.dumps(scorer))  # noqa: S301 - our own bytes
+    return pickle.loads(pickle.dumps(scorer))
 
 
 @pytest.mark.parametrize("clone", [copy.deepcopy, through_pickle])
