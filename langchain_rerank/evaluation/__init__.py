@@ -1,1 +1,64 @@
-"""Measure what reranking buys, what it costs, and how deep to go."""
+"""Measure what reranking buys, what it costs, and how deep to go.
+
+Names load on first use, as those of the package do.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from langchain_rerank.evaluation.beir import Collection as Collection
+    from langchain_rerank.evaluation.beir import load_collection as load_collection
+    from langchain_rerank.evaluation.compare import compare_models as compare_models
+    from langchain_rerank.evaluation.compare import compare_rerank as compare_rerank
+    from langchain_rerank.evaluation.datasets import Dataset as Dataset
+    from langchain_rerank.evaluation.datasets import Record as Record
+    from langchain_rerank.evaluation.datasets import from_ragas as from_ragas
+    from langchain_rerank.evaluation.datasets import from_records as from_records
+    from langchain_rerank.evaluation.datasets import load_dataset as load_dataset
+    from langchain_rerank.evaluation.experiment import EvaluationChain as EvaluationChain
+    from langchain_rerank.evaluation.measures import parse_measure as parse_measure
+    from langchain_rerank.evaluation.relevance import Relevance as Relevance
+    from langchain_rerank.evaluation.relevance import basename as basename
+    from langchain_rerank.evaluation.report import Report as Report
+    from langchain_rerank.evaluation.sweep import sweep_k as sweep_k
+    from langchain_rerank.evaluation.trec import read_qrels as read_qrels
+    from langchain_rerank.evaluation.trec import read_run as read_run
+    from langchain_rerank.evaluation.trec import write_qrels as write_qrels
+    from langchain_rerank.evaluation.trec import write_run as write_run
+
+_HOMES = {
+    "Collection": "beir",
+    "Dataset": "datasets",
+    "EvaluationChain": "experiment",
+    "Record": "datasets",
+    "Relevance": "relevance",
+    "Report": "report",
+    "basename": "relevance",
+    "compare_models": "compare",
+    "compare_rerank": "compare",
+    "from_ragas": "datasets",
+    "from_records": "datasets",
+    "load_collection": "beir",
+    "load_dataset": "datasets",
+    "parse_measure": "measures",
+    "read_qrels": "trec",
+    "read_run": "trec",
+    "sweep_k": "sweep",
+    "write_qrels": "trec",
+    "write_run": "trec",
+}
+
+__all__ = [*_HOMES]  # noqa: PLE0604 - all strings, which the rule cannot see
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from langchain_core.documents import Document
@@ -126,25 +125,13 @@ def summaries(
 ) -> dict[str, SystemSummary]:
     """Return the summary of every system over the labelled queries."""
     names = [str(one) for one in measures]
-    counted = [row for row in rows if _counts(row)]
-    values = values_of(counted, systems, names)
+    values = values_of([row for row in rows if counts(row)], systems, names)
+    means = measure_summaries(values.reshape(len(values), len(systems) * len(names)), seed)
     found = {}
-    if counted:
-        flat = values.reshape(len(counted), -1)
-        means = statistics.bootstrap_means(flat, seed=seed).reshape(-1, len(systems), len(names))
-    for i, system in enumerate(systems):
+    for system in systems:
         ran = [row.systems[system] for row in rows if row.systems]
         found[system] = SystemSummary(
-            measures={
-                name: MeasureSummary(
-                    statistics.mean(values[:, i, j].tolist()),
-                    statistics.interval(means[:, i, j]),
-                    len(counted),
-                )
-                if counted
-                else MeasureSummary(0.0, (0.0, 0.0), 0)
-                for j, name in enumerate(names)
-            },
+            measures={name: next(means) for name in names},
             latency=latency([one.latency_ms for one in ran]),
             failed=sum(one.error is not None for one in ran),
             empty=sum(one.error is None and not one.ids for one in ran),
@@ -152,7 +139,18 @@ def summaries(
     return found
 
 
-def values_of(rows: Sequence[QueryRow], systems: Sequence[str], names: Sequence[str]) -> Any:
+def measure_summaries(values: statistics.Floats, seed: int = 0) -> Iterator[MeasureSummary]:
+    """Yield mean and interval of each column of `values`, `(n, m)`, from the same resamples."""
+    n = len(values)
+    drawn = statistics.bootstrap_means(values, seed=seed) if n else None
+    for column, one in enumerate(values.T):
+        ci = (0.0, 0.0) if drawn is None else statistics.interval(drawn[:, column])
+        yield MeasureSummary(statistics.mean(one.tolist()), ci, n)
+
+
+def values_of(
+    rows: Sequence[QueryRow], systems: Sequence[str], names: Sequence[str]
+) -> statistics.Floats:
     """Return the values `(queries, systems, measures)` of labelled rows."""
     return np.array(
         [[[row.systems[s].measures[name] for name in names] for s in systems] for row in rows],
@@ -160,7 +158,7 @@ def values_of(rows: Sequence[QueryRow], systems: Sequence[str], names: Sequence[
     ).reshape(len(rows), len(systems), len(names))
 
 
-def _counts(row: QueryRow) -> bool:
+def counts(row: QueryRow) -> bool:
     """Whether a query is in the means: a failed one is, with 0; one without labels is not."""
     return any(one.measures for one in row.systems.values())
 
@@ -184,18 +182,24 @@ def comparisons(
     seed: int = 0,
 ) -> tuple[Comparison, ...]:
     """Return each of `systems` against the baseline by each measure, with Holm's correction."""
-    counted = [row for row in rows if _counts(row)]
+    counted = [row for row in rows if counts(row)]
     note = statistics.too_few_queries(len(counted))
+
+    def values(system: str, measure: str) -> list[float]:
+        return [row.systems[system].measures[measure] for row in counted]
+
+    names = [str(one) for one in measures]
+    theirs = {name: values(baseline, name) for name in names}
+    ours = {(s, name): values(s, name) for name in names for s in systems}
+    pairs = statistics.paired({key: (one, theirs[key[1]]) for key, one in ours.items()}, seed=seed)
     found = []
-    for name in map(str, measures):
-        theirs = [row.systems[baseline].measures[name] for row in counted]
-        ours = {s: [row.systems[s].measures[name] for row in counted] for s in systems}
-        pairs = {s: statistics.paired(values, theirs, seed=seed) for s, values in ours.items()}
-        corrected = statistics.holm([one.p_value for one in pairs.values()])
-        for (system, pair), p_holm in zip(pairs.items(), corrected, strict=True):
+    for name in names:
+        corrected = statistics.holm([pairs[system, name].p_value for system in systems])
+        for system, p_holm in zip(systems, corrected, strict=True):
+            pair = pairs[system, name]
             changes = [
                 QueryDifference(row.query_id, row.question, a - b)
-                for row, a, b in zip(counted, ours[system], theirs, strict=True)
+                for row, a, b in zip(counted, ours[system, name], theirs[name], strict=True)
                 if a != b
             ]
             changes.sort(key=lambda one: one.difference)
@@ -249,7 +253,7 @@ def loss_split(
         k: How many candidates the first stage was asked for.
         top_n: How many of an order are judged; None for all.
     """
-    counted = [row for row in rows if _counts(row)]
+    counted = [row for row in rows if counts(row)]
     found = []
     for measure in measures:
         name = str(measure)

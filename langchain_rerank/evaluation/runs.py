@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from langchain_core.documents import Document
 
-from langchain_rerank.documents import RELEVANCE_SCORE, first_stage_score
+from langchain_rerank.documents import RELEVANCE_SCORE
 from langchain_rerank.errors import InputTypeError
 from langchain_rerank.evaluation import assemble
 from langchain_rerank.evaluation.assemble import Ranking
@@ -19,7 +19,7 @@ from langchain_rerank.evaluation.journal import Journal
 from langchain_rerank.evaluation.passes import relevance_settings
 from langchain_rerank.evaluation.report import Report
 from langchain_rerank.evaluation.results import QueryRow
-from langchain_rerank.evaluation.scoring import described, refuse_total_failure
+from langchain_rerank.evaluation.scoring import described, known_scores, refuse_total_failure
 from langchain_rerank.result import RerankResult
 
 if TYPE_CHECKING:
@@ -137,8 +137,5 @@ class Run:
 def _scores(documents: Sequence[Document]) -> tuple[float, ...]:
     """Return the scores that decided the order, where every document has one of the same kind."""
     reranked = [one.metadata.get(RELEVANCE_SCORE) for one in documents]
-    for scores in (reranked, [first_stage_score(one) for one in documents]):
-        known = tuple(float(one) for one in scores if isinstance(one, (int, float)))
-        if len(known) == len(documents):
-            return known
-    return ()
+    known = tuple(float(one) for one in reranked if isinstance(one, (int, float)))
+    return known if len(known) == len(documents) else known_scores(documents)

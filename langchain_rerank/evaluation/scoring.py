@@ -7,7 +7,7 @@ again. One question that fails keeps all others.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from time import perf_counter
 from typing import Any
@@ -134,9 +134,7 @@ class ScoringPass:
         ms = (perf_counter() - started) * 1000.0
         documents = {self.relevance.key(one): one for one in found}
         keys = tuple(documents)
-        before = [first_stage_score(one) for one in documents.values()]
-        known = tuple(one for one in before if one is not None)
-        known = known if len(known) == len(before) else ()
+        known = known_scores(documents.values())
         row = {"keys": keys, "first_stage_scores": known, "ms": ms}
         self.journal.put(system, record.id, row, documents)
         return Candidates(keys, known, ms)
@@ -170,6 +168,17 @@ class ScoringPass:
         with contextlib.suppress(Exception):
             return tuple(dict.fromkeys(map(self.relevance.key, self.retrieve(record, k))))
         return None
+
+
+def known_scores(documents: Iterable[Document]) -> tuple[float, ...]:
+    """Return the first stage's scores; empty unless every document has one."""
+    scores = []
+    for document in documents:
+        score = first_stage_score(document)
+        if score is None:
+            return ()
+        scores.append(score)
+    return tuple(scores)
 
 
 def described(error: Exception) -> str:

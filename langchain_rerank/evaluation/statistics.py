@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import functools
 import operator
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+Key = TypeVar("Key")
 Floats = npt.NDArray[np.float64]
 
 SAMPLES = 10_000
@@ -142,33 +144,40 @@ class Paired:
 
 
 def paired(
-    system: Sequence[float], baseline: Sequence[float], *, seed: int = 0, samples: int = SAMPLES
-) -> Paired:
-    """Return the comparison of two systems on the same queries.
+    pairs: Mapping[Key, tuple[Sequence[float], Sequence[float]]],
+    *,
+    seed: int = 0,
+    samples: int = SAMPLES,
+) -> dict[Key, Paired]:
+    """Return the comparison of each pair: values of a system and of its baseline, `(n,)` each.
+
+    All pairs are over the same queries and see the same resamples.
 
     Args:
-        system: `(n,)` values, one per query.
-        baseline: `(n,)` values of the same queries.
+        pairs: System's and baseline's values, one per query, by any name.
         seed: Seed of bootstrap and randomisation.
         samples: Number of bootstrap samples.
 
     Examples:
-        >>> found = paired([1.0, 0.5], [0.5, 0.5])
+        >>> found = paired({"a": ([1.0, 0.5], [0.5, 0.5])})["a"]
         >>> found.difference, found.wins, found.ties, found.losses, found.p_value
         (0.25, 1, 1, 0, None)
     """
-    differences = np.asarray(system, dtype=np.float64) - np.asarray(baseline, dtype=np.float64)
-    if not len(differences):
-        return Paired(0.0, (0.0, 0.0), None, 0, 0, 0)
-    means = bootstrap_means(differences[:, None], seed=seed, samples=samples)
-    return Paired(
-        difference=mean(system) - mean(baseline),
-        ci=interval(means[:, 0]),
-        p_value=sign_flip_p(differences, seed=seed),
-        wins=int(np.count_nonzero(differences > 0.0)),
-        ties=int(np.count_nonzero(differences == 0.0)),
-        losses=int(np.count_nonzero(differences < 0.0)),
-    )
+    differences = np.array([np.subtract(*pair) for pair in pairs.values()], dtype=np.float64).T
+    if not differences.size:
+        return dict.fromkeys(pairs, Paired(0.0, (0.0, 0.0), None, 0, 0, 0))
+    means = bootstrap_means(differences, seed=seed, samples=samples)
+    return {
+        name: Paired(
+            difference=mean(system) - mean(baseline),
+            ci=interval(means[:, column]),
+            p_value=sign_flip_p(differences[:, column], seed=seed),
+            wins=int(np.count_nonzero(differences[:, column] > 0.0)),
+            ties=int(np.count_nonzero(differences[:, column] == 0.0)),
+            losses=int(np.count_nonzero(differences[:, column] < 0.0)),
+        )
+        for column, (name, (system, baseline)) in enumerate(pairs.items())
+    }
 
 
 def too_few_queries(n: int) -> str | None:

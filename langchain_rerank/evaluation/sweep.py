@@ -30,10 +30,8 @@ from langchain_rerank.evaluation.results import (
     QueryRow,
     Sweep,
     SweepPoint,
-    SystemSummary,
 )
 from langchain_rerank.evaluation.scoring import ScoringPass
-from langchain_rerank.evaluation.statistics import Floats
 from langchain_rerank.first_stage.depth import checked_depth
 from langchain_rerank.scorers.base import scorer_name
 
@@ -196,19 +194,24 @@ def _sweep(
 ) -> tuple[Sweep, list[str]]:
     ks = list(rows)
     main = measures[0]
-    values = np.stack([_values(rows[k], str(main)) for k in ks], axis=1)
-    if not len(values):
+    names = [str(one) for one in measures]
+    counted = {k: [row for row in rows[k] if assemble.counts(row)] for k in ks}
+    every = np.stack([assemble.values_of(one, [RERANKED], names) for one in counted.values()])
+    if not every.size:
         raise EvaluationError(
             "No question has a label, so no depth can be recommended. Add expected_source, qrels "
             "or reference_contexts, or make labels with judge_relevance."
         )
-    summary: dict[int, SystemSummary] = {
-        k: assemble.summaries(rows[k], [RERANKED], measures, seed)[RERANKED] for k in ks
-    }
-    totals = [summary[k].latency["total"].p50 if times[k] else None for k in ks]
+    # (k, queries, 1, measures) to one column per depth and measure, all from the same resamples.
+    columns = every[:, :, 0, :].transpose(1, 0, 2)
+    summary = assemble.measure_summaries(columns.reshape(len(columns), -1), seed)
+    quality = {k: {name: next(summary) for name in names} for k in ks}
+    latency = {k: assemble.latency(list(times[k].values())) for k in ks}
+    values = columns[:, :, 0]
+    totals = [latency[k]["total"].p50 if times[k] else None for k in ks]
     timed = [one for one in totals if one is not None]
     inside = [one <= budget_ms for one in timed] if budget_ms is not None and timed else None
-    means = [summary[k].measures[str(main)].mean for k in ks]
+    means = [quality[k][str(main)].mean for k in ks]
     choice = recommend(values, ks, margin=margin, allowed=inside, seed=seed)
     front = pareto(means, timed or ks)
     bent = knee(ks, means)
@@ -218,7 +221,7 @@ def _sweep(
         points.append(
             SweepPoint(
                 k=k,
-                measures=summary[k].measures,
+                measures=quality[k],
                 oracle=best,
                 missed=1.0 - best,
                 misordered=best - means[i],
@@ -228,7 +231,7 @@ def _sweep(
                 within_budget=inside[i] if inside else None,
                 pareto=i in front,
                 selected_share=choice.selected[i],
-                latency=summary[k].latency,
+                latency=latency[k],
             )
         )
     sweep = Sweep(
@@ -250,11 +253,6 @@ def _sweep(
         checks=passed.checks,
     )
     return sweep, _warnings(sweep, choice, means, timed, budget_ms)
-
-
-def _values(rows: Sequence[QueryRow], name: str) -> Floats:
-    ran = [row.systems[RERANKED].measures for row in rows if row.systems]
-    return np.array([one[name] for one in ran if one], dtype=np.float64)
 
 
 def _oracles(

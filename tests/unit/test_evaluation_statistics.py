@@ -42,7 +42,7 @@ def test_exact_and_sampled_agree_where_both_apply():
 
 
 def test_identical_systems_differ_by_zero_with_p_one_and_no_nan():
-    found = paired([0.5] * 40, [0.5] * 40)
+    found = paired({"a": ([0.5] * 40, [0.5] * 40)})["a"]
     assert (found.difference, found.ci, found.p_value) == (0.0, (0.0, 0.0), 1.0)
     assert (found.wins, found.ties, found.losses) == (0, 40, 0)
 
@@ -55,7 +55,7 @@ def test_five_queries_are_too_few_and_six_are_not():
 
 
 def test_no_queries_give_zero_and_no_p_value():
-    found = paired([], [])
+    found = paired({"a": ([], [])})["a"]
     assert (found.difference, found.p_value, found.wins) == (0.0, None, 0)
 
 
@@ -103,7 +103,8 @@ def test_holm_never_lowers_a_p_value_and_keeps_the_order(p_values):
 @settings(max_examples=30, deadline=None)
 def test_swapping_the_systems_negates_the_difference_and_keeps_p(pairs):
     a, b = [x for x, _ in pairs], [y for _, y in pairs]
-    one, other = paired(a, b, samples=200), paired(b, a, samples=200)
+    one = paired({"a": (a, b)}, samples=200)["a"]
+    other = paired({"b": (b, a)}, samples=200)["b"]
     assert one.difference == -other.difference
     assert one.p_value == pytest.approx(other.p_value, abs=0.03)
     assert (one.wins, one.ties, one.losses) == (other.losses, other.ties, other.wins)
