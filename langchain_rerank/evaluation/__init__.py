@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from langchain_rerank.evaluation.trec import read_run as read_run
     from langchain_rerank.evaluation.trec import write_qrels as write_qrels
     from langchain_rerank.evaluation.trec import write_run as write_run
+    from langchain_rerank.evaluation.tuning import (
+        tune_first_stage_weight as tune_first_stage_weight,
+    )
 
 _HOMES = {
     "Collection": "beir",
@@ -47,6 +50,7 @@ _HOMES = {
     "read_qrels": "trec",
     "read_run": "trec",
     "sweep_k": "sweep",
+    "tune_first_stage_weight": "tuning",
     "write_qrels": "trec",
     "write_run": "trec",
 }
