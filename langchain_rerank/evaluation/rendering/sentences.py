@@ -59,9 +59,10 @@ def _effect(result: EvaluationResult, one: Comparison) -> str:
     old = result.systems[one.baseline].measures[one.measure].mean
     new = result.systems[one.system].measures[one.measure].mean
     # The interval decides the verb, so that the sentence never claims more than the data show.
-    if one.ci[0] > 0:
+    # With too few queries for a test, an interval says nothing either.
+    if one.p_value is not None and one.ci[0] > 0:
         verb = "raises"
-    elif one.ci[1] < 0:
+    elif one.p_value is not None and one.ci[1] < 0:
         verb = "lowers"
     else:
         verb = "does not clearly change"

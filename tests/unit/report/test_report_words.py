@@ -28,6 +28,14 @@ def test_the_headline_claims_no_more_than_the_interval_shows(make_report, ci, ve
     assert headlines(make_report(ci=ci))[0].startswith(f"Reranking {verb} RR@10: 0.750 to 0.750")
 
 
+def test_the_headline_claims_nothing_on_too_few_queries_for_a_test(make_report):
+    report = make_report(ci=(0.1, 0.2))
+    few = replace(report.comparisons[0], p_value=None, p_holm=None, note="too few queries")
+    said = headlines(replace(report, comparisons=(few,)))[0]
+    assert said.startswith("Reranking does not clearly change RR@10")
+    assert said.endswith("Too few queries.")
+
+
 def test_cost_and_loss_split_follow_in_plain_words(make_report):
     effect, cost, split = headlines(make_report([(0.5, 1.0), (0.5, 0.5)]))
     assert "1 better, 1 equal, 0 worse" in effect
