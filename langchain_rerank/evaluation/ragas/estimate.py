@@ -24,7 +24,8 @@ class Estimate:
         calls: Calls of the judge by metric.
         input_tokens: Tokens of all prompts, about.
         output_tokens: Tokens of all answers, about.
-        reused: Calls that are saved, since they were answered before.
+        saved: Calls that are not made, since the same was asked before, by another system or in an
+            earlier run.
         chain_runs: How often chains have to answer first; their own cost is not known here.
         assumed_rows: How many rows were assumed (five contexts of 1,000 characters, a response of
             300), because a chain was not run.
@@ -33,7 +34,7 @@ class Estimate:
     calls: dict[str, int] = field(default_factory=dict)
     input_tokens: int = 0
     output_tokens: int = 0
-    reused: int = 0
+    saved: int = 0
     chain_runs: int = 0
     assumed_rows: int = 0
 
@@ -43,15 +44,15 @@ class Estimate:
         return sum(self.calls.values())
 
     def __str__(self) -> str:
-        if not self.total_calls and not self.reused:
-            return "The judge is not asked."
+        if not self.total_calls and not self.saved:
+            return "The judge has nothing to answer."
         by_metric = ", ".join(f"{name} {count:,}" for name, count in self.calls.items())
         text = (
             f"{self.total_calls:,} calls of the judge{f' ({by_metric})' if by_metric else ''}, "
             f"about {self.input_tokens:,} tokens in and {self.output_tokens:,} out"
         )
-        if self.reused:
-            text += f"; {self.reused:,} more were answered before"
+        if self.saved:
+            text += f"; {self.saved:,} more are saved, since the same is never asked twice"
         if self.chain_runs:
             text += f"; before that, {self.chain_runs:,} runs of chains"
         if self.assumed_rows:
@@ -75,13 +76,13 @@ class Estimating:
         self.characters_out += len(answer.model_dump_json())
         return answer
 
-    def estimate(self, *, reused: int, chain_runs: int, assumed_rows: int) -> Estimate:
+    def estimate(self, *, saved: int, chain_runs: int, assumed_rows: int) -> Estimate:
         """Return what was counted."""
         return Estimate(
             calls=dict(self.calls),
             input_tokens=round(self.characters_in / _CHARACTERS_PER_TOKEN),
             output_tokens=round(self.characters_out / _CHARACTERS_PER_TOKEN),
-            reused=reused,
+            saved=saved,
             chain_runs=chain_runs,
             assumed_rows=assumed_rows,
         )

@@ -29,7 +29,7 @@ from langchain_rerank.evaluation.ragas.bench import Bench
 from langchain_rerank.evaluation.ragas.cells import Cell
 from langchain_rerank.evaluation.ragas.estimate import Estimate, Estimating
 from langchain_rerank.evaluation.ragas.gathering import Gathered, each, gather, given
-from langchain_rerank.evaluation.ragas.importing import import_ragas
+from langchain_rerank.evaluation.ragas.importing import import_ragas, require_installed
 from langchain_rerank.evaluation.ragas.judge import Judge, as_judge, embeddings_identity
 from langchain_rerank.evaluation.ragas.labels import Labels
 from langchain_rerank.evaluation.ragas.metrics import METRICS, Metric, parse_metrics
@@ -82,6 +82,7 @@ class RagasEvaluation(Runnable[Any, RagasReport]):
     Raises:
         ConfigurationError: An impossible setting, or a metric that needs what is not given.
         DataFileError: The file of verdicts cannot be read.
+        MissingExtraError: A metric needs ragas, which is not installed.
     """
 
     def __init__(
@@ -111,6 +112,8 @@ class RagasEvaluation(Runnable[Any, RagasReport]):
         self.judge = None if judge is None else as_judge(judge)
         self.embeddings = embeddings
         self.metrics = _metrics(metrics, self.judge, embeddings)
+        if any(one.needs_judge for one in self.metrics):
+            require_installed()
         self.stages: list[Stage] = []
         if systems is not None:
             keys = chain_keys or ChainKeys()
@@ -142,7 +145,6 @@ class RagasEvaluation(Runnable[Any, RagasReport]):
             ConfigurationError: The input has no usable question.
             DataFileError: The data set or the journal cannot be read.
             EvaluationError: A system failed on every question.
-            MissingExtraError: The judge is asked and ragas is not installed.
         """
         return run(self.ainvoke(input, config, **kwargs))
 
@@ -248,11 +250,11 @@ class RagasEvaluation(Runnable[Any, RagasReport]):
                 verdicts=self.verdicts.copy(),
             )
             await self._cells(bench, gathered, judged, {}, lambda _done, _total: None)
-            reused = bench.reused
+            saved = bench.reused
         else:
-            reused = 0
+            saved = 0
         return estimating.estimate(
-            reused=reused,
+            saved=saved,
             chain_runs=gathered.chain_runs,
             assumed_rows=gathered.chain_runs,
         )
@@ -261,7 +263,7 @@ class RagasEvaluation(Runnable[Any, RagasReport]):
         judge, asks = self.judge, any(one.needs_judge for one in self.metrics)
         if judge is None or not asks:
             return Bench(None, None, "", "", self.verdicts)
-        import_ragas("ragas.metrics.collections")  # missing, it is missing for every cell
+        import_ragas("ragas.metrics.collections")  # where it cannot be imported, no cell can be
 
         async def answer(metric: str, prompt: str, model: type[BaseModel]) -> BaseModel:
             named = patch_config(config, run_name=f"ragas {metric}")

@@ -81,7 +81,7 @@ async def gather(
             results = {name: one for name, one in known.items() if one is not None}
         elif stage.generates and not run_chains:
             runs += 1
-            results = dict.fromkeys(stage.names, _assumed())
+            results = {name: _assumed(name) for name in stage.names}
         else:
             results = await stage.found(record.question, config)
             for name, one in results.items():
@@ -179,10 +179,11 @@ def _keep(journal: Journal, name: str, record: Record, found: Found, labels: Lab
     journal.put(name, record.id, row, documents)
 
 
-def _assumed() -> Found:
+def _assumed(system: str) -> Found:
+    # Contexts of its own for every system: as if they shared none, which costs most.
     return Found(
         tuple(
-            Document(f"{number} {_ASSUMED_CONTEXT}", id=str(number))
+            Document(f"{system} {number} {_ASSUMED_CONTEXT}", id=str(number))
             for number in range(_ASSUMED_CONTEXTS)
         ),
         _ASSUMED_RESPONSE,

@@ -21,6 +21,14 @@ from langchain_rerank.optional import require
 M = TypeVar("M", bound=BaseModel)
 
 _RETRYABLE_STATUS = {408, 409, 425, 429}
+_RETRYABLE_CLASSES = {
+    "APIConnectionError",  # openai, anthropic
+    "APITimeoutError",
+    "ModelConnectionError",  # langchain-core
+    "ModelRateLimitError",
+    "ModelTimeoutError",
+    "TransportError",  # httpx
+}
 _OF_ONE_REQUEST = {400, 413, 422}  # too long, say: another request may be answered
 _LONGEST_WAIT = 60.0  # seconds, whatever a server asks for
 
@@ -87,13 +95,8 @@ class Judge:
         Raises:
             MissingExtraError: langchain-openai is not installed.
         """
-        model = require("langchain_openai", extra="ragas").ChatOpenAI(
-            base_url=base_url,
-            model=model_name,
-            api_key=api_key or "none",
-            temperature=0,
-            max_retries=0,  # retries are counted here
-        )
+        # No retries of its own: they are counted here.
+        model = chat_model(base_url, model_name, api_key=api_key, max_retries=0)
         name = f"{model_name} at {base_url}"
         return cls(model, **{"name": name, **settings})
 
@@ -165,6 +168,26 @@ class Judge:
         return f"the judge failed with {type(error).__name__}: {_line(error)}"
 
 
+def chat_model(
+    base_url: str, model_name: str, *, api_key: str | None = None, **settings: Any
+) -> BaseChatModel:
+    """Return a chat model behind a server that speaks OpenAI's protocol.
+
+    Args:
+        base_url: The address, with `/v1` where the server has that.
+        model_name: The model, as the server calls it.
+        api_key: Where the server wants one; nothing is read from the environment.
+        **settings: What `ChatOpenAI` takes.
+
+    Raises:
+        MissingExtraError: langchain-openai is not installed.
+    """
+    model: BaseChatModel = require("langchain_openai", extra="ragas").ChatOpenAI(
+        base_url=base_url, model=model_name, api_key=api_key or "none", temperature=0, **settings
+    )
+    return model
+
+
 def as_judge(model: Any) -> Judge:
     """Return `model` as a judge; a judge is returned as it is.
 
@@ -186,9 +209,9 @@ def retryable(error: BaseException) -> bool:
         return status in _RETRYABLE_STATUS or status >= 500
     if isinstance(error, (asyncio.TimeoutError, TimeoutError, ConnectionError)):
         return True
-    # The clients' own classes, by name: which client a chat model uses is its affair.
+    # By name: which client a chat model uses is its affair.
     names = {one.__name__ for one in type(error).__mro__}
-    return bool(names & {"APIConnectionError", "APITimeoutError", "TransportError"})
+    return bool(names & _RETRYABLE_CLASSES)
 
 
 def unreachable(error: BaseException | None) -> bool:
