@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from langchain_rerank.evaluation.datasets import from_records as from_records
     from langchain_rerank.evaluation.datasets import load_dataset as load_dataset
     from langchain_rerank.evaluation.experiment import EvaluationChain as EvaluationChain
+    from langchain_rerank.evaluation.judging import ajudge_relevance as ajudge_relevance
+    from langchain_rerank.evaluation.judging import judge_relevance as judge_relevance
     from langchain_rerank.evaluation.measures import parse_measure as parse_measure
     from langchain_rerank.evaluation.relevance import Relevance as Relevance
     from langchain_rerank.evaluation.relevance import basename as basename
@@ -39,11 +41,13 @@ _HOMES = {
     "Record": "datasets",
     "Relevance": "relevance",
     "Report": "report",
+    "ajudge_relevance": "judging",
     "basename": "relevance",
     "compare_models": "compare",
     "compare_rerank": "compare",
     "from_ragas": "datasets",
     "from_records": "datasets",
+    "judge_relevance": "judging",
     "load_collection": "beir",
     "load_dataset": "datasets",
     "parse_measure": "measures",

@@ -225,10 +225,12 @@ class Relevance:
                 wanted = [self.normalize(one) for one in record.expected_source]
                 warnings += _unfound(record, "expected source", wanted, sources)
         if by_id:
-            if not any(self._has_id(one) for one in documents):
+            keys = {self.key(one) for one in documents}
+            # Labels made by a judge name documents without an id by their key.
+            labelled = {key for one in by_id for key in (*one.qrels, *one.reference_context_ids)}
+            if not any(self._has_id(one) for one in documents) and not labelled & keys:
                 name = f"metadata[{self.id_key!r}]" if self.id_key else "an id"
                 raise self._no_key(name, "id_key", documents)
-            keys = {self.key(one) for one in documents}
             for record in by_id:
                 rule = self.rule_for(record)
                 if rule == "reference_context_ids":
