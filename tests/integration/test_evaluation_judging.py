@@ -5,7 +5,6 @@ from langchain_core.documents import Document
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
-
 from pydantic import Field
 
 from langchain_rerank.errors import ConfigurationError, EvaluationError
