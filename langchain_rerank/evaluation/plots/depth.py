@@ -36,10 +36,11 @@ def depth_curve(sweep: Sweep) -> Figure:
             below.axhline(sweep.budget_ms, color=ORANGE, linestyle="-.", linewidth=1.6)
             below.annotate(
                 f"budget {milliseconds(sweep.budget_ms)}",
-                (0.01, sweep.budget_ms),
+                (0.99, sweep.budget_ms),
                 xycoords=below.get_yaxis_transform(),
                 xytext=(0, 4),
                 textcoords="offset points",
+                ha="right",
                 color=ORANGE,
                 fontsize=9,
             )

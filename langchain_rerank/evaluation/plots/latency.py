@@ -56,7 +56,7 @@ def quality_latency(result: EvaluationResult) -> Figure:
         label="Pareto set: nothing is both faster and better",
         zorder=1,
     )
-    for position, (label, time, quality) in enumerate(sorted(points, key=lambda one: one[1])):
+    for label, time, quality in points:
         on_front = (label, time, quality) in front
         axes.errorbar(
             time,
@@ -68,15 +68,16 @@ def quality_latency(result: EvaluationResult) -> Figure:
             markersize=7,
             elinewidth=1,
         )
-        # Neighbours in time would write over each other: names stand above and below in turn.
-        above = position % 2 == 1
+        # Downhill below the Pareto line, which only rises, and uphill off it: names stay clear of
+        # the line and, mostly, of each other.
         axes.annotate(
             label,
-            (time, quality.ci[1] if above else quality.ci[0]),
-            xytext=(0, 6 if above else -6),
+            (time, quality.mean),
+            xytext=(7, -3 if on_front else 3),
             textcoords="offset points",
-            ha="center",
-            va="bottom" if above else "top",
+            rotation=-35 if on_front else 35,
+            va="top" if on_front else "bottom",
+            rotation_mode="anchor",
             fontsize=9,
             parse_math=False,
         )
