@@ -115,6 +115,12 @@ class CrossEncoderScorer:
         engine = self._engine
         return engine.dtype if engine else self.settings.dtype
 
+    @property
+    def path(self) -> str | None:
+        """How the model computes: "packed", "padded" or "modules"; None before loading."""
+        engine = self._engine
+        return engine.path if engine else None
+
     def load(self) -> None:
         """Load the model now rather than on first use.
 

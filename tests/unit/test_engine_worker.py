@@ -117,6 +117,13 @@ def test_a_failing_request_fails_alone(start):
         refused.result(WAIT)
 
 
+def test_after_a_request_that_fails_before_any_batch_the_next_is_answered(start):
+    worker = start(Forward())
+    with pytest.raises(RequestRejectedError, match="refused"):
+        worker.submit("refused", ["x"], None).result(WAIT)
+    assert worker.submit("q", ["a"], None).result(WAIT) == scores_of(["a"])
+
+
 def test_memory_that_runs_out_halves_the_batch_and_is_remembered(start):
     forward = Forward(room=10)
     worker = start(forward, tokens=64)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 CACHE_BYTES = 64 * 2**20
-# How far the tokens of a prefix of a text are trusted: see `_Documents.encode`.
+# How much of a long text is read at first: see `encode_prefixes`.
 _CHARACTERS_PER_TOKEN = 16
 _MARGIN = 32
 
@@ -154,10 +154,11 @@ class PairTokenizer:
 def encode_prefixes(tokenizer: Any, texts: Sequence[str], limit: int) -> list[Document]:
     """Return the first `limit` tokens of each text, without reading a long text to its end.
 
-    A text far longer than `limit` tokens can need is first cut before white space, where every
-    tokenizer at hand ends a word, so the tokens before the cut are the text's own; the last ones
-    are left out of account all the same. Where the beginning does not hold enough tokens, or has
-    no white space to cut at, more of the text is read, if need be all of it.
+    Of a text far longer than `limit` tokens can need, only a beginning is tokenised. It ends before
+    white space, where tokenizers end a word, so that its tokens are the text's own; only in a
+    beginning without any white space it ends inside a word. The last tokens before the cut, which
+    such a cut could change, are never used: where the beginning does not hold `limit` tokens and a
+    margin, more of the text is read, if need be all of it.
     """
     import numpy as np
 
@@ -181,10 +182,10 @@ def encode_prefixes(tokenizer: Any, texts: Sequence[str], limit: int) -> list[Do
 
 
 def _beginning(text: str, reach: int) -> str:
-    """Return at most `reach` characters that end before white space, or the whole text."""
+    """Return at most `reach` characters, ending before white space if there is any."""
     if len(text) <= reach:
         return text
     end = reach
     while end > 0 and not (text[end].isspace() and not text[end - 1].isspace()):
         end -= 1
-    return text[:end] if end else text
+    return text[: end or reach]

@@ -14,7 +14,12 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from langchain_rerank.errors import ScorerClosedError, ScorerError, ScorerOutOfMemoryError
+from langchain_rerank.errors import (
+    RerankError,
+    ScorerClosedError,
+    ScorerError,
+    ScorerOutOfMemoryError,
+)
 from langchain_rerank.scorers.base import Scores
 from langchain_rerank.scorers.engine.batch import Pair
 from langchain_rerank.scorers.engine.forward import Collect, Forward
@@ -157,17 +162,24 @@ class Worker:
     # Everything below runs in the worker's own thread.
 
     def _run(self) -> None:
-        while True:
-            items = self._next_items()
-            if items is None:
-                return
-            if not items:
-                self._deliver_oldest()
-                continue
+        try:
+            while (items := self._next_items()) is not None:
+                self._compute(items)
+        finally:
+            # Only after a bug is anybody left to answer; they must not wait for ever.
+            self.close()
+            for items, _ in self._in_flight:
+                for item in items:
+                    item.request.fail(self._closed_error())
+
+    def _compute(self, items: list[_Item]) -> None:
+        if items:
             lengths = [item.pair.length for item in items]
             self._tokens_per_text = sum(lengths) / len(lengths)
             for batch in plan_batches(lengths, self._budget.tokens, padded=self._forward.padded):
                 self._launch([items[position] for position in batch])
+        elif self._in_flight:
+            self._deliver_oldest()
 
     def _next_items(self) -> list[_Item] | None:
         """Return tokenised texts, nothing while batches are still in flight, None at the end."""
@@ -269,7 +281,7 @@ class Worker:
         self._fail(items[0].request, failure)
 
     def _fail(self, request: _Request, error: Exception) -> None:
-        if isinstance(error, ScorerError):
+        if isinstance(error, RerankError):
             request.fail(error)
             return
         failure = ScorerError(

@@ -1,0 +1,91 @@
+"""The CUDA paths, on a machine that has one."""
+
+from __future__ import annotations
+
+import gc
+
+import pytest
+import torch
+from sentence_transformers import CrossEncoder
+
+from langchain_rerank.scorers.cross_encoder import CrossEncoderScorer
+from langchain_rerank.testing.tiny_models import FAMILIES, build_tiny_model
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
+]
+
+QUERY = "How many people live in Berlin?"
+TEXTS = [f"Berlin and its {count} people " * count for count in (1, 30, 4, 17, 9, 2, 40)] + [
+    "",
+    " ",
+]
+
+
+@pytest.fixture(scope="module", params=FAMILIES)
+def folder(request, tmp_path_factory):
+    return build_tiny_model(request.param, tmp_path_factory.mktemp(request.param), seed=3)
+
+
+@pytest.fixture(scope="module")
+def reference(folder):
+    return CrossEncoder(str(folder), device="cpu").predict([(QUERY, t) for t in TEXTS]).tolist()
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-4), ("auto", 0.05)])
+def test_scores_on_the_gpu_are_those_of_sentence_transformers(folder, reference, dtype, tolerance):
+    with CrossEncoderScorer(folder, device="cuda", dtype=dtype) as scorer:
+        assert scorer.score(QUERY, TEXTS) == pytest.approx(reference, abs=tolerance)
+
+
+def test_a_score_does_not_depend_on_its_batch(folder):
+    with CrossEncoderScorer(folder, device="cuda", dtype="bfloat16") as scorer:
+        together = scorer.score(QUERY, TEXTS)
+        alone = [scorer.score(QUERY, [text])[0] for text in TEXTS]
+    assert together == pytest.approx(alone, abs=0.01)
+
+
+def test_launching_a_packed_batch_never_waits_for_the_device(tmp_path):
+    build_tiny_model("bert", tmp_path)
+    with CrossEncoderScorer(tmp_path, device="cuda", dtype="bfloat16") as scorer:
+        scorer.load()
+        assert scorer.path == "packed"
+        worker = scorer._engine._worker
+        pairs = worker._tokenize(QUERY, TEXTS, None)
+        worker._forward.launch(pairs)()
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            collect = worker._forward.launch(pairs)
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+        assert collect() == pytest.approx(scorer.score(QUERY, TEXTS), abs=1e-6)
+
+
+def test_a_batch_that_does_not_fit_is_halved_and_remembered(tmp_path):
+    build_tiny_model("bert", tmp_path, hidden_size=1024, intermediate_size=4096)
+    total = torch.cuda.get_device_properties(0).total_memory
+    texts = TEXTS * 400
+    with CrossEncoderScorer(tmp_path, device="cuda", dtype="bfloat16") as scorer:
+        expected = scorer.score(QUERY, TEXTS)
+        scorer._engine.budget.tokens = 10**6
+        torch.cuda.empty_cache()
+        torch.cuda.set_per_process_memory_fraction(min(1.0, 1.5e9 / total))
+        try:
+            scores = scorer.score(QUERY, texts)
+        finally:
+            torch.cuda.set_per_process_memory_fraction(1.0)
+        assert scorer._engine.budget.tokens < 10**6
+    assert scores == pytest.approx(expected * 400, abs=0.02)
+
+
+def test_closing_gives_the_memory_back(tmp_path):
+    build_tiny_model("bert", tmp_path, hidden_size=1024, intermediate_size=4096)
+    gc.collect()
+    torch.cuda.empty_cache()
+    before = torch.cuda.memory_allocated()
+    scorer = CrossEncoderScorer(tmp_path, device="cuda")
+    scorer.score(QUERY, TEXTS)
+    assert torch.cuda.memory_allocated() > before
+    scorer.close()
+    assert torch.cuda.memory_allocated() <= before + 2**20
