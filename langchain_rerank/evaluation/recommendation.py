@@ -188,18 +188,3 @@ def knee(ks: Sequence[int], means: Sequence[float]) -> int | None:
     ]
     top = max(heights)
     return heights.index(top) if top > _ROUNDING else None
-
-
-def pareto(qualities: Sequence[float], costs: Sequence[float]) -> list[int]:
-    """Return the positions that no other beats: none is as good and as cheap, and better in one.
-
-    Examples:
-        >>> pareto([0.5, 0.7, 0.6], [1.0, 2.0, 3.0])
-        [0, 1]
-    """
-    points = list(zip(qualities, costs, strict=True))
-    return [
-        i
-        for i, (quality, cost) in enumerate(points)
-        if not any(q >= quality and c <= cost and (q, c) != (quality, cost) for q, c in points)
-    ]

@@ -19,9 +19,10 @@ from langchain_rerank.evaluation.environment import now, scorer_settings
 from langchain_rerank.evaluation.journal import Journal
 from langchain_rerank.evaluation.latency import measured
 from langchain_rerank.evaluation.measures import Measure, oracle, parse_measures
+from langchain_rerank.evaluation.pareto import pareto
 from langchain_rerank.evaluation.passes import finished, rankings
 from langchain_rerank.evaluation.progress import Progress, progress_of
-from langchain_rerank.evaluation.recommendation import Recommendation, knee, pareto, recommend
+from langchain_rerank.evaluation.recommendation import Recommendation, knee, recommend
 from langchain_rerank.evaluation.relevance import Relevance
 from langchain_rerank.evaluation.report import Report
 from langchain_rerank.evaluation.results import (
@@ -213,7 +214,7 @@ def _sweep(
     inside = [one <= budget_ms for one in timed] if budget_ms is not None and timed else None
     means = [quality[k][str(main)].mean for k in ks]
     choice = recommend(values, ks, margin=margin, allowed=inside, seed=seed)
-    front = pareto(means, timed or ks)
+    front = sorted(pareto(list(zip(timed or ks, means, strict=True))))
     bent = knee(ks, means)
     points = []
     for i, k in enumerate(ks):

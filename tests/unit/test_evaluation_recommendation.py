@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from langchain_rerank.evaluation.recommendation import knee, pareto, recommend
+from langchain_rerank.evaluation.recommendation import knee, recommend
 
 KS = [10, 20, 30, 50, 75, 100]
 
@@ -101,8 +101,3 @@ def test_one_depth_and_one_query_have_an_answer():
 )
 def test_the_knee_is_the_point_farthest_above_the_chord(ks, means, expected):
     assert knee(ks, means) == expected
-
-
-def test_equal_points_are_both_on_the_front():
-    assert pareto([0.5, 0.5, 0.4], [1.0, 1.0, 1.0]) == [0, 1]
-    assert pareto([], []) == []
