@@ -277,3 +277,21 @@ def test_help_names_every_option_of_the_command(run, command):
     assert code == 0
     for option in ("--docs", "--questions", "--run", "--measures", "--limit", "--resume", "--out"):
         assert option in shown
+
+
+def test_the_embedded_model_on_the_embedded_guides_and_questions(run, tmp_path):
+    from langchain_rerank.embedded import CORPUS_FOLDER, QUESTIONS_FILE
+
+    out = tmp_path / "out"
+    code, shown, err = run(
+        *("evaluate", "--docs", CORPUS_FOLDER, "--questions", QUESTIONS_FILE, "--limit", "12"),
+        *("--model", "embedded", "--first-stage-k", "20", "--out", out),
+    )
+    assert code == 0, err
+    report = Report.load(out)
+    assert report.counts["ok"] == 12
+    assert "embedded" in report.title
+    assert "Reranking" in shown
+    for system in ("first_stage", "reranked"):
+        means = {name: one.mean for name, one in report.systems[system].measures.items()}
+        assert means == computed(out, system, report.measures)
