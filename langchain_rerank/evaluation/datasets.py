@@ -80,7 +80,7 @@ class Dataset:
 
 
 DatasetLike: TypeAlias = "Dataset | str | Path | Iterable[Mapping[str, Any]]"
-"""A data set, the path of one (JSONL or CSV), or its records as dictionaries."""
+"""A data set, the path of one (JSONL, CSV or a BEIR folder), or its records as dictionaries."""
 
 KEYS = tuple(one.name for one in fields(Record) if one.name != "problem")
 
@@ -100,7 +100,7 @@ def as_dataset(data: DatasetLike) -> Dataset:
 
 
 def load_dataset(path: str | Path) -> Dataset:
-    """Return the data set in a JSONL or CSV file (by its suffix).
+    """Return the data set in a JSONL or CSV file (by its suffix), or in a BEIR folder.
 
     JSONL has one object per line. CSV has a header; an empty cell is absent, and one that starts
     with `[` or `{` in a column of several values is read as JSON (`["a.pdf", "b.pdf"]`).
@@ -110,6 +110,10 @@ def load_dataset(path: str | Path) -> Dataset:
         ConfigurationError: No record, or none that can be used.
     """
     path = Path(path)
+    if path.is_dir():
+        from langchain_rerank.evaluation.beir import load_collection  # which needs `Dataset`
+
+        return load_collection(path).dataset
     rows = list(records.read_rows(path))
     return from_records(
         [row for _, row in rows],

@@ -22,6 +22,9 @@ from langchain_rerank.evaluation.summaries import Verdict
 
 Bools = npt.NDArray[np.bool_]
 
+FEWEST_QUERIES = (
+    20  # a resample of fewer queries says little, all the more where few of them differ
+)
 _ONE_SIDED_95 = 1.6449  # the quantile of the normal distribution
 _ROUNDING = 1e-9
 
@@ -79,26 +82,29 @@ def recommend(
     """
     inside = np.array([True] * len(ks) if allowed is None else allowed, dtype=bool)
     means = values.mean(axis=0)
-    best = int(np.argmax(means > means.max() - _ROUNDING))
     drawn = bootstrap_means(values, samples=samples, seed=seed)
-    losses = np.maximum(means[best] - means, 0.0)
-    against_best = drawn[:, [best]] - drawn
-    upper = np.maximum(np.percentile(against_best, 95.0, axis=0), losses)
-    position = _chosen(means, upper, inside, margin)
+    best = _best(means, np.ones_like(inside))
+    losses, upper, lower = _losses(means, drawn, best)
+    # Over budget everywhere: the smallest is the fastest.
+    candidates = inside if inside.any() else np.arange(len(ks)) == 0
+    top = _best(means, candidates)
+    width = _losses(means, drawn, top)[1]
+    position = int(np.flatnonzero(candidates & (width <= margin + _ROUNDING))[0])
     # Not knowing which K is best is part of what is not known: the chosen one has to hold against
     # whichever is best in each resample.
-    doubt = float(np.percentile(drawn.max(axis=1) - drawn[:, position], 95.0))
-    settled = doubt <= margin + _ROUNDING or not inside.all()
-    needed = None if settled else _queries_needed(values, drawn, position, margin)
-    verdict, reason = _verdict(ks, losses, upper, inside, position, best, margin)
-    if not settled:
+    rivals = drawn[:, candidates] - drawn[:, [position]]
+    doubt = float(np.percentile(rivals.max(axis=1), 95.0))
+    verdict: Verdict = "recommended" if inside.any() else "over_budget"
+    reason = _reason(ks, losses, width - (means[top] - means), inside, position, top, best, margin)
+    needed = None
+    if inside.any() and (doubt > margin + _ROUNDING or len(values) < FEWEST_QUERIES):
         verdict = "inconclusive"
+        needed = _queries_needed(values[:, candidates] - values[:, [position]], rivals, margin)
+        more = f"; about {needed} would" if needed else ""
         reason += (
-            f" That it is within {margin:g} of whichever K is best is not shown by "
-            f"{len(values)} queries (the bound is {doubt:.3f})"
-            + (f"; about {needed} would show it." if needed else ".")
+            f" {len(values)} queries do not show that it is within {margin:g} of whichever K is "
+            f"best (the bound is {doubt:.3f}){more}."
         )
-    lower = np.percentile(against_best, 5.0, axis=0)
     return Recommendation(
         position=position,
         verdict=verdict,
@@ -106,68 +112,70 @@ def recommend(
         argmax=best,
         losses=tuple(losses.tolist()),
         upper=tuple(upper.tolist()),
-        selected=_selected(drawn, upper - losses, inside, margin),
+        selected=_selected(drawn, width - (means[top] - means), candidates, margin),
         queries_needed=needed,
         falls=tuple(i for i in range(best + 1, len(ks)) if lower[i] > _ROUNDING),
     )
 
 
-def _chosen(means: Floats, upper: Floats, inside: Bools, margin: float) -> int:
-    if not inside.any():
-        return 0  # the smallest is the fastest
-    good = np.flatnonzero(inside & (upper <= margin + _ROUNDING))
-    return int(good[0]) if len(good) else int(np.argmax(np.where(inside, means, -np.inf)))
+def _best(means: Floats, among: Bools) -> int:
+    """Return the position of the best mean, the smallest of equals."""
+    shown = np.where(among, means, -np.inf)
+    return int(np.argmax(shown > shown.max() - _ROUNDING))
 
 
-def _queries_needed(values: Floats, drawn: Floats, position: int, margin: float) -> int | None:
+def _losses(means: Floats, drawn: Floats, best: int) -> tuple[Floats, Floats, Floats]:
+    """Return what each loses against `best`, with the one-sided 95 % bounds above and below."""
+    losses = np.maximum(means[best] - means, 0.0)
+    low, high = np.percentile(drawn[:, [best]] - drawn, [5.0, 95.0], axis=0)
+    return losses, np.maximum(high, losses), low
+
+
+def _queries_needed(differences: Floats, rivals: Floats, margin: float) -> int | None:
     """Return how many queries would bound what any other K may be better by, by the normal law."""
-    rivals = values - values[:, [position]]
-    rival = int(np.argmax(np.percentile(drawn - drawn[:, [position]], 95.0, axis=0)))
-    gap = margin - float(rivals[:, rival].mean())
+    rival = int(np.argmax(np.percentile(rivals, 95.0, axis=0)))
+    gap = margin - float(differences[:, rival].mean())
     if gap <= _ROUNDING:
         return None
-    spread = float(rivals[:, rival].std(ddof=1)) if len(values) > 1 else 0.0
-    needed = math.ceil((_ONE_SIDED_95 * spread / gap) ** 2)
-    return needed if needed > len(values) else None
+    spread = float(differences[:, rival].std(ddof=1)) if len(differences) > 1 else 0.0
+    needed = max(FEWEST_QUERIES, math.ceil((_ONE_SIDED_95 * spread / gap) ** 2))
+    return needed if needed > len(differences) else None
 
 
-def _verdict(
+def _reason(
     ks: Sequence[int],
     losses: Floats,
-    upper: Floats,
+    width: Floats,
     inside: Bools,
     position: int,
+    top: int,
     best: int,
     margin: float,
-) -> tuple[Verdict, str]:
+) -> str:
     k = ks[position]
     if not inside.any():
-        return "over_budget", f"No K is within the budget; K={k} is the fastest."
-    if position == best:
+        return f"No K is within the budget; K={k} is the fastest."
+    budget = "" if inside.all() else " that the budget allows"
+    if position == top:
         rest = "no smaller K is shown to be as good" if position else "it is the smallest tried"
-        return "recommended", f"K={k} has the best mean, and {rest}."
-    if upper[position] <= margin + _ROUNDING:
-        return "recommended", (
-            f"K={k} is the smallest that is within {margin:g} of the best, K={ks[best]}: it loses "
-            f"{losses[position]:.3f}, with 95 % confidence at most {upper[position]:.3f}."
+        reason = f"K={k} has the best mean{budget}, and {rest}."
+    else:
+        loss = losses[position] - losses[top]
+        reason = (
+            f"K={k} is the smallest that is within {margin:g} of the best{budget}, K={ks[top]}: it "
+            f"loses {loss:.3f}, with 95 % confidence at most {loss + width[position]:.3f}."
         )
-    return "recommended", (
-        f"K={k} is the best within the budget; without it K={ks[best]} would gain "
-        f"{losses[position]:.3f}."
-    )
+    if top != best:
+        reason += f" Without a budget K={ks[best]} would gain {losses[position]:.3f}."
+    return reason
 
 
-def _selected(drawn: Floats, width: Floats, inside: Bools, margin: float) -> tuple[float, ...]:
+def _selected(drawn: Floats, width: Floats, among: Bools, margin: float) -> tuple[float, ...]:
     """Return how often each depth would be chosen, each resample with the bounds' width."""
-    if not inside.any():
-        return (1.0, *[0.0] * (drawn.shape[1] - 1))
-    top = drawn.max(axis=1, keepdims=True)
+    loss = drawn[:, among].max(axis=1, keepdims=True) - drawn
     # What is best in a resample is within any margin of itself.
-    loss = top - drawn
-    good = inside & ((loss + width <= margin + _ROUNDING) | (loss <= _ROUNDING))
-    allowed = np.where(inside, drawn, -np.inf)
-    chosen = np.where(good.any(axis=1), good.argmax(axis=1), allowed.argmax(axis=1))
-    counts = np.bincount(chosen, minlength=drawn.shape[1]) / len(drawn)
+    good = among & ((loss + width <= margin + _ROUNDING) | (loss <= _ROUNDING))
+    counts = np.bincount(good.argmax(axis=1), minlength=drawn.shape[1]) / len(drawn)
     return tuple(counts.tolist())
 
 

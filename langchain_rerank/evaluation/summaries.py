@@ -167,10 +167,10 @@ class Sweep:
         margin: How much quality may be given up.
         budget_ms: Largest median total latency that is allowed; None for no limit.
         points: One per K, ascending.
-        recommended_k: Smallest K whose quality is within `margin` of the best, by a one-sided 95 %
-            bound, and that is within the budget; the best within the budget where there is none
-            ("recommended" all the same); the fastest where nothing is within it ("over_budget").
-            "inconclusive": the choice of the same rule, but the queries are too few to be sure.
+        recommended_k: Smallest K, of those within the budget, whose quality is within `margin` of
+            the best of them by a one-sided 95 % bound; the fastest where none is within the budget
+            ("over_budget"). "inconclusive": the choice of the same rule, but the queries do not
+            show that no other K is better by more than the margin.
         verdict: "recommended", "inconclusive" or "over_budget".
         reason: The verdict in a sentence.
         argmax_k: The K with the best mean (the smallest of equals).

@@ -63,7 +63,12 @@ def test_a_budget_limits_the_choice_and_the_reason_says_what_it_costs():
     values = np.stack([base - 0.1, base - 0.05, base], axis=1)
     found = recommend(values, [10, 50, 100], allowed=[True, True, False])
     assert (found.position, found.verdict) == (1, "recommended")
-    assert "K=100 would gain 0.050" in found.reason
+    assert "best mean that the budget allows" in found.reason
+    assert "Without a budget K=100 would gain 0.050" in found.reason
+    near = np.stack([base - 0.054, base - 0.05, base], axis=1)
+    smaller = recommend(near, [10, 50, 100], allowed=[True, True, False])
+    assert (smaller.position, smaller.argmax) == (0, 2)
+    assert "of the best that the budget allows, K=50: it loses 0.004" in smaller.reason
     none = recommend(values, [10, 50, 100], allowed=[False, False, False])
     assert (none.position, none.verdict) == (0, "over_budget")
     assert none.selected == (1.0, 0.0, 0.0)
@@ -85,9 +90,16 @@ def test_the_shares_of_the_resamples_sum_to_one_and_favour_the_choice():
     assert found.selected[found.position] == max(found.selected)
 
 
-def test_one_depth_and_one_query_have_an_answer():
+def test_one_depth_and_one_query_have_an_answer_that_does_not_claim_much():
     assert recommend(np.array([[0.5]]), [10]).position == 0
-    assert recommend(np.array([[0.5, 0.7]]), [10, 20]).position == 1
+    found = recommend(np.array([[0.5, 0.7]]), [10, 20])
+    assert (found.position, found.verdict, found.queries_needed) == (1, "inconclusive", 20)
+
+
+def test_having_no_data_is_never_rewarded_with_certainty():
+    same = recommend(np.ones((15, 3)), [10, 50, 100])
+    assert (same.position, same.verdict) == (0, "inconclusive")
+    assert recommend(np.ones((20, 3)), [10, 50, 100]).verdict == "recommended"
 
 
 @pytest.mark.parametrize(

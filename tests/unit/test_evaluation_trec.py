@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 
 from langchain_rerank.errors import DataFileError
 from langchain_rerank.evaluation.beir import is_collection, load_collection
+from langchain_rerank.evaluation.datasets import as_dataset
 from langchain_rerank.evaluation.trec import read_qrels, read_run, write_qrels, write_run
 
 
@@ -96,6 +97,10 @@ def test_a_beir_folder_gives_documents_and_the_judged_questions(tmp_path):
     assert [(r.id, r.question, r.qrels) for r in found.dataset.records] == [
         ("q2", "two", {"d1": 1})
     ]
+
+
+def test_the_path_of_a_beir_folder_is_a_data_set(tmp_path):
+    assert as_dataset(collection(tmp_path)) == load_collection(tmp_path).dataset
 
 
 def test_a_missing_split_names_those_that_are_there(tmp_path):
