@@ -14,7 +14,7 @@ from langchain_rerank.errors import ConfigurationError
 from langchain_rerank.scorers.base import Request, Scores, check_request
 from langchain_rerank.scorers.engine import registry
 from langchain_rerank.scorers.engine.device import DTYPES
-from langchain_rerank.scorers.engine.loading import LoadSettings, hashable
+from langchain_rerank.scorers.engine.loading import LoadSettings
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -80,6 +80,15 @@ class CrossEncoderScorer:
             raise ConfigurationError(
                 f"max_length={max_length} leaves no room for a query and a text; use 16 or more."
             )
+        for key, setting in (
+            ("dtype", "dtype"),
+            ("torch_dtype", "dtype"),
+            ("device_map", "device"),
+        ):
+            if key in (model_kwargs or {}):
+                raise ConfigurationError(
+                    f"model_kwargs has {key!r}; set it with the scorer's {setting}= instead."
+                )
         self.instruction = instruction
         self.settings = LoadSettings(
             model=os.fspath(model) if isinstance(model, str | os.PathLike) else model,
@@ -88,7 +97,7 @@ class CrossEncoderScorer:
             max_length=max_length,
             revision=revision,
             trust_remote_code=trust_remote_code,
-            model_kwargs=hashable(model_kwargs),
+            model_kwargs=dict(model_kwargs or {}),
         )
         self._engine: Engine | None = None
         self._finalizer: weakref.finalize[..., Any] | None = None
@@ -149,7 +158,7 @@ class CrossEncoderScorer:
         if not texts:
             return Scores()
         engine = self._engine
-        if engine is None:
+        if engine is None or not engine.alive:
             engine = await asyncio.to_thread(self._loaded_engine)
         while (future := engine.try_submit(query, texts, self.instruction)) is None:
             await asyncio.sleep(0.01)  # Only when the queue is full, which takes 200,000 texts.
@@ -183,15 +192,22 @@ class CrossEncoderScorer:
 
     def close(self) -> None:
         """Give the model back; the last scorer that does so unloads it."""
+        if self._forget():
+            registry.release(self.settings)
+
+    def _forget(self) -> bool:
+        """Drop the engine and return whether there was one to give back."""
         with _lock:
             finalizer, self._finalizer, self._engine = self._finalizer, None, None
-        if finalizer is not None and finalizer.detach() is not None:
-            registry.release(self.settings)
+        return finalizer is not None and finalizer.detach() is not None
 
     def _loaded_engine(self) -> Engine:
         engine = self._engine
         if engine is not None:
-            return engine
+            if engine.alive:
+                return engine
+            if self._forget():
+                registry.release(self.settings, keep=True)
         engine = registry.acquire(self.settings)
         with _lock:
             if self._engine is None:

@@ -136,7 +136,7 @@ def paths(model):
     padded = PaddedForward(read, model.activation_fn, cpu, padding=padding)
     return {
         "padded": (tokenize, padded),
-        "modules": (tokenize, ModulesForward(model)),
+        "modules": (tokenize, ModulesForward(model, model.activation_fn)),
         "transformers' tokenisation": (Reference(model, 384), padded),
     }
 

@@ -97,6 +97,8 @@ def test_settings_that_the_machine_or_model_cannot_meet(folder, settings, messag
     [
         ({"dtype": "int8"}, "dtype='int8' is unknown; use one of auto"),
         ({"max_length": 3}, "max_length=3 leaves no room"),
+        ({"model_kwargs": {"dtype": "auto"}}, "model_kwargs has 'dtype'; set it with .* dtype="),
+        ({"model_kwargs": {"device_map": {}}}, "model_kwargs has 'device_map'; .* device="),
     ],
 )
 def test_impossible_settings_are_refused_at_once(settings, message):
@@ -210,6 +212,65 @@ def test_copies_and_pickles_share_the_model(scorer):
         assert copied._engine is scorer._engine
         copied.close()
     assert scorer.loaded
+
+
+def test_different_model_kwargs_are_different_models(folder):
+    kwargs = {"attn_implementation": {"": "eager"}}  # A value without a hash.
+    with (
+        CrossEncoderScorer(folder, device="cpu", dtype="float32", model_kwargs=kwargs) as eager,
+        CrossEncoderScorer(folder, device="cpu", dtype="float32") as plain,
+    ):
+        assert eager.settings != plain.settings
+        assert eager.score(QUERY, TEXTS) == pytest.approx(plain.score(QUERY, TEXTS), abs=1e-6)
+        assert len(registry._entries) == 2
+
+
+def test_a_worker_that_died_is_replaced_on_the_next_use(scorer):
+    scores = scorer.score(QUERY, TEXTS)
+    dead = scorer._engine
+    dead._worker.close()  # As in a forked process, which has the object but not the thread.
+    dead._worker.join()
+    assert scorer.score(QUERY, TEXTS) == scores
+    assert scorer._engine is not dead
+    assert [entry.users for entry in registry._entries.values()] == [1]
+
+
+def test_a_packed_path_that_scores_wrongly_is_not_taken(folder, monkeypatch, caplog):
+    from langchain_rerank.scorers.engine import packed
+
+    right = packed.packed_attention
+
+    def across_texts(module, query, key, value, mask, **settings):
+        whole = [settings["boundaries"][0], settings["boundaries"][-1]]
+        return right(module, query, key, value, mask, **(settings | {"boundaries": whole}))
+
+    with CrossEncoderScorer(folder, device="cpu", dtype="bfloat16") as scorer:
+        expected = scorer.score(QUERY, TEXTS)
+    monkeypatch.setattr(packed, "packed_attention", across_texts)
+    with (
+        caplog.at_level(logging.WARNING, "langchain_rerank"),
+        CrossEncoderScorer(folder, device="cpu", dtype="bfloat16") as scorer,
+    ):
+        assert scorer.score(QUERY, TEXTS) == pytest.approx(expected, abs=0.02)
+        assert scorer.path == "padded"
+    assert len(caplog.records) == 1
+    assert "packed: logits differ by" in caplog.records[0].message
+    monkeypatch.undo()
+    packed.register()
+
+
+def test_a_template_that_cannot_be_taken_apart_is_tokenised_whole(folder, monkeypatch, caplog):
+    monkeypatch.setattr(templates, "_frames", lambda *_: [])
+    model = CrossEncoder(str(folder), device="cpu")
+    with (
+        caplog.at_level(logging.WARNING, "langchain_rerank"),
+        CrossEncoderScorer(model, device="cpu", dtype="float32") as scorer,
+    ):
+        scores = scorer.score(QUERY, [*TEXTS, "sailors " * 100])
+    expected = model.predict([(QUERY, text) for text in [*TEXTS, "sailors " * 100]]).tolist()
+    assert scores == pytest.approx(expected, abs=1e-6)
+    assert scores.truncated == 1
+    assert "could not be taken apart" in caplog.text
 
 
 def test_truncated_texts_are_counted(scorer):

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
-from langchain_rerank.errors import ConfigurationError
+from langchain_rerank.errors import ConfigurationError, ScorerClosedError
 from langchain_rerank.scorers.base import Scores
 from langchain_rerank.scorers.engine import packed
 from langchain_rerank.scorers.engine.forward import (
@@ -37,6 +37,7 @@ class Engine:
     """A loaded model; `submit` is safe to call from any thread.
 
     Attributes:
+        name: The model's name.
         device: Where it computes, such as "cuda:0".
         dtype: In which precision, such as "bfloat16".
         path: How: "packed", "padded" or "modules" (sentence-transformers' own forward).
@@ -46,6 +47,7 @@ class Engine:
 
     def __init__(self, settings: LoadSettings) -> None:
         model, device, dtype = load_cross_encoder(settings)
+        self.name = settings.name
         self.device = str(device)
         self.dtype = str(dtype).removeprefix("torch.")
         self.max_length = effective_max_length(model, settings)
@@ -54,7 +56,7 @@ class Engine:
         self.path = forward.name
         bytes_per_value = 4 if self.dtype == "float32" else 2
         self.budget = TokenBudget(initial_budget(device, model.config, bytes_per_value))
-        self._worker = Worker(tokenize, forward, self.budget, name=settings.name)
+        self._worker: Worker | None = Worker(tokenize, forward, self.budget, name=settings.name)
 
     def submit(self, query: str, texts: Sequence[str], instruction: str | None) -> Future[Scores]:
         """Return the future scores of `texts`; waits while too many texts wait.
@@ -62,7 +64,7 @@ class Engine:
         Raises:
             ScorerClosedError: The engine is closed.
         """
-        return self._worker.submit(query, texts, instruction)
+        return self._open_worker().submit(query, texts, instruction)
 
     def try_submit(
         self, query: str, texts: Sequence[str], instruction: str | None
@@ -72,18 +74,32 @@ class Engine:
         Raises:
             ScorerClosedError: The engine is closed.
         """
-        return self._worker.try_submit(query, texts, instruction)
+        return self._open_worker().try_submit(query, texts, instruction)
+
+    @property
+    def alive(self) -> bool:
+        """Whether it still answers: not in a forked process, whose threads are gone."""
+        return self._worker is not None and self._worker.alive
 
     def close(self) -> None:
         """Answer everyone who waits, let the current batch end, and free the device's memory."""
-        self._worker.close()
-        self._worker.join()
-        del self._worker
+        worker, self._worker = self._worker, None
+        if worker is None:
+            return
+        worker.close()
+        worker.join()
+        del worker
         if self.device.startswith("cuda"):
             import torch
 
             gc.collect()  # The model's modules refer to each other.
             torch.cuda.empty_cache()
+
+    def _open_worker(self) -> Worker:
+        worker = self._worker
+        if worker is None:
+            raise ScorerClosedError(f"The model {self.name} was closed; use the scorer again.")
+        return worker
 
 
 def effective_max_length(model: CrossEncoder, settings: LoadSettings) -> int:
@@ -119,58 +135,62 @@ def _limit(model: CrossEncoder) -> int:
 def choose_forward(
     model: CrossEncoder, tokenize: Tokenize, device: torch.device, dtype: torch.dtype, name: str
 ) -> Forward:
-    """Return the fastest forward pass whose scores agree with sentence-transformers' own.
+    """Return the fastest forward pass whose logits agree with sentence-transformers' own.
 
-    Every candidate scores a few probe pairs in one batch; one that differs is left out with a
+    Every candidate computes a few probe pairs in one batch; one that differs is left out with a
     warning, since packed attention relies on parts of transformers that are no stable interface.
     """
     import torch
 
-    reference = ModulesForward(model)
+    logits = torch.nn.Identity()  # A sigmoid would hide differences far from zero.
+    reference: Forward = ModulesForward(model, logits)
     pairs = [pair for query, texts in PROBES for pair in tokenize(query, texts, None)]
     expected = reference.launch(pairs)()
     # bfloat16 differs in the third digit between any two kernels; a wrong mask in the first.
     tolerance = 1e-3 if dtype == torch.float32 else 0.1
+    tolerance *= max(1.0, *(abs(logit) for logit in expected))
+    chosen, reasons = reference, []
     for build in (_packed, _padded):
         try:
-            forward = build(model, device, dtype)
+            forward = build(model, logits, device, dtype)
             if forward is None:
                 continue
             found = forward.launch(pairs)()
         except Exception as error:  # noqa: BLE001  # any failure means: take the next path
-            _warn(name, build.__name__, f"{type(error).__name__}: {error}")
+            reasons.append(f"{build.__name__[1:]}: {type(error).__name__}: {error}")
             continue
         difference = max(abs(a - b) for a, b in zip(found, expected, strict=True))
-        if difference <= tolerance * max(1.0, *(abs(score) for score in expected)):
-            return forward
-        _warn(name, build.__name__, f"its scores differ by {difference:.2g} on probe texts")
-    return reference
+        if difference <= tolerance:
+            chosen = forward
+            break
+        reasons.append(f"{build.__name__[1:]}: logits differ by {difference:.2g} on probe texts")
+    if reasons:
+        logger.warning(
+            "%s takes a slower forward pass (%s): %s", name, chosen.name, "; ".join(reasons)
+        )
+    chosen.activation = model.activation_fn
+    return chosen
 
 
-def _warn(name: str, path: str, reason: str) -> None:
-    logger.warning(
-        "%s cannot use the%s forward pass and takes a slower one: %s",
-        name,
-        path.replace("_", " "),
-        reason,
-    )
-
-
-def _packed(model: CrossEncoder, device: torch.device, dtype: torch.dtype) -> Forward | None:
+def _packed(
+    model: CrossEncoder, activation: Any, device: torch.device, dtype: torch.dtype
+) -> Forward | None:
     if not packed.has_kernel(device, dtype):
         return None
     view, read = _view_and_read_out(model, device, dtype)
     if read is None or not read.packable:
         return None
-    return PackedForward(view, read, model.activation_fn, device)
+    return PackedForward(view, read, activation, device)
 
 
-def _padded(model: CrossEncoder, device: torch.device, dtype: torch.dtype) -> Forward | None:
+def _padded(
+    model: CrossEncoder, activation: Any, device: torch.device, dtype: torch.dtype
+) -> Forward | None:
     _, read = _view_and_read_out(model, device, dtype)
     if read is None:
         return None
     padding = model.tokenizer.pad_token_id or 0
-    return PaddedForward(read, model.activation_fn, device, padding=padding)
+    return PaddedForward(read, activation, device, padding=padding)
 
 
 def _view_and_read_out(model: CrossEncoder, device: torch.device, dtype: torch.dtype) -> Any:

@@ -24,10 +24,17 @@ Collect: TypeAlias = Callable[[], list[float]]
 
 
 class Forward(Protocol):
-    """One way to compute scores."""
+    """One way to compute scores.
+
+    Attributes:
+        name: What it is called.
+        padded: Whether every row of a batch costs as much as the longest.
+        activation: What turns logits `(n, 1)` into scores.
+    """
 
     name: str
     padded: bool
+    activation: Any
 
     def launch(self, pairs: Sequence[Pair]) -> Collect:
         """Start computing `pairs`; the returned function waits for their scores, `(n,)`."""
@@ -42,7 +49,8 @@ class PackedForward:
 
     def __init__(self, model: Any, read: ReadOut, activation: Any, device: torch.device) -> None:
         packed.register()
-        self._read, self._activation, self._device = read, activation, device
+        self.activation = activation
+        self._read, self._device = read, device
         model.set_attn_implementation(packed.NAME)
 
     def launch(self, pairs: Sequence[Pair]) -> Collect:
@@ -69,7 +77,7 @@ class PackedForward:
         with torch.inference_mode():
             hidden = self._read.base(**inputs).last_hidden_state[0]
             logits = self._read.head(pool_packed(hidden, starts, self._read.pooling))
-            return _fetch(self._activation(logits[:, None])[:, 0])
+            return _fetch(self.activation(logits[:, None])[:, 0])
 
 
 class PaddedForward:
@@ -81,8 +89,8 @@ class PaddedForward:
     def __init__(
         self, read: ReadOut, activation: Any, device: torch.device, *, padding: int
     ) -> None:
-        self._read, self._activation = read, activation
-        self._device, self._padding = device, padding
+        self.activation = activation
+        self._read, self._device, self._padding = read, device, padding
 
     def launch(self, pairs: Sequence[Pair]) -> Collect:
         """Start computing `pairs`."""
@@ -95,7 +103,7 @@ class PaddedForward:
         with torch.inference_mode():
             hidden = self._read.base(**inputs).last_hidden_state
             logits = self._read.head(pool_padded(hidden, mask.sum(1), self._read.pooling))
-            return _fetch(self._activation(logits[:, None])[:, 0])
+            return _fetch(self.activation(logits[:, None])[:, 0])
 
 
 class ModulesForward:
@@ -104,7 +112,8 @@ class ModulesForward:
     name = "modules"
     padded = True
 
-    def __init__(self, model: CrossEncoder) -> None:
+    def __init__(self, model: CrossEncoder, activation: Any) -> None:
+        self.activation = activation
         self._model = model.eval()
 
     def launch(self, pairs: Sequence[Pair]) -> Collect:
@@ -123,9 +132,7 @@ class ModulesForward:
             features["token_type_ids"] = types
         with torch.inference_mode():
             scores = model(features)["scores"].float()
-            activation: Any = model.activation_fn
-            activated = activation(scores)
-            return _fetch(activated.reshape(len(pairs)))
+            return _fetch(self.activation(scores).reshape(len(pairs)))
 
 
 def _send(array: NDArray[np.int64], device: torch.device) -> torch.Tensor:

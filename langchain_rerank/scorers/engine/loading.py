@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +23,7 @@ EMBEDDED = "embedded"
 class LoadSettings:
     """Everything that decides which weights are loaded, where and how: equal settings share them.
 
-    `model_kwargs` is a sorted tuple so that settings are hashable.
+    `model_kwargs` may hold what has no hash, so its text stands for it in comparisons.
     """
 
     model: str | CrossEncoder
@@ -32,7 +32,11 @@ class LoadSettings:
     max_length: int | None = None
     revision: str | None = None
     trust_remote_code: bool = False
-    model_kwargs: tuple[tuple[str, Any], ...] = ()
+    model_kwargs: Mapping[str, Any] = field(default_factory=dict, compare=False)
+    _model_kwargs_text: str = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_model_kwargs_text", repr(sorted(self.model_kwargs.items())))
 
     @property
     def name(self) -> str:
@@ -41,11 +45,6 @@ class LoadSettings:
             return self.model
         config = getattr(self.model, "config", None)
         return getattr(config, "name_or_path", None) or type(self.model).__name__
-
-
-def hashable(settings: Mapping[str, Any] | None) -> tuple[tuple[str, Any], ...]:
-    """Return `settings` as a sorted tuple of pairs."""
-    return tuple(sorted((settings or {}).items()))
 
 
 def load_cross_encoder(settings: LoadSettings) -> tuple[CrossEncoder, torch.device, torch.dtype]:
@@ -82,7 +81,7 @@ def _load(settings: LoadSettings, device: torch.device, dtype: torch.dtype) -> C
             device=str(device),
             revision=settings.revision,
             trust_remote_code=settings.trust_remote_code,
-            model_kwargs={"dtype": dtype, **dict(settings.model_kwargs)},
+            model_kwargs={"dtype": dtype, **settings.model_kwargs},
         )
     # A broken folder or a missing one surfaces as almost anything, so the list is long.
     except (OSError, ValueError, RuntimeError, KeyError, TypeError, ImportError) as error:

@@ -36,7 +36,7 @@ def acquire(settings: LoadSettings) -> Engine:
         entry.users += 1
     try:
         with entry.loading:  # Other models stay usable while this one loads.
-            if entry.engine is None:
+            if entry.engine is None or not entry.engine.alive:
                 entry.engine = Engine(settings)
             return entry.engine
     except BaseException:

@@ -151,6 +151,11 @@ class Worker:
                 ScorerClosedError(f"The model {self._name} was closed before it answered.")
             )
 
+    @property
+    def alive(self) -> bool:
+        """Whether the thread runs."""
+        return self._thread.is_alive()
+
     def join(self) -> None:
         """Wait until the thread has stopped; it holds the model until then."""
         if threading.current_thread() is not self._thread:
