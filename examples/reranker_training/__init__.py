@@ -1,0 +1,1 @@
+"""The parts of `train_reranker.py`, one concern per module."""

