@@ -149,7 +149,7 @@ def _cross_encoder(path: str, device: str, dtype: str) -> Any:
             path,
             device=device,
             max_length=MAX_LENGTH,
-            model_kwargs={"torch_dtype": getattr(torch, dtype)},
+            model_kwargs={"dtype": getattr(torch, dtype)},
         )
     except (OSError, ValueError) as error:
         raise ModelLoadError(

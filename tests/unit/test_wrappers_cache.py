@@ -276,6 +276,22 @@ def test_many_threads_get_the_right_scores_and_fill_one_file(tmp_path):
     connection.close()
 
 
+def test_many_can_create_the_file_at_the_same_moment(tmp_path):
+    start = threading.Barrier(8)
+
+    def create(path):
+        start.wait()
+        cached = CachedScorer(WordOverlapScorer(), path=path)
+        scores = cached.score("fox", ["fox"])
+        cached.close()
+        return scores
+
+    with ThreadPoolExecutor(8) as pool:
+        for attempt in range(10):
+            paths = [tmp_path / f"{attempt}.db"] * 8
+            assert list(pool.map(create, paths)) == [[1.0]] * 8
+
+
 def _fill(path, start, answers):
     scorer = CachedScorer(WordOverlapScorer(), path=path)
     start.wait()
