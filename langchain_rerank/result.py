@@ -108,10 +108,18 @@ class RerankResult:
         from rich.text import Text
 
         # Text, not str: square brackets in a document are no markup.
-        table = Table(title=Text(self.query), caption=Text(self.summary()), title_justify="left")
+        table = Table(
+            title=Text(self.query), caption=Text(self.summary()), title_justify="left", expand=True
+        )
         for heading in _HEADINGS:
-            table.add_column(heading, justify="left", overflow="fold", no_wrap=heading != "text")
-        for row in self._rows(text_width=160):
+            table.add_column(
+                heading,
+                no_wrap=True,
+                overflow="ellipsis",
+                max_width=28 if heading == "source" else None,
+                ratio=1 if heading == "text" else None,
+            )
+        for row in self._rows(text_width=240):
             style = {"↑": "green", "↓": "red"}.get(row[2][:1], "")
             table.add_row(
                 *(Text(cell, style=style if column == 2 else "") for column, cell in enumerate(row))

@@ -7,24 +7,19 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
+from langchain_rerank.documents import FIRST_STAGE_RANK, FIRST_STAGE_SCORE, RELEVANCE_SCORE
+
 if TYPE_CHECKING:
-    from langchain_core.embeddings import Embeddings
+    from langchain_core.documents import Document
     from rich.console import Console
 
     from langchain_rerank.evaluation.report import Report
     from langchain_rerank.evaluation.summaries import Comparison, SweepPoint
-    from langchain_rerank.retriever import CrossEncoderRerankRetriever
-    from langchain_rerank.scorers.base import Scorer
+    from langchain_rerank.result import RerankResult
 
 KS = (10, 20, 30, 50, 75, 100)
 MEASURES = ("R@1", "R@3", "R@5")
-
-# Two texts that share words with the question; only the second answers it.
-PAIR_QUERY = "How do I fine-tune a model that does not fit into my GPU memory?"
-PAIR_TEXTS = (
-    "A fine-tuned model answers only once its weights fit into GPU memory, like any model.",
-    "Keep the frozen base weights in four bits and train only small adapters on top of them.",
-)
+TIMED_QUESTIONS = 8
 
 
 def demo(
@@ -46,7 +41,7 @@ def demo(
     """Show, offline, what reranking changes: scores, ranks, recall, latency, the best depth."""
     from rich.console import Console
 
-    from langchain_rerank.cli.loading import build_first_stage, default_embeddings, load_documents
+    from langchain_rerank.cli.loading import build_first_stage, load_documents
     from langchain_rerank.embedded import CORPUS_FOLDER, QUESTIONS_FILE
     from langchain_rerank.errors import ConfigurationError
     from langchain_rerank.evaluation.compare import compare_rerank
@@ -65,55 +60,62 @@ def demo(
         f"[bold]{len(documents)}[/] passages, [bold]{len(dataset)}[/] questions. First stage: "
         f"all-MiniLM-L6-v2, a bi-encoder. Second stage: [bold]{model}[/], a cross-encoder."
     )
-    embeddings = default_embeddings()
-    base = build_first_stage("dense", documents, k=first_stage_k, embeddings=embeddings)
+    base = build_first_stage("dense", documents, k=first_stage_k)
     with CrossEncoderRerankRetriever(
         base_retriever=base, model=model, first_stage_k=first_stage_k
     ) as retriever:
-        _show_pair(console, embeddings, retriever.scorer)
         report = compare_rerank(
             base, retriever.scorer, dataset, first_stage_k=first_stage_k, measures=MEASURES
         )
-        _show_search(console, retriever, report)
+        gained = _comparison(report, MEASURES[0]).gained
+        question = gained[0].question if gained else report.queries[0].question
+        result = retriever.search(question, top_n=None)
+        _show_pair(console, result)
+        _show_search(console, result, retriever.search(question))
         _show_recall(console, report, first_stage_k)
         # Beyond the corpus there is nothing more to retrieve.
         depths = [k for k in KS if k < len(documents)] or [len(documents)]
         _show_depths(
-            console, sweep_k(base, retriever.scorer, dataset, depths, measures=MEASURES[:1])
+            console,
+            sweep_k(
+                base,
+                retriever.scorer,
+                dataset,
+                depths,
+                measures=MEASURES[:1],
+                latency_queries=TIMED_QUESTIONS,
+            ),
         )
 
 
-def _show_pair(console: Console, embeddings: Embeddings, scorer: Scorer) -> None:
+def _show_pair(console: Console, result: RerankResult) -> None:
     from rich.table import Table
+    from rich.text import Text
 
     _heading(console, "1. Bi-encoder against cross-encoder: one question, two texts")
-    query = embeddings.embed_query(PAIR_QUERY)
-    cosines = [
-        sum(q * t for q, t in zip(query, text, strict=True))
-        for text in embeddings.embed_documents(list(PAIR_TEXTS))
+    pair = [_by_first_stage(result)[0], result.documents[0]]
+    columns = [
+        [float(document.metadata[key]) for document in pair]
+        for key in (FIRST_STAGE_SCORE, RELEVANCE_SCORE)
     ]
-    scores = scorer.score(PAIR_QUERY, PAIR_TEXTS)
-    table = Table(title=PAIR_QUERY, title_justify="left", show_lines=True)
-    table.add_column("text")
-    table.add_column("bi-encoder", justify="right")
-    table.add_column("cross-encoder", justify="right")
-    for text, cosine, score in zip(PAIR_TEXTS, cosines, scores, strict=True):
-        table.add_row(text, _marked(cosine, max(cosines)), _marked(score, max(scores)))
+    # Text, not str: square brackets in a document are no markup.
+    table = Table(title=Text(result.query), title_justify="left", show_lines=True)
+    for heading in ("text", "bi-encoder", "cross-encoder"):
+        table.add_column(heading, justify="left" if heading == "text" else "right")
+    for row, document in enumerate(pair):
+        cells = [_marked(column[row], max(column)) for column in columns]
+        table.add_row(Text(" ".join(document.page_content.split())), *cells)
     console.print(table)
     console.print(
         "The bi-encoder compares two vectors that were made apart; the cross-encoder reads the "
-        "question and the text together."
+        "question and the text together. Each column has a scale of its own."
     )
 
 
-def _show_search(console: Console, retriever: CrossEncoderRerankRetriever, report: Report) -> None:
+def _show_search(console: Console, before: RerankResult, after: RerankResult) -> None:
     _heading(console, "2. One search, without and with reranking")
-    gained = _comparison(report, MEASURES[0]).gained
-    question = gained[0].question if gained else report.queries[0].question
-    result = retriever.search(question, top_n=None)
-    console.print(f"The question that gained most: [bold]{question}[/]\n\nWithout reranking:")
-    first = sorted(result.documents, key=lambda one: int(one.metadata["first_stage_rank"]))
-    for rank, document in enumerate(first[:5], start=1):
+    console.print("Without:", highlight=False)
+    for rank, document in enumerate(_by_first_stage(before)[:5], start=1):
         text = " ".join(document.page_content.split())
         console.print(
             f"  {rank}  {document.metadata['source']}  {text}",
@@ -122,8 +124,12 @@ def _show_search(console: Console, retriever: CrossEncoderRerankRetriever, repor
             no_wrap=True,
             overflow="ellipsis",
         )
-    console.print("\nWith reranking (↑ and ↓ count the ranks moved):")
-    console.print(retriever.search(question))
+    console.print("\nWith (↑ and ↓ count the ranks moved):")
+    console.print(after)
+
+
+def _by_first_stage(result: RerankResult) -> list[Document]:
+    return sorted(result.documents, key=lambda one: int(one.metadata[FIRST_STAGE_RANK]))
 
 
 def _show_recall(console: Console, report: Report, first_stage_k: int) -> None:
