@@ -152,7 +152,7 @@ def compare_models(
         scorers=scorers,
         k=first_stage_k,
         metadata_fields=metadata_fields,
-        settings=settings,
+        settings={**load_settings, **(settings or {})},
     )
     work = ScoringPass(
         base, Journal(journal, stated, resume=resume), relevance, metadata_fields, config

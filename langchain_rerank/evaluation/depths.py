@@ -195,6 +195,6 @@ def _pointwise_check(
         f"moved by at most {largest:.1e} of the range of their query)."
     )
     dtype = getattr(scorer, "dtype", "float32")
-    if largest > 0.0 and dtype != "float32":
+    if dtype != "float32":
         sentence += f" It computes in {dtype}: a run at one depth may order near-ties otherwise."
     return True, sentence, pairs

@@ -216,7 +216,7 @@ def fingerprint(
     scorers: Mapping[str, Scorer],
     k: int,
     metadata_fields: Sequence[str],
-    settings: Mapping[str, Any] | None,
+    settings: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Return what journal rows depend on; labels, measures and cutoffs may change between runs."""
     return {
@@ -225,7 +225,7 @@ def fingerprint(
         "first_stage_k": checked_depth(k, "first_stage_k"),
         "models": {name: [scorer_name(one), identity_of(one)] for name, one in scorers.items()},
         "metadata_fields": list(metadata_fields),
-        "settings": dict(settings or {}),
+        "settings": dict(settings),
     }
 
 

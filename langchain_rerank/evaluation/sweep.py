@@ -106,7 +106,7 @@ def sweep_k(
         scorers={RERANKED: scorer},
         k=depths[-1],
         metadata_fields=metadata_fields,
-        settings={"ks": depths, **(settings or {})},
+        settings={**load_settings, **(settings or {})},
     )
     work = ScoringPass(
         base, Journal(journal, stated, resume=resume), relevance, metadata_fields, config

@@ -150,7 +150,7 @@ def tune_first_stage_weight(
         scorers=scorers,
         k=first_stage_k,
         metadata_fields=metadata_fields,
-        settings=settings,
+        settings={**load_settings, **(settings or {})},
     )
     work = ScoringPass(
         base, Journal(journal, stated, resume=resume), relevance, metadata_fields, config
@@ -229,7 +229,7 @@ def choose_weight(
     figures = f"{measure} changes by {gains.mean():+.3f} (95 % interval {low:+.3f} to {high:+.3f})"
     reason = (
         f"Keeping {best_weight:g} of the first stage helps: on queries that did not choose it, "
-        f"{figures}."
+        f"{figures}." + (" The reranker adds nothing to it." if best_weight == 1.0 else "")
         if has_gain
         else f"No gain is shown over the reranker alone: on queries that did not choose the "
         f"weight, {figures}. Keep first_stage_weight=0."

@@ -234,6 +234,19 @@ def test_a_finished_sweep_resumes_without_scoring(tmp_path):
     assert len(scorer.texts) <= 2 * KS[0]  # the check that the scorer is pointwise
 
 
+def test_a_journal_of_a_comparison_at_the_largest_depth_is_taken_over(tmp_path):
+    corpus, records = collection()
+    base, path = first_stage("bm25", corpus), tmp_path / "journal.jsonl"
+    compare_rerank(
+        base, WordOverlapScorer(), records, first_stage_k=40, journal=path, progress=False
+    )
+    scorer = CountingScorer(WordOverlapScorer())
+    settings = {"journal": path, "resume": True, "latency_queries": 0, "progress": False}
+    for ks in ([10, 40], [10, 20, 40]):
+        sweep_k(base, scorer, records, ks, **settings)
+    assert len(scorer.texts) <= 2 * 2 * 10  # the checks that the scorer is pointwise
+
+
 def test_the_choice_is_applied_to_a_copy():
     corpus, records = collection()
     base = first_stage("bm25", corpus)

@@ -62,6 +62,13 @@ def test_where_the_first_stage_knows_nothing_no_gain_is_claimed():
     assert claimed <= 2
 
 
+def test_a_reranker_that_knows_nothing_is_told_so():
+    retriever, scorer, records = simulated(100, 4.0, -6.0)
+    found = tune_first_stage_weight(retriever, scorer, records, weights=WEIGHTS, progress=False)
+    assert (found.weight, found.has_gain) == (1.0, True)
+    assert "adds nothing" in found.reason
+
+
 def test_every_pair_is_scored_once_whatever_the_number_of_weights():
     retriever, scorer, records = simulated(12, 1.0, 1.0)
     counting = CountingScorer(scorer)
