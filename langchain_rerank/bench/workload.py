@@ -81,7 +81,10 @@ class Workload:
 
 
 def pair_tokens(tokenizer: Any, requests: list[Request], max_length: int) -> list[int]:
-    """Return the tokens of every pair, special ones counted and cut to `max_length`."""
+    """Return the tokens of every pair, special ones counted and cut to `max_length`.
+
+    What a chat template puts around a pair is not counted.
+    """
     pairs = [(query, text) for query, texts in requests for text in texts]
     encoded = tokenizer(pairs, truncation=True, max_length=max_length)
     return [len(ids) for ids in encoded["input_ids"]]
