@@ -64,7 +64,9 @@ def ragas(
     structured_output: Annotated[
         bool,
         typer.Option(
-            help="Have the server hold the judge to a JSON schema.", rich_help_panel=JUDGE
+            "--structured-output",
+            help="Have the server hold the judge to a JSON schema.",
+            rich_help_panel=JUDGE,
         ),
     ] = False,
     timeout: Annotated[
@@ -75,7 +77,9 @@ def ragas(
     ] = 4,
     dry_run: Annotated[
         bool,
-        typer.Option(help="Only show what the judge would be asked.", rich_help_panel=JUDGE),
+        typer.Option(
+            "--dry-run", help="Only show what the judge would be asked.", rich_help_panel=JUDGE
+        ),
     ] = False,
     first_stage: options.FirstStageOption = None,
     run: options.RunOption = None,

@@ -70,7 +70,8 @@ def _means(result: EvaluationResult, metric: str) -> Iterable[str]:
 def _difference(one: Comparison | None) -> str:
     if one is None:
         return NOTHING
-    p = "" if one.p_value is None else f" (p {p_value(one.p_value)})".replace("p 0", "p = 0")
+    p = p_value(one.p_value)
+    p = "" if one.p_value is None else f" (p {p if p.startswith('<') else f'= {p}'})"
     return f"{signed(one.difference)}{p}\n{between(one.ci, signed)}"
 
 
