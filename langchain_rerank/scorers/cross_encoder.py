@@ -14,7 +14,7 @@ from langchain_rerank.errors import ConfigurationError
 from langchain_rerank.scorers.base import Request, Scores, check_request
 from langchain_rerank.scorers.engine import registry
 from langchain_rerank.scorers.engine.device import DTYPES
-from langchain_rerank.scorers.engine.loading import LoadSettings
+from langchain_rerank.scorers.engine.loading import EMBEDDED, LoadSettings
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 DEFAULT_MODEL = "BAAI/bge-reranker-large"
 
-# Guards the few assignments in `_lease`; per scorer it would break deepcopy and pickle.
+# Guards a few assignments of every scorer; one per scorer would break deepcopy and pickle.
 _lock = threading.Lock()
 
 
@@ -79,6 +79,13 @@ class CrossEncoderScorer:
         if max_length is not None and max_length < 16:
             raise ConfigurationError(
                 f"max_length={max_length} leaves no room for a query and a text; use 16 or more."
+            )
+        if (model == EMBEDDED or not isinstance(model, str | os.PathLike)) and (
+            revision or trust_remote_code or model_kwargs
+        ):
+            raise ConfigurationError(
+                "revision, trust_remote_code and model_kwargs are for models that are loaded from "
+                "the hub or a folder; leave them out for model='embedded' or a loaded model."
             )
         for key, setting in (
             ("dtype", "dtype"),

@@ -106,6 +106,11 @@ def test_impossible_settings_are_refused_at_once(settings, message):
         CrossEncoderScorer("any", **settings)
 
 
+def test_settings_of_the_hub_are_refused_where_they_would_be_ignored():
+    with pytest.raises(ConfigurationError, match="are for models that are loaded from the hub"):
+        CrossEncoderScorer("embedded", revision="main")
+
+
 def test_a_missing_model_says_what_was_tried_and_what_to_do(monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(ModelLoadError) as caught:
