@@ -9,9 +9,19 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+import typer
 from langchain_core.embeddings import DeterministicFakeEmbedding
+from typer.testing import CliRunner
 
-from langchain_rerank.evaluation.ragas import METRICS, ChainKeys, Judge, RagasEvaluation
+from langchain_rerank.cli.ragas import ragas
+from langchain_rerank.evaluation.ragas import (
+    METRICS,
+    ChainKeys,
+    Judge,
+    RagasEvaluation,
+    RagasReport,
+)
+from langchain_rerank.testing.tiny_models import build_tiny_model
 
 from .conftest import answer_to
 
@@ -157,6 +167,35 @@ def test_a_server_that_is_gone_is_a_reason(server, retriever, corpus, questions)
     assert len(failed) == 12
     assert "Connection error" in failed[0].reason
     assert failed[-1].reason.startswith("not asked: the judge failed 10 times in a row")
+
+
+def test_the_command_has_the_server_answer_and_judge_and_asks_nothing_twice(server, tmp_path):
+    (tmp_path / "guide.md").write_text("lora is explained here.\n")
+    questions = tmp_path / "questions.jsonl"
+    row = {"question": "lora explained?", "reference": "lora.", "expected_passage": "lora is"}
+    questions.write_text(json.dumps(row) + "\n")
+    app = typer.Typer(pretty_exceptions_enable=False)
+    app.command()(ragas)
+    model = build_tiny_model("bert", tmp_path / "tiny")
+    options = [
+        *("--docs", tmp_path / "guide.md", "--questions", questions),
+        *("--model", model, "--first-stage-k", 6, "--out", tmp_path / "out"),
+        *("--judge-base-url", server.url, "--judge-model", "judge", "--answer-model", "writer"),
+        *("--metrics", "faithfulness,context_precision,noise_sensitivity", "--resume"),
+    ]
+    first = CliRunner().invoke(app, [str(one) for one in options], catch_exceptions=False)
+    assert first.exit_code == 0
+    assert "calls of the judge" in first.output
+    assert {one[2]["model"] for one in server.requests} == {"judge", "writer"}
+    report = RagasReport.load(tmp_path / "out")
+    measures = report.systems["reranked"].measures
+    assert measures["faithfulness"].mean == 1.0
+    assert measures["noise_sensitivity"].n == 1
+    server.requests.clear()
+    second = CliRunner().invoke(app, [str(one) for one in options], catch_exceptions=False)
+    assert second.exit_code == 0
+    assert server.requests == []
+    assert RagasReport.load(tmp_path / "out").systems == report.systems
 
 
 SCRIPT = """
