@@ -12,7 +12,7 @@ from langchain_core.documents import Document
 from langchain_core.retrievers import BaseRetriever
 from rich.console import Console
 
-from langchain_rerank.cli.kept_embeddings import KeptEmbeddings, default_folder, identity
+from langchain_rerank.cli.kept_embeddings import KeptEmbeddings, default_folder
 from langchain_rerank.cli.loading import (
     DEFAULT_EMBEDDING_MODEL,
     FirstStage,
@@ -29,6 +29,7 @@ from langchain_rerank.evaluation.measures import Measure, parse_measures
 from langchain_rerank.evaluation.report import Report
 from langchain_rerank.models import resolve_scorer
 from langchain_rerank.scorers.base import Scorer
+from langchain_rerank.scorers.engine.loading import fingerprint
 
 JOURNAL = "journal.jsonl"
 INTERRUPTED = 130  # what shells report of a program that Ctrl-C stopped
@@ -154,7 +155,7 @@ def open_first_stage(
         if kind is not FirstStage.bm25:
             embeddings = KeptEmbeddings(
                 default_embeddings(source.embedding_model),
-                model=identity(source.embedding_name),
+                model=fingerprint(source.embedding_name),
                 folder=default_folder(),
                 progress=lambda done: status.update(
                     f"Embedded {done} of {len(documents)} documents…"

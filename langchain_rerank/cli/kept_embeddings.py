@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -20,23 +19,6 @@ def default_folder() -> Path:
     return (Path(cache) if cache else Path.home() / ".cache") / "langchain-rerank" / "embeddings"
 
 
-def identity(model: str) -> str:
-    """Return what tells one embedding model from another: its name, and the files of a local one.
-
-    Args:
-        model: Hub name or path.
-    """
-    folder = Path(model)
-    if not folder.is_dir():
-        return model
-    files = sorted(one for one in folder.rglob("*") if one.is_file())
-    # Sizes and times stand for the contents: hashing gigabytes of weights would cost seconds.
-    facts = [
-        (str(one.relative_to(folder)), one.stat().st_size, one.stat().st_mtime_ns) for one in files
-    ]
-    return json.dumps([str(folder.resolve()), facts])
-
-
 class KeptEmbeddings(Embeddings):
     """Embeddings that keep what they embed of documents, block by block.
 
@@ -45,7 +27,7 @@ class KeptEmbeddings(Embeddings):
 
     Args:
         embeddings: What embeds.
-        model: Identity of the model (see `identity`).
+        model: What tells the model from others (see `fingerprint`).
         folder: Where the blocks are kept; made when the first one is written.
         progress: Called with the number of texts done after each block.
     """

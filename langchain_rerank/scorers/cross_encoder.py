@@ -7,14 +7,16 @@ import os
 import threading
 import weakref
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from langchain_rerank.embedded import MODEL_FOLDER
 from langchain_rerank.errors import ConfigurationError
 from langchain_rerank.scorers.base import Request, Scores, check_request
 from langchain_rerank.scorers.engine import registry
-from langchain_rerank.scorers.engine.device import DTYPES
-from langchain_rerank.scorers.engine.loading import EMBEDDED, LoadSettings
+from langchain_rerank.scorers.engine.device import DTYPES, choose_device, choose_dtype
+from langchain_rerank.scorers.engine.loading import EMBEDDED, LoadSettings, fingerprint
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -113,6 +115,27 @@ class CrossEncoderScorer:
     def name(self) -> str:
         """The model's name, for traces and reports."""
         return self.settings.name
+
+    @cached_property
+    def identity(self) -> dict[str, Any] | None:
+        """Everything that changes the scores, as JSON data; None for a model object passed in.
+
+        A hub model without `revision` is known by its name alone, a local folder by its files.
+        """
+        settings = self.settings
+        if not isinstance(settings.model, str):
+            return None
+        dtype = choose_dtype(settings.dtype, choose_device(settings.device))
+        return {
+            "model": fingerprint(
+                str(MODEL_FOLDER) if settings.model == EMBEDDED else settings.model
+            ),
+            "revision": settings.revision,
+            "dtype": str(dtype).removeprefix("torch."),
+            "max_length": settings.max_length,
+            "instruction": self.instruction,
+            "model_kwargs": repr(settings.model_kwargs),
+        }
 
     @property
     def loaded(self) -> bool:

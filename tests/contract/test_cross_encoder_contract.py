@@ -46,9 +46,12 @@ class TestCrossEncodersInBfloat16(ScorerContract):
 
 
 WRAPPED = {
-    "cached": lambda small, large: CachedScorer(small),
-    "long": lambda small, large: LongDocumentScorer(large, passage_words=8, overlap_words=3),
-    "cascade": lambda small, large: CascadeScorer(CachedScorer(small), large, keep=3),
+    "cached": lambda small, large, folder: CachedScorer(small),
+    "on disk": lambda small, large, folder: CachedScorer(small, path=folder / "scores.sqlite"),
+    "long": lambda small, large, folder: LongDocumentScorer(
+        large, passage_words=8, overlap_words=3
+    ),
+    "cascade": lambda small, large, folder: CascadeScorer(CachedScorer(small), large, keep=3),
 }
 
 
@@ -56,7 +59,7 @@ WRAPPED = {
 def wrapped(request, tmp_path_factory):
     small = scorer_of("bert", tmp_path_factory.mktemp("small"), dtype="float32")
     large = scorer_of("xlm-roberta", tmp_path_factory.mktemp("large"), dtype="float32")
-    scorer = WRAPPED[request.param](small, large)
+    scorer = WRAPPED[request.param](small, large, tmp_path_factory.mktemp("cache"))
     yield scorer
     for opened in (scorer, small, large):
         opened.close()

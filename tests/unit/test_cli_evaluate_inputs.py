@@ -6,10 +6,11 @@ from langchain_core.embeddings import DeterministicFakeEmbedding
 
 from langchain_rerank.cli import options
 from langchain_rerank.cli.inputs import open_data
-from langchain_rerank.cli.kept_embeddings import BLOCK, KeptEmbeddings, identity
+from langchain_rerank.cli.kept_embeddings import BLOCK, KeptEmbeddings
 from langchain_rerank.cli.run_candidates import run_retriever
 from langchain_rerank.errors import ConfigurationError, DataFileError
 from langchain_rerank.evaluation.datasets import from_records
+from langchain_rerank.scorers.engine.loading import fingerprint
 
 
 class CountingEmbeddings(DeterministicFakeEmbedding):
@@ -73,12 +74,12 @@ def test_a_corpus_without_documents_and_queries_are_not_kept(counting, tmp_path)
 
 
 def test_a_local_model_that_changed_is_another_model(tmp_path):
-    assert identity("hub/name") == "hub/name"
+    assert fingerprint("hub/name") == "hub/name"
     (tmp_path / "weights").write_bytes(b"1")
-    before = identity(str(tmp_path))
-    assert identity(str(tmp_path)) == before
+    before = fingerprint(str(tmp_path))
+    assert fingerprint(str(tmp_path)) == before
     (tmp_path / "weights").write_bytes(b"12")
-    assert identity(str(tmp_path)) != before
+    assert fingerprint(str(tmp_path)) != before
 
 
 CORPUS = [Document(f"text {name}", id=name, metadata={"source": name}) for name in "abc"]

@@ -170,7 +170,7 @@ def test_copies_keep_id_type_and_metadata():
 def test_pickled_and_deep_copied_it_finds_the_same(backend):
     retriever = BM25Retriever.from_documents(documents(), backend=backend)
     expected = retriever.invoke("frozen cats")
-    assert pickle.loads(pickle.dumps(retriever)).invoke("frozen cats") == expected  # noqa: S301 - our own bytes
+    assert pickle.loads(pickle.dumps(retriever)).invoke("frozen cats") == expected
     assert copy.deepcopy(retriever).invoke("frozen cats") == expected
 
 

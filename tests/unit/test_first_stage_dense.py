@@ -185,4 +185,4 @@ def test_pickled_and_deep_copied_it_finds_the_same():
     retriever = DenseRetriever(vectorstore=memory(), k=3)
     expected = retriever.invoke("3.3")
     assert copy.deepcopy(retriever).invoke("3.3") == expected
-    assert pickle.loads(pickle.dumps(retriever)).invoke("3.3") == expected  # noqa: S301 - our own bytes
+    assert pickle.loads(pickle.dumps(retriever)).invoke("3.3") == expected

@@ -279,5 +279,5 @@ def test_pickled_and_deep_copied_it_finds_the_same():
     hybrid = hybrid_retriever(documents(), EMBEDDINGS)
     expected = hybrid.invoke("cat 3")
     assert copy.deepcopy(hybrid).invoke("cat 3") == expected
-    loaded = pickle.loads(pickle.dumps(hybrid))  # noqa: S301 - our own bytes
+    loaded = pickle.loads(pickle.dumps(hybrid))
     assert loaded.invoke("cat 3") == expected

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING
 
 from langchain_rerank.errors import ConfigurationError
 
 if TYPE_CHECKING:
     import torch
-
-logger = logging.getLogger(__name__)
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 
@@ -19,7 +16,7 @@ def choose_device(requested: str) -> torch.device:
     """Return the device to compute on.
 
     Args:
-        requested: "auto" (CUDA, else Apple's MPS, else the CPU, with one log line), or a torch
+        requested: "auto" (CUDA, else Apple's MPS, else the CPU), or a torch
             device: "cpu", "cuda", "cuda:1", "mps".
 
     Raises:
@@ -32,7 +29,6 @@ def choose_device(requested: str) -> torch.device:
             return torch.device("cuda", torch.cuda.current_device())
         if torch.backends.mps.is_available():
             return torch.device("mps")
-        logger.info("No GPU found: cross-encoder scoring runs on the CPU (device='cpu').")
         return torch.device("cpu")
     try:
         device = torch.device(requested)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import logging
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,6 +16,8 @@ from langchain_rerank.scorers.engine.device import choose_device, choose_dtype
 if TYPE_CHECKING:
     import torch
     from sentence_transformers import CrossEncoder
+
+logger = logging.getLogger(__name__)
 
 EMBEDDED = "embedded"
 """The name of the model that ships with the package."""
@@ -47,6 +51,23 @@ class LoadSettings:
         return getattr(config, "name_or_path", None) or type(self.model).__name__
 
 
+def fingerprint(model: str) -> str:
+    """Return what tells one model from another: its name, and the files of a local folder.
+
+    Args:
+        model: Hub name or path.
+    """
+    folder = Path(model)
+    if not folder.is_dir():
+        return model
+    files = sorted(one for one in folder.rglob("*") if one.is_file())
+    # Sizes and times stand for the contents: hashing gigabytes of weights would cost seconds.
+    facts = [
+        (str(one.relative_to(folder)), one.stat().st_size, one.stat().st_mtime_ns) for one in files
+    ]
+    return json.dumps([str(folder.resolve()), facts])
+
+
 def load_cross_encoder(settings: LoadSettings) -> tuple[CrossEncoder, torch.device, torch.dtype]:
     """Return the model on its device in its precision, with both.
 
@@ -55,6 +76,9 @@ def load_cross_encoder(settings: LoadSettings) -> tuple[CrossEncoder, torch.devi
         ModelLoadError: There is no such model, or it is not a cross-encoder with one score.
     """
     device = choose_device(settings.device)
+    if settings.device == "auto" and device.type == "cpu":
+        # A warning: who expects a GPU must not find out by the clock.
+        logger.warning("No GPU found: cross-encoder scoring runs on the CPU (device='cpu').")
     dtype = choose_dtype(settings.dtype, device)
     model = _load(settings, device, dtype)
     if model.num_labels != 1:
