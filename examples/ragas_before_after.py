@@ -18,7 +18,7 @@ passages = documents()
 store = InMemoryVectorStore.from_documents(passages, embeddings())
 retriever = store.as_retriever(search_kwargs={"k": 3})
 samples = []
-for row in map(json.loads, QUESTIONS_FILE.read_text(encoding="utf-8").splitlines()[-24:]):
+for row in map(json.loads, QUESTIONS_FILE.read_text(encoding="utf-8").splitlines()[-12:]):
     found = retriever.invoke(row["question"])
     right = [one.id for one in passages if row["expected_passage"] in one.page_content]
     samples.append(
@@ -33,7 +33,7 @@ for row in map(json.loads, QUESTIONS_FILE.read_text(encoding="utf-8").splitlines
 scores = [asyncio.run(IDBasedContextRecall().single_turn_ascore(one)) for one in samples]
 print(f"RAGAS: id_based_context_recall {mean(scores):.3f}")
 
-settings = {"model": "embedded", "first_stage_k": 20, "top_n": 3}  # added
+settings = {"model": "embedded", "first_stage_k": 10, "top_n": 3}  # added
 reranked = CrossEncoderRerankRetriever(base_retriever=retriever, **settings)  # added
 report = RagasEvaluation(reranked, corpus=passages).invoke(from_ragas(samples))  # added
 report.print()  # added

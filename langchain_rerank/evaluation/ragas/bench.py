@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field, replace
 from importlib import metadata
 from typing import Any
 
@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 from langchain_rerank.errors import JudgeError
 from langchain_rerank.evaluation.ragas.adapters import llm_of
 from langchain_rerank.evaluation.ragas.cells import Cell, CellStatus
+from langchain_rerank.evaluation.ragas.gathering import Gathered, each
 from langchain_rerank.evaluation.ragas.judge import unreachable
 from langchain_rerank.evaluation.ragas.metrics import Metric
 from langchain_rerank.evaluation.ragas.rows import RagasRow
@@ -154,6 +155,45 @@ class _Hearing:
         except JudgeError as error:
             self.error = error
             raise
+
+
+async def judge_all(
+    bench: Bench,
+    gathered: Gathered,
+    metrics: Sequence[Metric],
+    limit: int,
+    advance: Callable[[int, int], None],
+) -> list[Cell]:
+    """Return every cell, by question, then metric, then system.
+
+    Args:
+        bench: Who judges.
+        gathered: What is judged.
+        metrics: The metrics.
+        limit: How many questions are put at once.
+        advance: Called with how many (question, metric) are done, and of how many.
+    """
+    units = [(query, one) for query in next(iter(gathered.rows.values())) for one in metrics]
+    found: dict[tuple[str, Metric], list[Cell]] = {}
+    answers = {
+        name: any(one.response for one in rows.values()) for name, rows in gathered.rows.items()
+    }
+
+    async def unit(item: tuple[str, Metric]) -> None:
+        # All systems one after the other: the second finds the verdicts on the contexts that it
+        # shares with the first.
+        query, metric = item
+        cells = []
+        for name, rows in gathered.rows.items():
+            row, error = rows[query], gathered.errors.get((name, query))
+            if error is not None and answers[name]:
+                # It would have answered: the metrics of answers count the failure, too.
+                row = replace(row, response=error)
+            cells.append(await bench.judged(name, query, metric, row, error))
+        found[item] = cells
+
+    await each(units, unit, limit=limit, advance=advance)
+    return [cell for item in units for cell in found[item]]
 
 
 def _without_judge(metric: Metric, row: RagasRow, error: str | None) -> Outcome | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +24,13 @@ from langchain_rerank.evaluation.journal import Journal
 from langchain_rerank.evaluation.progress import Progress, progress_of
 from langchain_rerank.evaluation.ragas.adapters import ragas_embeddings
 from langchain_rerank.evaluation.ragas.background import run
-from langchain_rerank.evaluation.ragas.bench import Bench
-from langchain_rerank.evaluation.ragas.cells import Cell
+from langchain_rerank.evaluation.ragas.bench import Bench, judge_all
 from langchain_rerank.evaluation.ragas.estimate import Estimate, Estimating
-from langchain_rerank.evaluation.ragas.gathering import Gathered, each, gather, given
+from langchain_rerank.evaluation.ragas.gathering import Gathered, gather, given
 from langchain_rerank.evaluation.ragas.importing import import_ragas, require_installed
 from langchain_rerank.evaluation.ragas.judge import Judge, as_judge, embeddings_identity
 from langchain_rerank.evaluation.ragas.labels import Labels
-from langchain_rerank.evaluation.ragas.metrics import METRICS, Metric, parse_metrics
+from langchain_rerank.evaluation.ragas.metrics import chosen_metrics
 from langchain_rerank.evaluation.ragas.report import RagasReport
 from langchain_rerank.evaluation.ragas.summary import report_of
 from langchain_rerank.evaluation.ragas.systems import ChainKeys, MakeChain, Stage, stages
@@ -111,7 +109,9 @@ class RagasEvaluation(Runnable[Any, RagasReport]):
             raise ConfigurationError(f"max_concurrency={max_concurrency}: at least 1 is expected.")
         self.judge = None if judge is None else as_judge(judge)
         self.embeddings = embeddings
-        self.metrics = _metrics(metrics, self.judge, embeddings)
+        self.metrics = chosen_metrics(
+            metrics, judged=self.judge is not None, embedded=embeddings is not None
+        )
         if any(one.needs_judge for one in self.metrics):
             require_installed()
         self.stages: list[Stage] = []
@@ -181,7 +181,7 @@ class RagasEvaluation(Runnable[Any, RagasReport]):
             self.on_estimate(await self._estimated(gathered))
         bench = self._bench(config)
         with progress_of(self.progress, "Judging") as advance:
-            cells = await self._cells(bench, gathered, self.metrics, config, advance)
+            cells = await judge_all(bench, gathered, self.metrics, self._limit(config), advance)
         judged = {
             "judge": self.judge.label if self.judge else None,
             "judge_calls": sum(bench.asked.values()),
@@ -249,7 +249,7 @@ class RagasEvaluation(Runnable[Any, RagasReport]):
                 embeddings=ragas_embeddings(FakeEmbeddings(size=1)),
                 verdicts=self.verdicts.copy(),
             )
-            await self._cells(bench, gathered, judged, {}, lambda _done, _total: None)
+            await judge_all(bench, gathered, judged, 1, lambda _done, _total: None)
             saved = bench.reused
         else:
             saved = 0
@@ -277,70 +277,5 @@ class RagasEvaluation(Runnable[Any, RagasReport]):
             self.verdicts,
         )
 
-    async def _cells(
-        self,
-        bench: Bench,
-        gathered: Gathered,
-        metrics: Sequence[Metric],
-        config: RunnableConfig,
-        advance: Progress,
-    ) -> list[Cell]:
-        # All systems of a question one after the other: the second finds the verdicts on the
-        # contexts that it shares with the first.
-        queries = list(next(iter(gathered.rows.values())))
-        units = [(query, metric) for query in queries for metric in metrics]
-        found: dict[tuple[str, Metric], list[Cell]] = {}
-        answers = {
-            name: any(one.response for one in by_query.values())
-            for name, by_query in gathered.rows.items()
-        }
-
-        async def unit(item: tuple[str, Metric]) -> None:
-            query, metric = item
-            judged = partial(bench.judged, query_id=query, metric=metric)
-            found[item] = [
-                await judged(
-                    system=name,
-                    row=_with_response(rows[query], error, answers[name]),
-                    error=error,
-                )
-                for name, rows in gathered.rows.items()
-                for error in (gathered.errors.get((name, query)),)
-            ]
-
-        await each(units, unit, limit=self._limit(config), advance=advance)
-        return [cell for item in units for cell in found[item]]
-
     def _limit(self, config: RunnableConfig) -> int:
         return config.get("max_concurrency") or self.max_concurrency
-
-
-def _with_response(row: Any, error: str | None, answers: bool) -> Any:
-    # A chain that failed would have answered: the metrics of answers count the failure, too.
-    return replace(row, response=error) if error is not None and answers else row
-
-
-def _metrics(
-    names: str | Sequence[str] | None, judge: Judge | None, embeddings: Embeddings | None
-) -> tuple[Metric, ...]:
-    if names is None:
-        return tuple(
-            one
-            for one in METRICS.values()
-            if (judge is not None or not one.needs_judge)
-            and (embeddings is not None or not one.embeds)
-        )
-    metrics = parse_metrics(names)
-    for one in metrics:
-        if one.needs_judge and judge is None:
-            raise ConfigurationError(
-                f"The metric {one.name} asks a language model: give judge=, a LangChain chat model "
-                f"or Judge.at(base_url, model_name). Without one there are "
-                f"{', '.join(name for name, m in METRICS.items() if not m.needs_judge)}."
-            )
-        if one.embeds and embeddings is None:
-            raise ConfigurationError(
-                f"The metric {one.name} compares questions: give embeddings=, any LangChain "
-                f"embeddings."
-            )
-    return metrics

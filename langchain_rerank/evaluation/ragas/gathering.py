@@ -197,6 +197,9 @@ def _warnings(
         (record, [one for by_query in found.values() for one in by_query[record.id].documents])
         for record in records
     ]
+    if judged:
+        # What the corpus has was merely not found; only what it has not may be a wrong label.
+        judged[0] = (judged[0][0], [*judged[0][1], *labels.corpus])
     try:
         return labels.relevance.check(judged)
     except ConfigurationError as error:

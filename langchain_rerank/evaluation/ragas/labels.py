@@ -28,6 +28,11 @@ class Labels:
         self.relevance = relevance
         self._corpus = None if corpus is None else {relevance.key(one): one for one in corpus}
 
+    @property
+    def corpus(self) -> list[Document]:
+        """The documents that can be retrieved; empty where they were not given."""
+        return list((self._corpus or {}).values())
+
     def row(
         self, record: Record, documents: Iterable[Document], response: str | None = None
     ) -> RagasRow:

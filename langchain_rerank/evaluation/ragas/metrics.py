@@ -173,6 +173,41 @@ def parse_metrics(names: str | Sequence[str]) -> tuple[Metric, ...]:
     return found
 
 
+def chosen_metrics(
+    names: str | Sequence[str] | None, *, judged: bool, embedded: bool
+) -> tuple[Metric, ...]:
+    """Return the metrics of these names, or all that can be computed.
+
+    Args:
+        names: As for `parse_metrics`; None for all.
+        judged: Whether there is a judge.
+        embedded: Whether there are embeddings.
+
+    Raises:
+        ConfigurationError: A metric needs what is not there, or as for `parse_metrics`.
+    """
+    if names is None:
+        return tuple(
+            one
+            for one in METRICS.values()
+            if (judged or not one.needs_judge) and (embedded or not one.embeds)
+        )
+    metrics = parse_metrics(names)
+    for one in metrics:
+        if one.needs_judge and not judged:
+            raise ConfigurationError(
+                f"The metric {one.name} asks a language model: give judge=, a LangChain chat model "
+                f"or Judge.at(base_url, model_name). Without one there are "
+                f"{', '.join(WITHOUT_JUDGE)}."
+            )
+        if one.embeds and not embedded:
+            raise ConfigurationError(
+                f"The metric {one.name} compares questions: give embeddings=, any LangChain "
+                f"embeddings."
+            )
+    return metrics
+
+
 def _parse(name: str) -> Metric:
     # A class name becomes the name of its metric: NonLLMContextRecall, non_llm_context_recall.
     snake = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()

@@ -46,7 +46,6 @@ def _metrics(result: EvaluationResult, several: bool, narrow: bool) -> Table:
             row.append(_difference(compared.get(name)))
         rows.append(tuple(row))
     lower = [one for one in result.measures if one in METRICS and METRICS[one].lower_is_better]
-    notes = dict.fromkeys(one.note for one in result.comparisons if one.note)
     return Table(
         caption="RAGAS metrics",
         columns=tuple(columns),
@@ -55,7 +54,6 @@ def _metrics(result: EvaluationResult, several: bool, narrow: bool) -> Table:
             [
                 "Means with 95 % bootstrap intervals; differences are paired over questions.",
                 *(f"{one} is better the lower it is." for one in lower),
-                *notes,
             ]
         ),
     )

@@ -87,6 +87,16 @@ def test_a_metric_that_applies_nowhere_is_left_out_and_said(retriever):
     )
 
 
+def test_a_label_is_suspicious_only_where_the_corpus_has_not_its_document():
+    questions = [
+        {"question": "low", "reference_context_ids": ["d1"]},
+        {"question": "rank", "reference_context_ids": ["d9"]},
+    ]
+    evaluation = RagasEvaluation({"one": lambda _: CORPUS[:1]}, corpus=CORPUS)
+    (line,) = [one for one in evaluation.invoke(questions).warnings if "belongs to no" in one]
+    assert "'d9'" in line
+
+
 def test_systems_of_any_kind_are_compared_with_the_first():
     systems = {
         "nothing": RunnableLambda(lambda _: []),
