@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
 
@@ -13,13 +14,14 @@ if TYPE_CHECKING:
     from langchain_core.documents import Document
     from rich.console import Console
 
+    from langchain_rerank.evaluation.datasets import Dataset
     from langchain_rerank.evaluation.report import Report
     from langchain_rerank.evaluation.summaries import Comparison, SweepPoint
     from langchain_rerank.result import RerankResult
 
 KS = (10, 20, 30, 50, 75, 100)
 MEASURES = ("R@1", "R@3", "R@5")
-TIMED_QUESTIONS = 8
+TIMED_QUESTIONS = 4
 
 
 def demo(
@@ -36,7 +38,10 @@ def demo(
             help="Questions with their expected source or passage (JSONL or CSV), for --docs."
         ),
     ] = None,
-    first_stage_k: Annotated[int, typer.Option(min=2, help="How many candidates are scored.")] = 50,
+    limit: Annotated[
+        int,
+        typer.Option(min=1, help="How many of the questions are asked, evenly spread over them."),
+    ] = 40,
 ) -> None:
     """Show, offline, what reranking changes: scores, ranks, recall, latency, the best depth."""
     from rich.console import Console
@@ -44,7 +49,6 @@ def demo(
     from langchain_rerank.cli.loading import build_first_stage, load_documents
     from langchain_rerank.embedded import CORPUS_FOLDER, QUESTIONS_FILE
     from langchain_rerank.errors import ConfigurationError
-    from langchain_rerank.evaluation.compare import compare_rerank
     from langchain_rerank.evaluation.datasets import load_dataset
     from langchain_rerank.evaluation.sweep import sweep_k
     from langchain_rerank.retriever import CrossEncoderRerankRetriever
@@ -55,37 +59,43 @@ def demo(
         )
     console = Console()
     documents = load_documents(docs or [CORPUS_FOLDER])
-    dataset = load_dataset(questions or QUESTIONS_FILE)
+    dataset = _spread(load_dataset(questions or QUESTIONS_FILE), limit)
     console.print(
         f"[bold]{len(documents)}[/] passages, [bold]{len(dataset)}[/] questions. First stage: "
         f"all-MiniLM-L6-v2, a bi-encoder. Second stage: [bold]{model}[/], a cross-encoder."
     )
-    base = build_first_stage("dense", documents, k=first_stage_k)
+    # Beyond the corpus there is nothing more to retrieve.
+    depths = [k for k in KS if k < len(documents)] or [len(documents)]
+    base = build_first_stage("dense", documents, k=depths[-1])
     with CrossEncoderRerankRetriever(
-        base_retriever=base, model=model, first_stage_k=first_stage_k
+        base_retriever=base, model=model, first_stage_k=depths[-1], top_n=None
     ) as retriever:
-        report = compare_rerank(
-            base, retriever.scorer, dataset, first_stage_k=first_stage_k, measures=MEASURES
+        console.print(f"Scoring up to {depths[-1]} candidates a question, once for all of this…")
+        report = sweep_k(
+            base,
+            retriever.scorer,
+            dataset,
+            depths,
+            measures=MEASURES,
+            latency_queries=TIMED_QUESTIONS,
         )
         gained = _comparison(report, MEASURES[0]).gained
         question = gained[0].question if gained else report.queries[0].question
-        result = retriever.search(question, top_n=None)
+        result = retriever.search(question)
         _show_pair(console, result)
-        _show_search(console, result, retriever.search(question))
-        _show_recall(console, report, first_stage_k)
-        # Beyond the corpus there is nothing more to retrieve.
-        depths = [k for k in KS if k < len(documents)] or [len(documents)]
-        _show_depths(
-            console,
-            sweep_k(
-                base,
-                retriever.scorer,
-                dataset,
-                depths,
-                measures=MEASURES[:1],
-                latency_queries=TIMED_QUESTIONS,
-            ),
-        )
+        _show_search(console, result)
+        _show_recall(console, report)
+        _show_depths(console, report)
+
+
+def _spread(dataset: Dataset, limit: int) -> Dataset:
+    """Return `limit` of the questions at even distances, so that easy and hard ones stay mixed."""
+    total = len(dataset)
+    if total <= limit:
+        return dataset
+    return replace(
+        dataset, records=tuple(dataset.records[n * total // limit] for n in range(limit))
+    )
 
 
 def _show_pair(console: Console, result: RerankResult) -> None:
@@ -104,7 +114,8 @@ def _show_pair(console: Console, result: RerankResult) -> None:
         table.add_column(heading, justify="left" if heading == "text" else "right")
     for row, document in enumerate(pair):
         cells = [_marked(column[row], max(column)) for column in columns]
-        table.add_row(Text(" ".join(document.page_content.split())), *cells)
+        text = " ".join(document.page_content.split())
+        table.add_row(Text(text, overflow="ellipsis"), *cells)
     console.print(table)
     console.print(
         "The bi-encoder compares two vectors that were made apart; the cross-encoder reads the "
@@ -112,10 +123,10 @@ def _show_pair(console: Console, result: RerankResult) -> None:
     )
 
 
-def _show_search(console: Console, before: RerankResult, after: RerankResult) -> None:
+def _show_search(console: Console, result: RerankResult) -> None:
     _heading(console, "2. One search, without and with reranking")
     console.print("Without:", highlight=False)
-    for rank, document in enumerate(_by_first_stage(before)[:5], start=1):
+    for rank, document in enumerate(_by_first_stage(result)[:5], start=1):
         text = " ".join(document.page_content.split())
         console.print(
             f"  {rank}  {document.metadata['source']}  {text}",
@@ -125,21 +136,21 @@ def _show_search(console: Console, before: RerankResult, after: RerankResult) ->
             overflow="ellipsis",
         )
     console.print("\nWith (↑ and ↓ count the ranks moved):")
-    console.print(after)
+    console.print(replace(result, documents=result.documents[:5]))
 
 
 def _by_first_stage(result: RerankResult) -> list[Document]:
     return sorted(result.documents, key=lambda one: int(one.metadata[FIRST_STAGE_RANK]))
 
 
-def _show_recall(console: Console, report: Report, first_stage_k: int) -> None:
+def _show_recall(console: Console, report: Report) -> None:
     from rich.table import Table
 
     _heading(console, f"3. Recall and latency over {len(report.queries)} questions")
     before, after = report.systems["first_stage"], report.systems["reranked"]
     table = Table()
     table.add_column("")
-    for heading in ("first stage", f"reranked (K={first_stage_k})", "change"):
+    for heading in ("first stage", f"reranked (K={report.recommended_k})", "change"):
         table.add_column(heading, justify="right")
     for measure in MEASURES:
         compared = _comparison(report, measure)
@@ -149,8 +160,8 @@ def _show_recall(console: Console, report: Report, first_stage_k: int) -> None:
             measure.replace("R@", "recall@"),
             f"{before.measures[measure].mean:.3f}",
             f"{after.measures[measure].mean:.3f}",
-            f"{compared.difference:+.3f} [{low:+.3f}, {high:+.3f}]"
-            + ("" if percent is None else f", {percent:+.0f} %"),
+            ("" if percent is None else f"{percent:+.0f} %, ")
+            + f"{compared.difference:+.3f} [{low:+.3f}, {high:+.3f}]",
         )
     table.add_row(
         "mean latency",

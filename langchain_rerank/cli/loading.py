@@ -165,6 +165,8 @@ def default_embeddings(model: str | None = None) -> Embeddings:
     """
     huggingface = require("langchain_huggingface", extra="dense")
     name = model or packaged_embedding_model() or DEFAULT_EMBEDDING_MODEL
+    # Small weights load in no time: a bar for them is noise above the result.
+    require("transformers.utils.logging", extra="dense").disable_progress_bar()
     try:
         embeddings: Embeddings = huggingface.HuggingFaceEmbeddings(
             model_name=name, encode_kwargs={"normalize_embeddings": True}
