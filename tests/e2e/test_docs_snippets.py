@@ -1,4 +1,4 @@
-"""Every Python block of the README, CONTRIBUTING and the site runs as it stands.
+"""Every Python block of the site, and the README's ten-line example, run as they stand.
 
 The blocks of a page run one after the other and share their names, as a reader would paste them. A
 block does not run where a comment before it says so: `<!-- not run: why -->`.
@@ -45,16 +45,18 @@ def blocks(path):
 
 PAGES = {
     path.relative_to(ROOT).as_posix(): path
-    for path in [
-        ROOT / "README.md",
-        ROOT / "CONTRIBUTING.md",
-        *sorted((ROOT / "docs").rglob("*.md")),
-    ]
+    for path in sorted((ROOT / "docs").rglob("*.md"))
     if blocks(path)
 }
 
 
-@pytest.mark.parametrize("name", PAGES)
+SLOW = {"docs/guides/evaluation.md"}  # it evaluates
+EACH_PAGE = [
+    pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else [], id=name) for name in PAGES
+]
+
+
+@pytest.mark.parametrize("name", EACH_PAGE)
 def test_the_python_blocks_of_the_page_run(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names = {"__name__": "__main__"}
@@ -113,6 +115,13 @@ def test_rerankers_gave_the_same_order(model_folder, documents):
     )
     order = sorted(range(3), key=lambda position: -scores[position])
     assert [result.doc_id - 1 for result in old["results"].results] == order
+
+
+def test_the_ten_lines_of_the_readme_run(capsys):
+    first = blocks(ROOT / "README.md")[0]
+    assert len(first.code.strip().splitlines()) <= 15
+    exec(compile(first.code, "README.md", "exec"), {"__name__": "__main__"})  # noqa: S102 - ours
+    assert "qlora" in capsys.readouterr().out
 
 
 def test_nearly_every_block_runs():

@@ -18,6 +18,7 @@ TESTED_ELSEWHERE = {
     "train_reranker": "test_train_example.py",
 }
 EXAMPLES = [path for path in sorted(FOLDER.glob("*.py")) if path.stem not in TESTED_ELSEWHERE]
+SLOW = {"cascade", "parent_document_retriever", "vector_store_faiss", "vector_store_qdrant"}
 # Beyond the packages that every test needs.
 NEEDS = {
     "agent_tool": "langchain",
@@ -38,7 +39,11 @@ def log_level():
     logger.setLevel(level)
 
 
-@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def marked(path):
+    return pytest.param(path, marks=[pytest.mark.slow] if path.stem in SLOW else [], id=path.stem)
+
+
+@pytest.mark.parametrize("path", map(marked, EXAMPLES))
 def test_the_example_runs_prints_and_keeps_its_claims(path, monkeypatch, capsys):
     if path.stem in NEEDS:
         pytest.importorskip(NEEDS[path.stem])
