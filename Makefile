@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 OFFLINE := HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow check format bench clean
+.PHONY: help demo test test-slow check format docs bench clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -25,7 +25,7 @@ $(VENV)/.demo: $(VENV)/.pip pyproject.toml
 
 $(VENV)/.test: $(VENV)/.demo
 	@echo "==> Installing the tests' packages"
-	$(PIP) install --quiet --constraint constraints.txt --editable '.[demo,ir,plots]' --group test --group lint
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[demo,ir,plots,ragas]' --group test --group lint
 	@touch $@
 
 demo: $(VENV)/.demo ## Rerank the six guides that ship with the package, offline
@@ -49,6 +49,10 @@ check: $(VENV)/.test ## Lint, format, types, layers and doctests
 format: $(VENV)/.test ## Format the code and mend what ruff can
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
+
+docs: $(VENV)/.test ## Build the documentation site into site/
+	$(PIP) install --quiet --constraint constraints.txt --group docs
+	$(OFFLINE) $(BIN)/mkdocs build --strict
 
 bench: $(VENV)/.demo ## Measure the engine against its peers on this machine
 	$(OFFLINE) $(BIN)/langchain-rerank bench

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+
+# Before anything imports huggingface_hub, which reads it once: no test asks a hub.
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
 import pytest
 from langchain_core.documents import Document
 from langchain_core.embeddings import DeterministicFakeEmbedding

@@ -8,6 +8,7 @@ from langchain_rerank.cli.bench import bench
 from langchain_rerank.cli.compare_models import compare_models
 from langchain_rerank.cli.demo import demo
 from langchain_rerank.cli.evaluate import evaluate
+from langchain_rerank.cli.ragas import ragas
 from langchain_rerank.cli.search import search
 from langchain_rerank.cli.sweep import sweep
 
@@ -22,4 +23,5 @@ app.command()(demo)
 app.command()(evaluate)
 app.command()(sweep)
 app.command("compare-models")(compare_models)
+app.command()(ragas)
 app.command()(bench)

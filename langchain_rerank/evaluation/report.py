@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from rich.console import Console, ConsoleOptions, RenderResult
 
+    from langchain_rerank.evaluation.ragas import RagasRow
+
 logger = logging.getLogger(__name__)
 
 
@@ -105,6 +107,20 @@ class Report(EvaluationResult):
         writer.writeheader()
         writer.writerows(rows)
         return text.getvalue()
+
+    def to_ragas(self, system: str, top_n: int | None = None) -> list[RagasRow]:
+        """Return what `system` returned as RAGAS rows, plain data, one per question that ran.
+
+        Args:
+            system: The system, for instance "reranked".
+            top_n: How many documents of each ranking are handed over; None for all.
+
+        Raises:
+            ConfigurationError: No such system, or the report was read from a file without texts.
+        """
+        from langchain_rerank.evaluation.ragas import to_ragas
+
+        return to_ragas(self, system, top_n)
 
     def to_frame(self) -> pd.DataFrame:
         """Return the rows of `to_csv` as a data frame.

@@ -45,7 +45,11 @@ def blocks(path):
 
 PAGES = {
     path.relative_to(ROOT).as_posix(): path
-    for path in sorted((ROOT / "docs").rglob("*.md"))
+    for path in [
+        *sorted((ROOT / "docs").rglob("*.md")),
+        ROOT / "README.md",
+        ROOT / "CONTRIBUTING.md",
+    ]
     if blocks(path)
 }
 

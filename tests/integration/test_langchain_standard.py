@@ -66,7 +66,9 @@ class TestOverChroma(StandardTests):
     def base() -> Any:
         from langchain_chroma import Chroma
 
-        return Chroma.from_documents(DOCUMENTS, EMBEDDINGS).as_retriever()
+        # A name of its own: collections of one process share their store.
+        store = Chroma.from_documents(DOCUMENTS, EMBEDDINGS, collection_name="standard-tests")
+        return store.as_retriever()
 
 
 class TestOverFaiss(StandardTests):
