@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, SupportsFloat
 
 from langchain_core.documents import Document
 
@@ -41,8 +41,10 @@ def with_metadata(document: Document, extra: Mapping[str, Any]) -> Document:
 def first_stage_score(document: Document) -> float | None:
     """Return the score that the first stage left in the metadata, or None."""
     score = document.metadata.get(FIRST_STAGE_SCORE)
-    # A numpy scalar is no float by class; asking for the protocol costs too much on a hot path.
-    return float(score) if isinstance(score, (int, float)) or hasattr(score, "__float__") else None
+    if isinstance(score, (int, float)):
+        return float(score)
+    # A numpy scalar is neither by class.
+    return float(score) if isinstance(score, SupportsFloat) else None
 
 
 def scored_text(document: Document, metadata_fields: Sequence[str] = ()) -> str:

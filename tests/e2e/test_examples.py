@@ -43,7 +43,7 @@ def marked(path):
     return pytest.param(path, marks=[pytest.mark.slow] if path.stem in SLOW else [], id=path.stem)
 
 
-@pytest.mark.parametrize("path", map(marked, EXAMPLES))
+@pytest.mark.parametrize("path", [marked(path) for path in EXAMPLES])
 def test_the_example_runs_prints_and_keeps_its_claims(path, monkeypatch, capsys):
     if path.stem in NEEDS:
         pytest.importorskip(NEEDS[path.stem])
