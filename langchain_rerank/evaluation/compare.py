@@ -8,6 +8,7 @@ from typing import Any
 
 from langchain_core.runnables import RunnableConfig
 
+from langchain_rerank.checks import check_top_n
 from langchain_rerank.errors import ConfigurationError
 from langchain_rerank.evaluation import assemble, scoring
 from langchain_rerank.evaluation.datasets import DatasetLike, as_dataset
@@ -186,18 +187,6 @@ def compare_models(
             "models": {name: scorer_settings(one) for name, one in scorers.items()},
         },
     )
-
-
-def check_top_n(top_n: int | None) -> None:
-    """Refuse an impossible `top_n`.
-
-    Raises:
-        ConfigurationError: Neither None nor a whole number of at least 1.
-    """
-    if top_n is not None and (isinstance(top_n, bool) or top_n < 1):
-        raise ConfigurationError(
-            f"top_n={top_n!r}: a whole number of at least 1, or None, is meant."
-        )
 
 
 def _named(models: Mapping[str, Any] | Sequence[Any]) -> dict[str, Any]:

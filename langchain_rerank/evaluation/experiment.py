@@ -17,9 +17,10 @@ from langchain_core.runnables.config import (
     ensure_config,
 )
 
+from langchain_rerank.checks import check_top_n
 from langchain_rerank.errors import ConfigurationError
 from langchain_rerank.evaluation.assemble import Ranking
-from langchain_rerank.evaluation.compare import DEFAULT_MEASURES, check_top_n
+from langchain_rerank.evaluation.compare import DEFAULT_MEASURES
 from langchain_rerank.evaluation.datasets import DatasetLike, Record, as_dataset
 from langchain_rerank.evaluation.environment import now
 from langchain_rerank.evaluation.journal import Journal

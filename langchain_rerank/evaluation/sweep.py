@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 from langchain_core.runnables import RunnableConfig
 
+from langchain_rerank.checks import check_top_n
 from langchain_rerank.errors import ConfigurationError, EvaluationError
 from langchain_rerank.evaluation import assemble, scoring, statistics
-from langchain_rerank.evaluation.compare import DEFAULT_MEASURES, check_top_n
+from langchain_rerank.evaluation.compare import DEFAULT_MEASURES
 from langchain_rerank.evaluation.datasets import DatasetLike, Record, as_dataset
 from langchain_rerank.evaluation.depths import Depths, at_depths
 from langchain_rerank.evaluation.environment import now, scorer_settings

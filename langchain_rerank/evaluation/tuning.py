@@ -11,9 +11,9 @@ import numpy as np
 from langchain_core.runnables import RunnableConfig
 
 from langchain_rerank import ranking
+from langchain_rerank.checks import check_top_n
 from langchain_rerank.errors import ConfigurationError, EvaluationError
 from langchain_rerank.evaluation import assemble, scoring, statistics
-from langchain_rerank.evaluation.compare import check_top_n
 from langchain_rerank.evaluation.datasets import DatasetLike, Record, as_dataset
 from langchain_rerank.evaluation.journal import Journal
 from langchain_rerank.evaluation.measures import Measure, parse_measure

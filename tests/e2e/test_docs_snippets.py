@@ -64,6 +64,7 @@ EACH_PAGE = [
 def test_the_python_blocks_of_the_page_run(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names = {"__name__": "__main__"}
+    assert blocks(PAGES[name])
     for block in blocks(PAGES[name]):
         if block.not_run is None:
             # Blank lines before it, so that a traceback names the line of the page.

@@ -143,7 +143,7 @@ class TestDepth:
         small = BM25Retriever.from_documents(documents[:3])
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            over(small, scorer).invoke("transformer")
+            assert len(over(small, scorer).invoke("transformer")) == 1
 
     def test_more_candidates_than_max_candidates_are_refused_at_once(self, store, scorer):
         with pytest.raises(ValueError, match="first_stage_k=2000 is more than max_candidates=1000"):

@@ -16,8 +16,8 @@ from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.runnables.config import ensure_config, patch_config
 from pydantic import BaseModel
 
+from langchain_rerank.checks import check_top_n
 from langchain_rerank.errors import ConfigurationError
-from langchain_rerank.evaluation.compare import check_top_n
 from langchain_rerank.evaluation.datasets import as_dataset
 from langchain_rerank.evaluation.environment import now
 from langchain_rerank.evaluation.journal import Journal
