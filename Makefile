@@ -25,7 +25,7 @@ $(VENV)/.demo: $(VENV)/.pip pyproject.toml
 
 $(VENV)/.test: $(VENV)/.demo
 	@echo "==> Installing the tests' packages"
-	$(PIP) install --quiet --constraint constraints.txt --editable '.[demo,ir,plots,ragas]' --group test --group lint
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[demo,ir,plots,ragas]' --group test --group lint --group docs
 	@touch $@
 
 demo: $(VENV)/.demo ## Rerank the six guides that ship with the package, offline
@@ -51,7 +51,6 @@ format: $(VENV)/.test ## Format the code and mend what ruff can
 	$(BIN)/ruff check --fix
 
 docs: $(VENV)/.test ## Build the documentation site into site/
-	$(PIP) install --quiet --constraint constraints.txt --group docs
 	$(OFFLINE) $(BIN)/mkdocs build --strict
 
 bench: $(VENV)/.demo ## Measure the engine against its peers on this machine
