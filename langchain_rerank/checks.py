@@ -32,7 +32,7 @@ def check_top_n(value: object) -> int | None:
     if value is None or _is_count(value):
         return value
     raise ConfigurationError(
-        f"top_n must be a whole number of at least 1, or None for all documents; got {value!r}."
+        f"top_n={value!r}: it must be a whole number of at least 1, or None for all documents."
     )
 
 
