@@ -6,6 +6,7 @@ settings that rows depend on; a document stands in it once, before the first row
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 from collections.abc import Iterable, Mapping
@@ -25,7 +26,8 @@ class Journal:
     Args:
         path: The file. Its folder is made where it does not exist.
         fingerprint: What the rows depend on: plain data.
-        resume: Whether to go on with what the file holds; else it is written anew.
+        resume: Whether to go on with what the file holds; else it is written anew, and a file that
+            was there is kept under its name with `.old` behind it.
 
     Attributes:
         documents: The documents of all rows, by key.
@@ -48,7 +50,9 @@ class Journal:
             return
         self._path.parent.mkdir(parents=True, exist_ok=True)
         if not (resume and self._path.exists() and self._load(head)):
-            self._path.write_text("", encoding="utf-8")
+            # Whoever forgets to resume would lose hours of scores.
+            with contextlib.suppress(FileNotFoundError):
+                self._path.replace(self._path.with_name(self._path.name + ".old"))
             self._write([{"fingerprint": head}])
 
     def get(self, system: str, query_id: str) -> Row | None:

@@ -16,7 +16,13 @@ from langchain_core.documents import Document
 from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
 
 from langchain_rerank.documents import first_stage_score, scored_text, unique
-from langchain_rerank.errors import ConfigurationError, EvaluationError, InputTypeError
+from langchain_rerank.errors import (
+    ConfigurationError,
+    EvaluationError,
+    InputTypeError,
+    MissingExtraError,
+    ModelLoadError,
+)
 from langchain_rerank.evaluation.datasets import Dataset, Record
 from langchain_rerank.evaluation.journal import Journal
 from langchain_rerank.evaluation.relevance import Relevance
@@ -87,7 +93,12 @@ class ScoringPass:
         return self.journal.documents
 
     def warm_up(self, records: Sequence[Record], k: int, scorers: Mapping[str, Scorer]) -> None:
-        """Run the first unfinished question once, untimed: first calls load models and indexes."""
+        """Run the first unfinished question once, untimed: first calls load models and indexes.
+
+        Raises:
+            MissingExtraError: A scorer needs a package that is not installed.
+            ModelLoadError: A model cannot be loaded.
+        """
         names = [FIRST_STAGE, *scorers]
         unfinished = (
             one for one in records if any(self.journal.get(name, one.id) is None for name in names)
@@ -97,12 +108,18 @@ class ScoringPass:
             return
         # Callbacks should see the real calls only, and a failure shows in them.
         config: RunnableConfig = {**(self.config or {}), "callbacks": []}
+        texts: list[str] = []
         with contextlib.suppress(Exception):
             found = replace(self, config=config).retrieve(record, k)[:_WARM_UP_TEXTS]
             texts = [scored_text(one, self.metadata_fields) for one in found]
-            for name, scorer in scorers.items():
-                if self.journal.get(name, record.id) is None:
+        for name, scorer in scorers.items():
+            if self.journal.get(name, record.id) is None:
+                try:
                     base.score(scorer, record.question, texts)
+                except (ModelLoadError, MissingExtraError):
+                    raise  # It would fail once per question, slowly, and leave nothing to report.
+                except Exception:  # noqa: BLE001, S112 - the real call reports it
+                    continue
 
     def retrieve(self, record: Record, k: int) -> list[Document]:
         """Return at most `k` candidates, without repeated ids, as a reranking retriever has them.

@@ -4,7 +4,7 @@ from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.documents import Document
 from langchain_core.runnables import RunnableLambda
 
-from langchain_rerank.errors import ConfigurationError, EvaluationError
+from langchain_rerank.errors import ConfigurationError, EvaluationError, ModelLoadError
 from langchain_rerank.evaluation.compare import compare_models, compare_rerank
 from langchain_rerank.evaluation.relevance import Relevance
 from langchain_rerank.evaluation.trec import write_qrels, write_run
@@ -295,3 +295,16 @@ def test_two_runs_give_the_same_figures():
         assert one.systems[system].measures == two.systems[system].measures
     assert [c.p_value for c in one.comparisons] == [c.p_value for c in two.comparisons]
     assert [c.ci for c in one.comparisons] == [c.ci for c in two.comparisons]
+
+
+def test_a_model_that_cannot_be_loaded_stops_before_the_first_question(tmp_path):
+    asked = []
+
+    def retriever(question):
+        asked.append(question)
+        return [Document("text", id="d")]
+
+    records = [{"question": f"question {n}", "qrels": {"d": 1}} for n in range(5)]
+    with pytest.raises(ModelLoadError, match="missing"):
+        compare_rerank(retriever, str(tmp_path / "missing"), records, progress=False)
+    assert len(asked) == 1  # the warm-up

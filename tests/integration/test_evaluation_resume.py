@@ -196,6 +196,17 @@ def test_without_resume_a_journal_is_written_anew(tmp_path):
     assert abs((tmp_path / "j").stat().st_size - size) < 200  # times have other digits
 
 
+def test_a_forgotten_resume_loses_no_finished_row(tmp_path):
+    run(tmp_path / "j", WordOverlapScorer())
+    finished = (tmp_path / "j").read_bytes()
+    run(tmp_path / "j", WordOverlapScorer(), resume=False)
+    (tmp_path / "j.old").replace(tmp_path / "j")
+    assert (tmp_path / "j").read_bytes() == finished
+    counting = CountingScorer(WordOverlapScorer())
+    run(tmp_path / "j", counting)
+    assert counting.texts == []
+
+
 def test_a_document_stands_in_the_journal_once_and_comes_back_whole(tmp_path):
     document = Document("text", id="d", metadata={"page": 3, "tags": ["x"]})
     journal = Journal(tmp_path / "deep" / "j", {"a": 1})
