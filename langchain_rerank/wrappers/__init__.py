@@ -4,6 +4,7 @@ from langchain_rerank.wrappers.cache import CachedScorer
 from langchain_rerank.wrappers.cascade import CascadeScorer
 from langchain_rerank.wrappers.fallback import FallbackScorer
 from langchain_rerank.wrappers.long_documents import LongDocumentScorer
+from langchain_rerank.wrappers.sharded import ShardedScorer
 from langchain_rerank.wrappers.wrapper import identity_of, is_pointwise
 
 __all__ = [
@@ -11,6 +12,7 @@ __all__ = [
     "CascadeScorer",
     "FallbackScorer",
     "LongDocumentScorer",
+    "ShardedScorer",
     "identity_of",
     "is_pointwise",
 ]

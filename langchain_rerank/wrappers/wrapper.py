@@ -10,9 +10,10 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar, TypeAlias, cast
 
 from langchain_rerank.scorers import base
 from langchain_rerank.scorers.base import Request, Scorer, Scores, check_request, scorer_name
@@ -55,6 +56,31 @@ class Ask:
 
 
 @dataclass(frozen=True)
+class AskAll:
+    """A step: the answers of several `Ask`, one list each, all under way at the same time.
+
+    Where one of them fails the others are waited for, and the first failure is raised.
+    """
+
+    asks: Sequence[Ask]
+
+    def now(self) -> list[list[Scores]]:
+        """Return the answers, each computed on a thread of its own."""
+        if len(self.asks) == 1:
+            return [self.asks[0].now()]
+        with ThreadPoolExecutor(len(self.asks)) as threads:
+            return [one.result() for one in [threads.submit(ask.now) for ask in self.asks]]
+
+    async def soon(self) -> list[list[Scores]]:
+        """Return the answers without blocking the event loop."""
+        answers = await asyncio.gather(*(ask.soon() for ask in self.asks), return_exceptions=True)
+        for answer in answers:
+            if isinstance(answer, BaseException):
+                raise answer
+        return cast("list[list[Scores]]", answers)
+
+
+@dataclass(frozen=True)
 class Do:
     """A step: the result of a call that may block for some milliseconds."""
 
@@ -69,7 +95,8 @@ class Do:
         return await asyncio.to_thread(self.call)
 
 
-Steps: TypeAlias = Generator[Ask | Do, Any, list[Scores]]
+Step: TypeAlias = Ask | AskAll | Do
+Steps: TypeAlias = Generator[Step, Any, list[Scores]]
 
 
 @dataclass(frozen=True)
@@ -77,7 +104,7 @@ class _Done:
     answers: list[Scores]
 
 
-def _advance(move: Callable[[], Ask | Do]) -> Ask | Do | _Done:
+def _advance(move: Callable[[], Step]) -> Step | _Done:
     try:
         return move()
     except StopIteration as end:

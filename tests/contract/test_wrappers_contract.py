@@ -16,6 +16,7 @@ from langchain_rerank.wrappers import (
     CascadeScorer,
     FallbackScorer,
     LongDocumentScorer,
+    ShardedScorer,
 )
 
 
@@ -42,6 +43,8 @@ STACKS = {
     "fallback, fallen": lambda path: FallbackScorer(Down(), WordOverlapScorer()),
     "long over cached on disk": lambda path: _long(CachedScorer(WordOverlapScorer(), path=path)),
     "cached on disk over long": lambda path: CachedScorer(_long(WordOverlapScorer()), path=path),
+    "sharded": lambda path: ShardedScorer(WordOverlapScorer(), WordOverlapScorer()),
+    "sharded over long": lambda path: ShardedScorer(*[_long(WordOverlapScorer())] * 3),
     "everything": lambda path: FallbackScorer(
         Down(),
         CascadeScorer(

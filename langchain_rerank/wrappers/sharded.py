@@ -1,0 +1,151 @@
+"""Several copies of one model, on several GPUs say, that share the work of every call."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+
+from langchain_rerank.errors import ConfigurationError
+from langchain_rerank.scorers.base import Passage, Request, Scorer, Scores
+from langchain_rerank.wrappers.wrapper import Ask, AskAll, Steps, Wrapper, identity_of
+
+_SMALLEST_SHARE = 32
+"""Texts below which a share is not worth a GPU of its own."""
+
+
+class ShardedScorer(Wrapper):
+    """Spreads the texts of each call over copies of one model.
+
+    A call of up to 32 texts goes whole to the copy with the least work waiting; a larger one is
+    split into as many shares of about equal length as there are copies, each of at least 32 texts.
+    Concurrent calls spread by themselves. Where one copy fails, the call fails with its error.
+
+    Args:
+        copies: Scorers that give the same scores, such as one model on each GPU.
+
+    Raises:
+        ConfigurationError: No copy was given.
+
+    Examples:
+        One copy per GPU::
+
+            import torch
+
+            from langchain_rerank import CrossEncoderScorer
+
+            ShardedScorer(
+                *(
+                    CrossEncoderScorer("BAAI/bge-reranker-large", device=f"cuda:{gpu}")
+                    for gpu in range(torch.cuda.device_count())
+                )
+            )
+
+        >>> from langchain_rerank.testing import WordOverlapScorer
+        >>> scorer = ShardedScorer(WordOverlapScorer(), WordOverlapScorer())
+        >>> scorer.score("red fox", ["a hen", "a fox", "the red fox"])
+        [0.0, 0.5, 1.0]
+    """
+
+    kind = "sharded"
+
+    def __init__(self, *copies: Scorer) -> None:
+        if not copies:
+            raise ConfigurationError("ShardedScorer needs at least one scorer; none was given.")
+        super().__init__(*copies)
+        self._lock = threading.Lock()
+        self._waiting = [0] * len(copies)  # characters that each copy is at work on
+
+    @property
+    def identity(self) -> object:
+        """That of a copy, since the scores are the same; None where the copies differ."""
+        first, *rest = map(identity_of, self.scorers)
+        return first if all(one == first for one in rest) else None
+
+    def _steps(self, requests: Sequence[Request]) -> Steps:
+        pairs = [
+            (number, position, len(text))
+            for number, (_, texts) in enumerate(requests)
+            for position, text in enumerate(texts)
+        ]
+        shares = split_evenly(
+            [length for *_, length in pairs],
+            min(len(self.scorers), max(1, len(pairs) // _SMALLEST_SHARE)),
+        )
+        sizes = [sum(pairs[i][2] for i in share) for share in shares]
+        copies = self._take(sizes)
+        # Texts of one query stay one request, so that the query is tokenised once per copy.
+        grouped: list[dict[int, list[int]]] = [{} for _ in shares]
+        for share, by_request in zip(shares, grouped, strict=True):
+            for number, position, _ in (pairs[i] for i in share):
+                by_request.setdefault(number, []).append(position)
+        try:
+            answers = yield AskAll(
+                [
+                    Ask(
+                        self.scorers[copy],
+                        [
+                            (requests[number][0], [requests[number][1][i] for i in positions])
+                            for number, positions in by_request.items()
+                        ],
+                    )
+                    for copy, by_request in zip(copies, grouped, strict=True)
+                ]
+            )
+        finally:
+            self._give_back(copies, sizes)
+        return _joined(requests, grouped, answers)
+
+    def _take(self, sizes: Sequence[int]) -> list[int]:
+        """Return the copies with the least work, one per share, and note the work that they get."""
+        with self._lock:
+            idle_first = sorted(range(len(self.scorers)), key=self._waiting.__getitem__)
+            copies = idle_first[: len(sizes)]
+            for copy, size in zip(copies, sizes, strict=True):
+                self._waiting[copy] += size
+            return copies
+
+    def _give_back(self, copies: Sequence[int], sizes: Sequence[int]) -> None:
+        with self._lock:
+            for copy, size in zip(copies, sizes, strict=True):
+                self._waiting[copy] -= size
+
+
+def split_evenly(lengths: Sequence[int], shares: int) -> list[list[int]]:
+    """Return positions in `shares` lists of about the same total length, each in order.
+
+    The longest first, always to the share that has least.
+
+    >>> split_evenly([5, 1, 1, 5, 2], 2)
+    [[0, 4], [1, 2, 3]]
+    """
+    found: list[list[int]] = [[] for _ in range(shares)]
+    totals = [(0, 0)] * shares  # texts as well as characters, so that empty texts spread too
+    for position in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
+        least = min(range(shares), key=totals.__getitem__)
+        found[least].append(position)
+        characters, texts = totals[least]
+        totals[least] = (characters + lengths[position], texts + 1)
+    return [sorted(one) for one in found]
+
+
+def _joined(
+    requests: Sequence[Request],
+    grouped: Sequence[dict[int, list[int]]],
+    answers: Sequence[Sequence[Scores]],
+) -> list[Scores]:
+    """Return each request's scores from those of its shares."""
+    values = [[0.0] * len(texts) for _, texts in requests]
+    passages: list[list[Passage | None]] = [[None] * len(texts) for _, texts in requests]
+    truncated = [0] * len(requests)
+    noted = [False] * len(requests)
+    for by_request, scored in zip(grouped, answers, strict=True):
+        for (number, positions), scores in zip(by_request.items(), scored, strict=True):
+            truncated[number] += scores.truncated
+            notes = scores.best_passages or [None] * len(scores)
+            noted[number] |= scores.best_passages is not None
+            for position, value, note in zip(positions, scores, notes, strict=True):
+                values[number][position], passages[number][position] = value, note
+    return [
+        Scores(one, truncated=cut, best_passages=notes if has_notes else None)
+        for one, cut, notes, has_notes in zip(values, truncated, passages, noted, strict=True)
+    ]
