@@ -13,7 +13,6 @@ from langchain_rerank.errors import ConfigurationError
 from langchain_rerank.evaluation import assemble, scoring
 from langchain_rerank.evaluation.datasets import DatasetLike, as_dataset
 from langchain_rerank.evaluation.environment import now, scorer_settings
-from langchain_rerank.evaluation.journal import Journal
 from langchain_rerank.evaluation.measures import Measure, parse_measures
 from langchain_rerank.evaluation.passes import finished, rankings, run_pass
 from langchain_rerank.evaluation.progress import Progress
@@ -144,19 +143,18 @@ def compare_models(
     started = now()
     check_top_n(top_n)
     dataset, measures = as_dataset(dataset), parse_measures(measures)
-    relevance = relevance or Relevance()
-    base = scoring.as_first_stage(retriever)
     scorers = scoring.resolved(_named(models), **load_settings)
-    stated = scoring.fingerprint(
+    work = ScoringPass.begin(
+        retriever,
         dataset,
-        retriever=base,
-        scorers=scorers,
-        k=first_stage_k,
+        scorers,
+        first_stage_k,
+        relevance=relevance,
         metadata_fields=metadata_fields,
+        journal=journal,
+        resume=resume,
         settings={**load_settings, **(settings or {})},
-    )
-    work = ScoringPass(
-        base, Journal(journal, stated, resume=resume), relevance, metadata_fields, config
+        config=config,
     )
     found, scored = run_pass(work, dataset, first_stage_k, scorers, progress)
     rows = [
@@ -165,7 +163,7 @@ def compare_models(
             rankings(found[record.id], scored[record.id]) if record.id in found else {},
             work.documents,
             measures,
-            relevance,
+            work.relevance,
             top_n,
         )
         for record in dataset.records

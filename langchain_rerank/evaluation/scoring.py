@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from time import perf_counter
 from typing import Any
 
@@ -86,6 +87,47 @@ class ScoringPass:
     relevance: Relevance = field(default_factory=Relevance)
     metadata_fields: Sequence[str] = ()
     config: RunnableConfig | None = None
+
+    @classmethod
+    def begin(
+        cls,
+        retriever: Any,
+        dataset: Dataset,
+        scorers: Mapping[str, Scorer],
+        k: int,
+        *,
+        relevance: Relevance | None,
+        metadata_fields: Sequence[str],
+        journal: str | Path | None,
+        resume: bool,
+        settings: Mapping[str, Any],
+        config: RunnableConfig | None,
+    ) -> ScoringPass:
+        """Return a pass with its journal opened.
+
+        The journal's fingerprint holds what its rows depend on: labels, measures and cutoffs may
+        change between runs.
+
+        Raises:
+            ConfigurationError: No first stage, an impossible depth, or another run's journal.
+            DataFileError: The journal cannot be read.
+        """
+        base = as_first_stage(retriever)
+        fingerprint = {
+            "questions": [(one.id, one.question) for one in dataset.records],
+            "first_stage": type(base).__name__,
+            "first_stage_k": checked_depth(k, "first_stage_k"),
+            "models": {name: [scorer_name(one), identity_of(one)] for name, one in scorers.items()},
+            "metadata_fields": list(metadata_fields),
+            "settings": dict(settings),
+        }
+        return cls(
+            base,
+            Journal(journal, fingerprint, resume=resume),
+            relevance or Relevance(),
+            metadata_fields,
+            config,
+        )
 
     @property
     def documents(self) -> Mapping[str, Document]:
@@ -224,26 +266,6 @@ def resolved(models: Mapping[str, Any], **load_settings: Any) -> dict[str, Score
     from langchain_rerank.models import resolve_scorer
 
     return {name: resolve_scorer(model, **load_settings) for name, model in models.items()}
-
-
-def fingerprint(
-    dataset: Dataset,
-    *,
-    retriever: object,
-    scorers: Mapping[str, Scorer],
-    k: int,
-    metadata_fields: Sequence[str],
-    settings: Mapping[str, Any],
-) -> dict[str, Any]:
-    """Return what journal rows depend on; labels, measures and cutoffs may change between runs."""
-    return {
-        "questions": [(one.id, one.question) for one in dataset.records],
-        "first_stage": type(retriever).__name__,
-        "first_stage_k": checked_depth(k, "first_stage_k"),
-        "models": {name: [scorer_name(one), identity_of(one)] for name, one in scorers.items()},
-        "metadata_fields": list(metadata_fields),
-        "settings": dict(settings),
-    }
 
 
 def refuse_total_failure(errors: Sequence[str | None]) -> None:

@@ -17,7 +17,6 @@ from langchain_rerank.evaluation.compare import DEFAULT_MEASURES
 from langchain_rerank.evaluation.datasets import DatasetLike, Record, as_dataset
 from langchain_rerank.evaluation.depths import Depths, at_depths
 from langchain_rerank.evaluation.environment import now, scorer_settings
-from langchain_rerank.evaluation.journal import Journal
 from langchain_rerank.evaluation.latency import measured
 from langchain_rerank.evaluation.measures import Measure, oracle, parse_measures
 from langchain_rerank.evaluation.pareto import pareto
@@ -98,19 +97,19 @@ def sweep_k(
     depths = sorted({checked_depth(k, "ks") for k in ks})
     _check(depths, margin, budget_ms)
     dataset, measures = as_dataset(dataset), parse_measures(measures)
-    relevance = relevance or Relevance()
-    base = scoring.as_first_stage(retriever)
-    scorer = scoring.resolved({RERANKED: model}, **load_settings)[RERANKED]
-    stated = scoring.fingerprint(
+    scorers = scoring.resolved({RERANKED: model}, **load_settings)
+    scorer = scorers[RERANKED]
+    work = ScoringPass.begin(
+        retriever,
         dataset,
-        retriever=base,
-        scorers={RERANKED: scorer},
-        k=depths[-1],
+        scorers,
+        depths[-1],
+        relevance=relevance,
         metadata_fields=metadata_fields,
+        journal=journal,
+        resume=resume,
         settings={**load_settings, **(settings or {})},
-    )
-    work = ScoringPass(
-        base, Journal(journal, stated, resume=resume), relevance, metadata_fields, config
+        config=config,
     )
     records = [one for one in dataset.records if not one.problem]
     work.warm_up(records, depths[-1], {RERANKED: scorer})

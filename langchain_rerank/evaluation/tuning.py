@@ -15,7 +15,6 @@ from langchain_rerank.checks import check_top_n
 from langchain_rerank.errors import ConfigurationError, EvaluationError
 from langchain_rerank.evaluation import assemble, scoring, statistics
 from langchain_rerank.evaluation.datasets import DatasetLike, Record, as_dataset
-from langchain_rerank.evaluation.journal import Journal
 from langchain_rerank.evaluation.measures import Measure, parse_measure
 from langchain_rerank.evaluation.passes import run_pass
 from langchain_rerank.evaluation.progress import Progress
@@ -141,23 +140,24 @@ def tune_first_stage_weight(
     if folds < 2:
         raise ConfigurationError(f"folds={folds}: at least 2 are needed.")
     dataset, judge_by = as_dataset(dataset), parse_measure(measure)
-    relevance = relevance or Relevance()
-    base = scoring.as_first_stage(retriever)
     scorers = scoring.resolved({RERANKED: model}, **load_settings)
-    stated = scoring.fingerprint(
+    work = ScoringPass.begin(
+        retriever,
         dataset,
-        retriever=base,
-        scorers=scorers,
-        k=first_stage_k,
+        scorers,
+        first_stage_k,
+        relevance=relevance,
         metadata_fields=metadata_fields,
+        journal=journal,
+        resume=resume,
         settings={**load_settings, **(settings or {})},
-    )
-    work = ScoringPass(
-        base, Journal(journal, stated, resume=resume), relevance, metadata_fields, config
+        config=config,
     )
     found, scored = run_pass(work, dataset, first_stage_k, scorers, progress)
     labelled = [
-        one for one in dataset.records if one.id in found and relevance.rule_for(one) is not None
+        one
+        for one in dataset.records
+        if one.id in found and work.relevance.rule_for(one) is not None
     ]
     if len(labelled) < FEWEST_QUERIES:
         raise EvaluationError(
