@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TypeGuard
 
-from langchain_rerank.errors import ConfigurationError, InputError, InputTypeError
+from langchain_rerank.errors import ConfigurationError, InputError, InputTypeError, see
 
 
 def check_query(query: object) -> None:
@@ -19,7 +19,7 @@ def check_query(query: object) -> None:
     if not query.strip():
         raise InputError(
             f"The query is {query!r}: there is nothing to rank by. Give a query with at least one "
-            f"word, or skip retrieval where the user asked nothing."
+            f"word, or skip retrieval where the user asked nothing. {see('nothing-to-rank-by')}"
         )
 
 

@@ -9,6 +9,21 @@ from __future__ import annotations
 
 from pathlib import Path
 
+MESSAGES_PAGE = "https://langchain-rerank.readthedocs.io/en/latest/guides/messages/"
+
+
+def see(section: str) -> str:
+    """Return the sentence with which a message sends its reader to what helps.
+
+    Args:
+        section: The anchor of a section of `docs/guides/messages.md`; a test holds them together.
+
+    Examples:
+        >>> see("few-candidates")
+        'See https://langchain-rerank.readthedocs.io/en/latest/guides/messages/#few-candidates'
+    """
+    return f"See {MESSAGES_PAGE}#{section}"
+
 
 class RerankError(Exception):
     """The root: `except RerankError` catches everything that this package raises on purpose."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from langchain_rerank.errors import MissingExtraError
+from langchain_rerank.errors import MissingExtraError, see
 
 
 def require(module: str, *, extra: str) -> Any:
@@ -26,6 +26,7 @@ def require(module: str, *, extra: str) -> Any:
             raise
         raise MissingExtraError(
             f"This needs the package {error.name!r}, which is not installed. "
-            f"Install it with: pip install 'langchain-rerank[{extra}]'",
+            f"Install it with: pip install 'langchain-rerank[{extra}]'. "
+            f"{see('a-package-is-missing')}",
             name=error.name,
         ) from error

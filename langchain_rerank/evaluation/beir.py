@@ -8,7 +8,7 @@ from typing import Any
 
 from langchain_core.documents import Document
 
-from langchain_rerank.errors import DataFileError
+from langchain_rerank.errors import DataFileError, see
 from langchain_rerank.evaluation.datasets import Dataset, Record
 from langchain_rerank.evaluation.records import read_jsonl
 from langchain_rerank.evaluation.trec import read_qrels
@@ -77,7 +77,8 @@ def load_collection(path: str | Path, *, split: str = "test") -> Collection:
     if missing:
         warnings.append(
             f"{judged.name} judges {len(missing)} documents that {corpus.name} has not, for "
-            f"instance {min(missing)!r}; they can never be found."
+            f"instance {min(missing)!r}; they can never be found. "
+            f"{see('judged-documents-are-missing')}"
         )
     records = tuple(
         Record(id=query, question=question, qrels=qrels[query])

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Protocol, TypeAlias, runtime_checkable
 
-from langchain_rerank.errors import InputTypeError, ScorerContractError
+from langchain_rerank.errors import InputTypeError, ScorerContractError, see
 
 Request: TypeAlias = tuple[str, Sequence[str]]
 """One query and the texts to score against it."""
@@ -96,13 +96,15 @@ def checked(scores: Iterable[float], n: int, scorer: object) -> Scores:
     if len(values) != n:
         raise ScorerContractError(
             f"{scorer_name(scorer)} returned {len(values)} scores for {n} texts; a scorer returns "
-            f"exactly one per text, in order. Check it with langchain_rerank.testing."
+            f"exactly one per text, in order. Check it with langchain_rerank.testing. "
+            f"{see('a-scorer-broke-its-contract')}"
         )
     for position, value in enumerate(values):
         if not math.isfinite(value):
             raise ScorerContractError(
                 f"{scorer_name(scorer)} returned {value} for text {position} of {n}; scores must "
-                f"be finite. A model in float16 can overflow: try dtype='float32' or 'bfloat16'."
+                f"be finite. A model in float16 can overflow: try dtype='float32' or 'bfloat16'. "
+                f"{see('a-scorer-broke-its-contract')}"
             )
     return values
 

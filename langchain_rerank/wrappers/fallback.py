@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-from langchain_rerank.errors import ScorerError
+from langchain_rerank.errors import ScorerError, see
 from langchain_rerank.scorers.base import Request, Scorer, Scores, scorer_name
 from langchain_rerank.wrappers.wrapper import Ask, Steps, Wrapper
 
@@ -45,11 +45,12 @@ class FallbackScorer(Wrapper):
             answers: list[Scores] = yield Ask(primary, requests)
         except ScorerError as error:
             _log.warning(
-                "%s could not score (%s: %s); %s answers instead.",
+                "%s could not score (%s: %s); %s answers instead. %s",
                 scorer_name(primary),
                 type(error).__name__,
                 error,
                 scorer_name(secondary),
+                see("the-model-failed"),
             )
             answers = yield Ask(secondary, requests)
         return answers

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from langchain_rerank.errors import ConfigurationError
+from langchain_rerank.errors import ConfigurationError, see
 
 if TYPE_CHECKING:
     import torch
@@ -42,7 +42,7 @@ def choose_device(requested: str) -> torch.device:
             raise ConfigurationError(
                 f"device={requested!r} was asked for, but torch {torch.__version__} sees {count} "
                 f"CUDA devices. Check the driver and that torch was installed with CUDA, or use "
-                f"device='auto'."
+                f"device='auto'. {see('no-gpu-was-found')}"
             )
         return torch.device("cuda", device.index or 0)
     if device.type == "mps" and not torch.backends.mps.is_available():

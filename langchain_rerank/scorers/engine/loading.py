@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from langchain_rerank.errors import ModelLoadError
+from langchain_rerank.errors import ModelLoadError, see
 from langchain_rerank.scorers.engine.device import choose_device, choose_dtype
 
 if TYPE_CHECKING:
@@ -78,13 +78,17 @@ def load_cross_encoder(settings: LoadSettings) -> tuple[CrossEncoder, torch.devi
     device = choose_device(settings.device)
     if settings.device == "auto" and device.type == "cpu":
         # A warning: who expects a GPU must not find out by the clock.
-        logger.warning("No GPU found: cross-encoder scoring runs on the CPU (device='cpu').")
+        logger.warning(
+            "No GPU found: cross-encoder scoring runs on the CPU (device='cpu'). %s",
+            see("no-gpu-was-found"),
+        )
     dtype = choose_dtype(settings.dtype, device)
     model = _load(settings, device, dtype)
     if model.num_labels != 1:
         raise ModelLoadError(
             f"{settings.name} gives {model.num_labels} numbers per pair; a reranker gives one "
-            f"(num_labels=1). Use a model trained for reranking, such as BAAI/bge-reranker-base."
+            f"(num_labels=1). Use a model trained for reranking, such as BAAI/bge-reranker-base. "
+            f"{see('a-model-could-not-be-loaded')}"
         )
     return model, device, dtype
 
@@ -125,7 +129,8 @@ def _refuse_random_head(model: CrossEncoder, name: str) -> None:
         raise ModelLoadError(
             f"{name} is not a cross-encoder: its config names the architectures {architectures}, "
             f"so the scoring head would have random weights. Use a reranker, such as "
-            f"BAAI/bge-reranker-base; embedding models belong into the first stage."
+            f"BAAI/bge-reranker-base; embedding models belong into the first stage. "
+            f"{see('a-model-could-not-be-loaded')}"
         )
 
 
@@ -133,10 +138,10 @@ def _explanation(settings: LoadSettings, error: Exception) -> str:
     reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     tried = f"Could not load the cross-encoder {settings.model!r}"
     if Path(str(settings.model)).is_dir():
-        return f"{tried} from this local folder: {reason}"
+        return f"{tried} from this local folder: {reason} {see('a-model-could-not-be-loaded')}"
     offline = " (HF_HUB_OFFLINE is set)" if os.environ.get("HF_HUB_OFFLINE") else ""
     return (
         f"{tried}: no such local folder, and the Hugging Face hub or its cache did not give it"
         f"{offline}: {reason} Check the spelling and the network, or give the path of a "
-        f"downloaded model; model='embedded' needs no hub."
+        f"downloaded model; model='embedded' needs no hub. {see('a-model-could-not-be-loaded')}"
     )

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from langchain_rerank.errors import ConfigurationError
+from langchain_rerank.errors import ConfigurationError, see
 from langchain_rerank.scorers.engine.batch import Pair
 from langchain_rerank.scorers.engine.tokenization import (
     DocumentCache,
@@ -233,8 +233,9 @@ def _warn_long_query(limit: int) -> None:
         _warned.append(limit)
         logger.warning(
             "A query was longer than half of max_length and was cut to %d tokens, so that texts "
-            "keep the other half. This is said once.",
+            "keep the other half. This is said once. %s",
             limit,
+            see("a-query-was-cut"),
         )
 
 

@@ -19,6 +19,7 @@ from langchain_rerank.errors import (
     ScorerClosedError,
     ScorerError,
     ScorerOutOfMemoryError,
+    see,
 )
 from langchain_rerank.scorers.base import Scores
 from langchain_rerank.scorers.engine.batch import Pair
@@ -280,7 +281,8 @@ class Worker:
             return
         failure = ScorerOutOfMemoryError(
             f"Out of memory while {self._name} scored one text of {tokens} tokens. Lower "
-            f"max_length, use dtype='bfloat16' or a smaller model, or free memory on the device."
+            f"max_length, use dtype='bfloat16' or a smaller model, or free memory on the device. "
+            f"{see('out-of-memory')}"
         )
         failure.__cause__ = error
         self._fail(items[0].request, failure)
