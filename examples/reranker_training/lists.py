@@ -30,7 +30,8 @@ class Options:
     lists_per_step: int = 8
     epochs: float = 1.0
     learning_rate: float = 1e-4
-    max_length: int = 256
+    max_length: int = 384
+    window_words: int = 80
     cosine_weight: float = 1.0
     bm25_weight: float = 1.0
     label_bonus: float = 2.0
@@ -99,7 +100,7 @@ def prepare(options: Options, output: Path, cache: Path, device: str) -> list[Ex
         examples.extend(build_examples(source, False, options, device, cache))
         console.print(f"{spec} (text only): {len(examples)} lists so far")
     rng.shuffle(examples)
-    examples = [shorten(example, options.seed) for example in examples]
+    examples = [shorten(example, options.window_words, options.seed) for example in examples]
     partial = file.with_suffix(".partial")
     with partial.open("w", encoding="utf-8") as out:
         out.writelines(json.dumps(asdict(example)) + "\n" for example in examples)

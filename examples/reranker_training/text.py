@@ -60,10 +60,13 @@ def crop(text: str, query: str, size: int, rng: random.Random) -> str:
     return " ".join(words[best : best + size])
 
 
-def shorten(example: Example, seed: int) -> Example:
-    """Return the example with all texts cut to one length, which is drawn for the list."""
+def shorten(example: Example, window_words: int, seed: int) -> Example:
+    """Return the example with all texts cut to one length, which is drawn for the list.
+
+    It lies between half and twice ``window_words``; one list in twelve keeps whole texts.
+    """
     rng = random.Random(f"{seed} {example.query}")
-    size = rng.choice((24, 24, 24, 32, 32, 32, 40, 40, 40, 48, 48, 56, 64, 80, 128, 10_000))
+    size = round(window_words * 2 ** rng.uniform(-1, 1)) if rng.random() > 1 / 12 else 10_000
     texts = [crop(text, example.query, size, rng) for text in example.texts]
     return Example(example.query, texts, example.teacher, example.labels)
 
