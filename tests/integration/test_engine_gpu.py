@@ -9,6 +9,7 @@ import torch
 from sentence_transformers import CrossEncoder
 
 from langchain_rerank.scorers.cross_encoder import CrossEncoderScorer
+from langchain_rerank.scorers.engine.batch import pack
 from langchain_rerank.testing.tiny_models import FAMILIES, build_tiny_model
 
 pytestmark = [
@@ -46,8 +47,9 @@ def test_a_score_does_not_depend_on_its_batch(folder):
     assert together == pytest.approx(alone, abs=0.01)
 
 
-def test_launching_a_packed_batch_never_waits_for_the_device(tmp_path):
-    build_tiny_model("bert", tmp_path)
+@pytest.mark.parametrize("family", ["bert", "qwen3"])  # The second shares its prompts.
+def test_launching_a_packed_batch_never_waits_for_the_device(tmp_path, family):
+    build_tiny_model(family, tmp_path)
     with CrossEncoderScorer(tmp_path, device="cuda", dtype="bfloat16") as scorer:
         scorer.load()
         assert scorer.path == "packed"
@@ -60,6 +62,17 @@ def test_launching_a_packed_batch_never_waits_for_the_device(tmp_path):
         finally:
             torch.cuda.set_sync_debug_mode("default")
         assert collect() == pytest.approx(scorer.score(QUERY, TEXTS), abs=1e-6)
+
+
+@pytest.mark.parametrize("settings", [{}, {"use_sliding_window": True, "sliding_window": 24}])
+def test_texts_share_a_prompt_on_the_gpu_without_a_change_of_scores(tmp_path, settings, caplog):
+    build_tiny_model("qwen2", tmp_path, seed=3, max_window_layers=1, **settings)
+    expected = CrossEncoder(str(tmp_path), device="cpu").predict([(QUERY, t) for t in TEXTS])
+    with CrossEncoderScorer(tmp_path, device="cuda", dtype="bfloat16") as scorer:
+        assert scorer.score(QUERY, TEXTS) == pytest.approx(expected.tolist(), abs=0.05)
+        worker = scorer._engine._worker
+        assert worker._forward._share_prefixes, caplog.text
+        assert pack(worker._tokenize(QUERY, TEXTS, None), share_prefixes=True).shared[1:].all()
 
 
 def test_a_batch_that_does_not_fit_is_halved_and_remembered(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from langchain_rerank.scorers.engine.batch import Pair, pack, pad, positions
+from langchain_rerank.scorers.engine.batch import Pair, key_rows, pack, pad, positions
 from langchain_rerank.scorers.engine.plan import plan_batches, share_out
 from langchain_rerank.scorers.engine.tokenization import (
     Document,
@@ -38,6 +39,19 @@ def test_a_batch_costs_at_most_the_budget_unless_it_is_one_text(lengths, budget,
         sizes = [lengths[position] for position in batch]
         cost = max(sizes) * len(sizes) if padded else sum(sizes)
         assert cost <= budget or len(sizes) == 1
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 600), st.integers(0, 4)), max_size=60), st.integers(1, 2000)
+)
+def test_texts_of_one_query_stay_together_within_the_budget(items, budget):
+    lengths, groups = [length for length, _ in items], [group for _, group in items]
+    batches = plan_batches(lengths, budget, padded=False, groups=groups)
+    assert sorted(position for batch in batches for position in batch) == list(range(len(items)))
+    assert all(sum(lengths[p] for p in batch) <= budget or len(batch) == 1 for batch in batches)
+    in_order = [groups[position] for batch in batches for position in batch]
+    changes = sum(one != next_one for one, next_one in itertools.pairwise(in_order))
+    assert changes == max(0, len(set(groups)) - 1)
 
 
 @given(LENGTHS, st.integers(1, 2000), st.booleans(), st.randoms())
@@ -101,6 +115,47 @@ def test_positions_start_anew_with_every_pair_and_skip_the_padding_token(pairs, 
             place += token != skip
             expected.append(place if token != skip else 1)
     assert positions(packed, 2, skip).tolist() == expected
+
+
+IDS = st.lists(st.integers(0, 3), max_size=4).map(lambda ids: np.array(ids, dtype=np.int32))
+# Prefixes of few tokens out of four, so that several pairs have the same one.
+PROMPTED = st.lists(st.tuples(IDS, IDS, IDS), min_size=1, max_size=12).map(
+    lambda rows: [
+        Pair(parts, length, length, False) for parts in rows if (length := sum(map(len, parts)))
+    ]
+)
+
+
+@given(PROMPTED.filter(len))
+def test_sharing_prefixes_changes_no_token_and_no_position_that_a_pair_sees(pairs):
+    batch = pack(pairs, share_prefixes=True)
+    places = positions(batch, 0, None)
+    rows, starts = key_rows(batch)
+    for number, pair in enumerate(pairs):
+        seen = rows[starts[number] : starts[number + 1]]
+        assert batch.ids[seen].tolist() == np.concatenate(pair.parts).tolist()
+        assert places[seen].tolist() == list(range(pair.length))
+        # Its own tokens are the last it sees, and everything else was there before.
+        own = range(batch.starts[number], batch.starts[number + 1])
+        assert len(own) > 0
+        assert seen[-len(own) :].tolist() == list(own)
+        assert (seen[: -len(own)] < own.start).all()
+
+
+@given(PROMPTED.filter(len))
+def test_every_prefix_is_computed_once_in_a_batch(pairs):
+    prompted = [pair for pair in pairs if pair.length > len(pair.parts[0])]
+    bare = [pair for pair in pairs if pair.length == len(pair.parts[0])]
+    behind = sum(pair.length - len(pair.parts[0]) for pair in prompted)
+    prefixes = {tuple(pair.parts[0].tolist()) for pair in prompted}
+    tokens = len(pack(pairs, share_prefixes=True).ids)
+    assert tokens == behind + sum(map(len, prefixes)) + sum(pair.length for pair in bare)
+
+
+@given(PAIRS)
+def test_pairs_that_share_nothing_are_packed_as_they_are(pairs):
+    for plain, shared in zip(pack(pairs), pack(pairs, share_prefixes=True), strict=True):
+        assert plain.tolist() == shared.tolist()
 
 
 @pytest.fixture(scope="module", params=["bert", "roberta", "xlm-roberta", "qwen3"])

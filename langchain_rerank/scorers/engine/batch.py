@@ -29,47 +29,99 @@ class Pair(NamedTuple):
 class Packed(NamedTuple):
     """A batch without padding, `T` tokens of `B` pairs one behind the other.
 
+    A pair's prefix, what is before its text, may be left out and be read where an earlier pair has
+    the same one: under causal attention it does not depend on what follows it.
+
     Attributes:
         ids: `(T,)` token ids.
         starts: `(B + 1,)` where each pair starts; the last entry is T.
+        columns: `(T,)` how many tokens of its pair are before each token, left out or not.
         types: `(T,)` token types.
+        shared: `(B,)` how many tokens of each pair are left out.
+        prefixes: `(B,)` where they are instead.
     """
 
     ids: NDArray[np.int64]
     starts: NDArray[np.int64]
+    columns: NDArray[np.int64]
     types: NDArray[np.int64]
+    shared: NDArray[np.int64]
+    prefixes: NDArray[np.int64]
 
 
-def pack(pairs: Sequence[Pair]) -> Packed:
-    """Return the pairs one behind the other."""
+def pack(pairs: Sequence[Pair], *, share_prefixes: bool = False) -> Packed:
+    """Return the pairs one behind the other.
+
+    Args:
+        pairs: The pairs.
+        share_prefixes: Whether pairs with equal prefixes have them once, in the first of them.
+    """
     import numpy as np
 
-    ids = np.concatenate([part for pair in pairs for part in pair.parts]).astype(np.int64)
-    starts = np.zeros(len(pairs) + 1, dtype=np.int64)
-    np.cumsum([pair.length for pair in pairs], out=starts[1:])
-    splits = np.fromiter((pair.split for pair in pairs), dtype=np.int64, count=len(pairs))
-    columns = np.arange(len(ids)) - np.repeat(starts[:-1], np.diff(starts))
-    types = (columns >= np.repeat(splits, np.diff(starts))).astype(np.int64)
-    return Packed(ids, starts, types)
+    count = len(pairs)
+    owners = prefix_owners(pairs) if share_prefixes else range(count)
+    parts: list[NDArray[np.int32]] = []
+    shared = np.zeros(count, dtype=np.int64)
+    for position, (pair, owner) in enumerate(zip(pairs, owners, strict=True)):
+        if owner != position:
+            shared[position] = len(pair.parts[0])
+        parts += pair.parts if owner == position else pair.parts[1:]
+    ids = np.concatenate(parts).astype(np.int64)
+    lengths = np.fromiter((pair.length for pair in pairs), dtype=np.int64, count=count) - shared
+    splits = np.fromiter((pair.split for pair in pairs), dtype=np.int64, count=count)
+    starts = np.concatenate([[0], np.cumsum(lengths)])
+    columns = np.arange(len(ids)) - np.repeat(starts[:-1] - shared, lengths)
+    types = (columns >= np.repeat(splits, lengths)).astype(np.int64)
+    return Packed(ids, starts, columns, types, shared, starts[np.asarray(owners, dtype=np.int64)])
+
+
+def prefix_owners(pairs: Sequence[Pair]) -> list[int]:
+    """Return for each pair the position of the first one with the same prefix, maybe its own.
+
+    A pair without a token behind its prefix keeps it, since its score is read off its last token.
+    """
+    first: dict[bytes, int] = {}
+    return [
+        first.setdefault(pair.parts[0].tobytes(), position)
+        if pair.length > len(pair.parts[0])
+        else position
+        for position, pair in enumerate(pairs)
+    ]
+
+
+def key_rows(batch: Packed) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return which tokens of the batch each pair consists of, with those that it left out.
+
+    Returns:
+        `(K,)` positions in the batch, pair after pair, and `(B + 1,)` where each pair starts there.
+    """
+    import numpy as np
+
+    lengths = np.diff(batch.starts) + batch.shared
+    starts = np.concatenate([[0], np.cumsum(lengths)])
+    columns = np.arange(starts[-1]) - np.repeat(starts[:-1], lengths)
+    shared = columns < np.repeat(batch.shared, lengths)
+    first = np.repeat(batch.prefixes, lengths)
+    own = np.repeat(batch.starts[:-1] - batch.shared, lengths)
+    return np.where(shared, first, own) + columns, starts
 
 
 def positions(batch: Packed, first: int, skip: int | None) -> NDArray[np.int64]:
     """Return the position id of every token, `(T,)`, as the model itself counts them.
 
     Args:
-        batch: The pairs.
+        batch: The pairs; whole ones, if a token takes no position.
         first: Position of a pair's first token.
         skip: A token id that takes no position and gets the one before `first` (RoBERTa counts so,
             should a text spell its padding token), or None.
     """
     import numpy as np
 
-    lengths = np.diff(batch.starts)
     if skip is None:
-        return np.arange(len(batch.ids)) - np.repeat(batch.starts[:-1], lengths) + first
+        return batch.columns + first
     counted = batch.ids != skip
     before = np.concatenate([[0], np.cumsum(counted)])
-    ordinal = before[1:] - np.repeat(before[batch.starts[:-1]], lengths)
+    ordinal = before[1:] - np.repeat(before[batch.starts[:-1]], np.diff(batch.starts))
     return np.where(counted, ordinal - 1 + first, first - 1)
 
 
@@ -77,7 +129,7 @@ def pad(batch: Packed, padding: int, *, left: bool = False) -> tuple[NDArray[np.
     """Return ids, attention mask and token types as `(B, longest)` rows.
 
     Args:
-        batch: The pairs.
+        batch: The pairs, all of them whole.
         padding: The id to fill up with.
         left: Whether to fill up at the left.
     """

@@ -150,20 +150,21 @@ def choose_forward(
     tolerance = 1e-3 if dtype == torch.float32 else 0.1
     tolerance *= max(1.0, *(abs(logit) for logit in expected))
     chosen, reasons = reference, []
-    for build in (_packed, _padded):
+    for build in (_packed_sharing_prefixes, _packed, _padded):
+        path = build.__name__.replace("_", " ").strip()
         try:
             forward = build(model, logits, device, dtype)
             if forward is None:
                 continue
             found = forward.launch(pairs)()
         except Exception as error:  # noqa: BLE001  # any failure means: take the next path
-            reasons.append(f"{build.__name__[1:]}: {type(error).__name__}: {error}")
+            reasons.append(f"{path}: {type(error).__name__}: {error}")
             continue
         difference = max(abs(a - b) for a, b in zip(found, expected, strict=True))
         if difference <= tolerance:
             chosen = forward
             break
-        reasons.append(f"{build.__name__[1:]}: logits differ by {difference:.2g} on probe texts")
+        reasons.append(f"{path}: logits differ by {difference:.2g} on probe texts")
     if reasons:
         logger.warning(
             "%s takes a slower forward pass (%s): %s", name, chosen.name, "; ".join(reasons)
@@ -172,15 +173,28 @@ def choose_forward(
     return chosen
 
 
-def _packed(
+def _packed_sharing_prefixes(
     model: CrossEncoder, activation: Any, device: torch.device, dtype: torch.dtype
+) -> Forward | None:
+    if not packed.is_causal(model):
+        return None
+    return _packed(model, activation, device, dtype, share_prefixes=True)
+
+
+def _packed(
+    model: CrossEncoder,
+    activation: Any,
+    device: torch.device,
+    dtype: torch.dtype,
+    *,
+    share_prefixes: bool = False,
 ) -> Forward | None:
     if not packed.has_kernel(device, dtype):
         return None
     view, read = _view_and_read_out(model, device, dtype)
     if read is None or not read.packable:
         return None
-    return PackedForward(view, read, activation, device)
+    return PackedForward(view, read, activation, device, share_prefixes=share_prefixes)
 
 
 def _padded(

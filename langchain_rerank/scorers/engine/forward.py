@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from langchain_rerank.scorers.engine import packed
-from langchain_rerank.scorers.engine.batch import Pair, pack, pad, positions
+from langchain_rerank.scorers.engine.batch import Pair, key_rows, pack, pad, positions
 from langchain_rerank.scorers.engine.heads import ReadOut, pool_packed, pool_padded
 
 if TYPE_CHECKING:
@@ -42,15 +42,27 @@ class Forward(Protocol):
 
 
 class PackedForward:
-    """Runs the base model over one row without padding."""
+    """Runs the base model over one row without padding.
+
+    With `share_prefixes`, for causal models alone, pairs of one query share what is before their
+    texts: it is computed once in a batch.
+    """
 
     name = "packed"
     padded = False
 
-    def __init__(self, model: Any, read: ReadOut, activation: Any, device: torch.device) -> None:
+    def __init__(
+        self,
+        model: Any,
+        read: ReadOut,
+        activation: Any,
+        device: torch.device,
+        *,
+        share_prefixes: bool = False,
+    ) -> None:
         packed.register()
         self.activation = activation
-        self._read, self._device = read, device
+        self._read, self._device, self._share_prefixes = read, device, share_prefixes
         model.set_attn_implementation(packed.NAME)
 
     def launch(self, pairs: Sequence[Pair]) -> Collect:
@@ -58,22 +70,30 @@ class PackedForward:
         import numpy as np
         import torch
 
-        batch = pack(pairs)
-        places = positions(batch, self._read.first_position, self._read.positions_skip)
-        tokens = len(batch.ids)
-        # One buffer, so that a GPU gets one copy.
-        sent = _send(np.concatenate([batch.ids, places, batch.types, batch.starts]), self._device)
-        starts = sent[3 * tokens :]
-        inputs = {
-            "input_ids": sent[None, :tokens],
-            "position_ids": sent[None, tokens : 2 * tokens],
-            "boundaries": batch.starts.tolist(),
-            "max_length_q": int(np.diff(batch.starts).max()),
-        }
-        if self._device.type != "cpu":
-            inputs["cu_seq_lens_q"] = starts.to(torch.int32)
+        batch = pack(pairs, share_prefixes=self._share_prefixes)
+        shares = bool(batch.shared.any())
+        gathered, gathered_starts = key_rows(batch) if shares else (batch.ids[:0], batch.starts)
+        ids, places, types, starts, rows, key_starts = _send_as_one(
+            batch.ids,
+            positions(batch, self._read.first_position, self._read.positions_skip),
+            batch.types,
+            batch.starts,
+            gathered,
+            gathered_starts,
+            device=self._device,
+        )
+        layout = packed.Layout(
+            boundaries=batch.starts.tolist(),
+            key_boundaries=gathered_starts.tolist(),
+            key_rows=rows if shares else None,
+            starts=starts.int(),
+            key_starts=key_starts.int(),
+            longest=int(np.diff(batch.starts).max()),
+            longest_keys=int(np.diff(gathered_starts).max()),
+        )
+        inputs = {"input_ids": ids[None], "position_ids": places[None], "layout": layout}
         if self._read.token_types:
-            inputs["token_type_ids"] = sent[None, 2 * tokens : 3 * tokens]
+            inputs["token_type_ids"] = types[None]
         with torch.inference_mode():
             hidden = self._read.base(**inputs).last_hidden_state[0]
             logits = self._read.head(pool_packed(hidden, starts, self._read.pooling))
@@ -143,6 +163,14 @@ def _send(array: NDArray[np.int64], device: torch.device) -> torch.Tensor:
         # Pinned, so that the copy overlaps with what the GPU still computes.
         return tensor.pin_memory().to(device, non_blocking=True)
     return tensor.to(device)
+
+
+def _send_as_one(*arrays: NDArray[np.int64], device: torch.device) -> Sequence[torch.Tensor]:
+    """Send arrays in one buffer, so that a GPU gets one copy."""
+    import numpy as np
+    import torch
+
+    return torch.split(_send(np.concatenate(arrays), device), [len(array) for array in arrays])
 
 
 def _fetch(scores: torch.Tensor) -> Collect:

@@ -1,14 +1,14 @@
 """Attention over sequences that lie one behind the other, without padding.
 
-Registered with transformers under `NAME`. The boundaries travel as keyword arguments of the
-model's forward; since no mask function is registered under the name, no mask is ever built.
+Registered with transformers under `NAME`. The layout travels as a keyword argument of the model's
+forward; since no mask function is registered under the name, no mask is ever built.
 """
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     import torch
@@ -16,11 +16,40 @@ if TYPE_CHECKING:
 NAME = "langchain_rerank_packed"
 
 
+class Layout(NamedTuple):
+    """Where each of `B` sequences has its queries, and where its keys and values.
+
+    Attributes:
+        boundaries: `(B + 1,)` where the queries of each sequence start and end.
+        key_boundaries: The same for keys and values, once they are gathered.
+        key_rows: `(K,)` which tokens are the keys and values of the first sequence, of the second
+            and so on, with those that a sequence shares; None where every sequence has its own.
+        starts: `boundaries` as an int32 tensor.
+        key_starts: `key_boundaries` as an int32 tensor.
+        longest: The most queries of a sequence.
+        longest_keys: The most keys.
+    """
+
+    boundaries: Sequence[int]
+    key_boundaries: Sequence[int]
+    key_rows: torch.Tensor | None
+    starts: torch.Tensor
+    key_starts: torch.Tensor
+    longest: int
+    longest_keys: int
+
+
 def register() -> None:
     """Make the packed attention known to transformers; harmless when repeated."""
     from transformers import AttentionInterface
 
     AttentionInterface.register(NAME, packed_attention)
+
+
+def is_causal(model: torch.nn.Module) -> bool:
+    """Return whether no token sees a later one, so that texts can share what is before them."""
+    flags = [module.is_causal for module in model.modules() if hasattr(module, "is_causal")]
+    return bool(flags) and all(flags)
 
 
 def has_kernel(device: torch.device, dtype: torch.dtype) -> bool:
@@ -50,40 +79,39 @@ def packed_attention(
     value: torch.Tensor,
     _attention_mask: torch.Tensor | None,
     *,
+    layout: Layout,
     scaling: float | None = None,
     sliding_window: int | None = None,
-    boundaries: Sequence[int] = (),
-    cu_seq_lens_q: torch.Tensor | None = None,
-    max_length_q: int = 0,
     **_: Any,
 ) -> tuple[torch.Tensor, None]:
     """Return the attention output `(1, T, heads, width)`; each sequence sees only itself.
+
+    The queries of a sequence are its last tokens: where it has fewer of them than keys, the keys
+    before them are those it shares.
 
     Args:
         module: The attention layer; its `is_causal` decides.
         query: `(1, heads, T, width)`.
         key: The same, maybe with fewer heads.
         value: As `key`.
+        layout: Which tokens are which sequence's.
         scaling: Factor on the products; None is one over the root of the width.
         sliding_window: How many positions before (and, unless causal, behind) itself a token sees,
             itself included; None is all.
-        boundaries: `(B + 1,)` where sequences start and end, for the CPU.
-        cu_seq_lens_q: The same as an int32 tensor, for CUDA.
-        max_length_q: The longest sequence.
     """
     causal = bool(getattr(module, "is_causal", False))
     reach = None if sliding_window is None else sliding_window - 1
-    if query.is_cuda:
-        return _cuda(query, key, value, cu_seq_lens_q, max_length_q, scaling, reach, causal), None
-    return _one_by_one(query, key, value, boundaries, scaling, reach, causal), None
+    if layout.key_rows is not None:
+        key, value = (states.index_select(2, layout.key_rows) for states in (key, value))
+    attend = _cuda if query.is_cuda else _one_by_one
+    return attend(query, key, value, layout, scaling, reach, causal), None
 
 
 def _cuda(
     query: torch.Tensor,
     key: torch.Tensor,
     value: torch.Tensor,
-    starts: Any,
-    longest: int,
+    layout: Layout,
     scaling: float | None,
     reach: int | None,
     causal: bool,
@@ -91,14 +119,15 @@ def _cuda(
     from torch.nn.attention.varlen import varlen_attn
 
     back = -1 if reach is None else reach
+    # Causal masks and windows are aligned with the end of the keys, as flash attention has them.
     output = varlen_attn(
         query[0].transpose(0, 1),
         key[0].transpose(0, 1),
         value[0].transpose(0, 1),
-        starts,
-        starts,
-        longest,
-        longest,
+        layout.starts,
+        layout.key_starts,
+        layout.longest,
+        layout.longest_keys,
         scale=scaling,
         window_size=(back, 0 if causal else back),
         enable_gqa=query.shape[1] != key.shape[1],
@@ -111,26 +140,22 @@ def _one_by_one(
     query: torch.Tensor,
     key: torch.Tensor,
     value: torch.Tensor,
-    boundaries: Sequence[int],
+    layout: Layout,
     scaling: float | None,
     reach: int | None,
     causal: bool,
 ) -> torch.Tensor:
-    import torch
     from torch.nn.functional import scaled_dot_product_attention
 
     _, heads, tokens, _ = query.shape
     output = query.new_empty(1, tokens, heads, value.shape[-1])
-    for start, end in itertools.pairwise(boundaries):
-        mask = None
-        if reach is not None and end - start > reach + 1:
-            row = torch.arange(end - start, device=query.device)
-            distance = row[:, None] - row[None, :]
-            mask = (distance >= 0) & (distance <= reach) if causal else distance.abs() <= reach
+    spans = (itertools.pairwise(bounds) for bounds in (layout.boundaries, layout.key_boundaries))
+    for (start, end), (key_start, key_end) in zip(*spans, strict=True):
+        mask = _mask(end - start, key_end - key_start, reach, causal)
         attended = scaled_dot_product_attention(
             query[:, :, start:end],
-            key[:, :, start:end],
-            value[:, :, start:end],
+            key[:, :, key_start:key_end],
+            value[:, :, key_start:key_end],
             attn_mask=mask,
             is_causal=causal and mask is None,
             scale=scaling,
@@ -138,3 +163,17 @@ def _one_by_one(
         )
         output[:, start:end] = attended.transpose(1, 2)
     return output
+
+
+def _mask(queries: int, keys: int, reach: int | None, causal: bool) -> torch.Tensor | None:
+    """Return which keys each of the last tokens sees, or None where no window or prefix matters.
+
+    torch's own causal mask is aligned with the beginning of the keys, hence this one.
+    """
+    import torch
+
+    if queries == keys and (reach is None or keys <= reach + 1):
+        return None
+    distance = torch.arange(keys - queries, keys)[:, None] - torch.arange(keys)
+    far = keys if reach is None else reach
+    return (distance >= 0) & (distance <= far) if causal else distance.abs() <= far

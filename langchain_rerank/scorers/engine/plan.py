@@ -2,29 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 
 
-def plan_batches(lengths: Sequence[int], budget: int, *, padded: bool) -> list[list[int]]:
+def plan_batches(
+    lengths: Sequence[int],
+    budget: int,
+    *,
+    padded: bool,
+    groups: Sequence[Hashable] | None = None,
+) -> list[list[int]]:
     """Return batches of positions into `lengths` that cost at most `budget` tokens each.
 
     Longest first, so that neighbours have similar lengths (little padding) and a batch that is too
-    large for the memory shows itself at once. A single item above the budget gets a batch of its
-    own. Ties keep their order.
+    large for the memory shows itself at once. Without padding neighbours need not be alike, and
+    items of one group stay together, the group of the longest item first. A single item above the
+    budget gets a batch of its own. Ties keep their order.
 
     Args:
         lengths: `(n,)` tokens of each item.
         budget: Tokens a batch may have.
         padded: Whether every row of a batch takes the tokens of the longest one.
+        groups: `(n,)` what items have in common, such as their query; None is nothing.
 
     >>> plan_batches([3, 9, 4, 4], 12, padded=False)
     [[1], [2, 3, 0]]
     >>> plan_batches([3, 9, 4, 4], 8, padded=True)
     [[1], [2, 3], [0]]
+    >>> plan_batches([3, 9, 4, 4], 12, padded=False, groups="abab")
+    [[1], [3, 2, 0]]
     """
+    order = sorted(range(len(lengths)), key=lambda position: -lengths[position])
+    if groups is not None and not padded:
+        ranks: dict[Hashable, int] = {}
+        for position in order:
+            ranks.setdefault(groups[position], len(ranks))
+        order.sort(key=lambda position: ranks[groups[position]])
     batches: list[list[int]] = []
     tokens = longest = 0
-    for position in sorted(range(len(lengths)), key=lambda position: -lengths[position]):
+    for position in order:
         length = lengths[position]
         if batches and padded:
             fits = (len(batches[-1]) + 1) * longest <= budget

@@ -26,5 +26,6 @@ def view_of(model: torch.nn.Module, device: torch.device, dtype: torch.dtype) ->
         )
     for buffer in model.buffers():
         memo[id(buffer)] = buffer.to(device)
-    view: torch.nn.Module = copy.deepcopy(model, memo)
+    view: Any = copy.deepcopy(model, memo)
+    view.config.use_cache = False  # Every call starts anew: no keys and values for a next one.
     return view.eval()

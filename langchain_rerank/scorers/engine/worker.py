@@ -182,7 +182,9 @@ class Worker:
         if items:
             lengths = [item.pair.length for item in items]
             self._tokens_per_text = sum(lengths) / len(lengths)
-            for batch in plan_batches(lengths, self._budget.tokens, padded=self._forward.padded):
+            requests = [item.request for item in items]  # Texts of one query may share its prompt.
+            padded = self._forward.padded
+            for batch in plan_batches(lengths, self._budget.tokens, padded=padded, groups=requests):
                 self._launch([items[position] for position in batch])
         elif self._in_flight:
             self._deliver_oldest()
