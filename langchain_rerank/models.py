@@ -16,6 +16,7 @@ from langchain_rerank.scorers.pairs import PairScorer
 LOAD_SETTINGS: Final[dict[str, Any]] = {
     "device": "auto",
     "dtype": "auto",
+    "backend": "torch",
     "max_length": None,
     "instruction": None,
     "revision": None,

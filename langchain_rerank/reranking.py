@@ -67,6 +67,8 @@ class Reranking(BaseModel):
     dtype: str = "auto"
     """"auto" (half precision where the hardware is fast at it), "float32" (the reference scores),
     "bfloat16" or "float16"."""
+    backend: str = "torch"
+    """"torch", or "openvino" to compute on the CPU with OpenVINO (extra `openvino`)."""
     max_length: int | None = None
     """Tokens of query and document together; None is 512 or the model's limit if that is lower."""
     trust_remote_code: bool = False

@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -107,6 +108,14 @@ def prepared(settings: Settings, say: Callable[[str], None]) -> Iterator[Bench]:
         workload = Workload(reference.tokenizer, guides())
         warm_up = workload.requests(settings.sizes, settings.seed - 1)
         running = [systems.engine_system(scorer) for scorer in scorers]
+        if device != "cpu" or settings.dtype == "float16":
+            skipped.append(Skipped("OpenVINO", "it is for CPUs, in float32 or bfloat16"))
+        elif find_spec("openvino") is None:
+            skipped.append(Skipped("OpenVINO", "the package openvino is not installed"))
+        else:
+            say("Loading the engine with OpenVINO")
+            scorer = stack.enter_context(_scorer(path, settings, settings.dtype, "openvino"))
+            running.append(systems.engine_system(scorer))
         running.append(systems.langchain_system(reference))
         running.append(systems.one_batch_system(reference))
         half = scorers[-1].dtype
@@ -136,8 +145,12 @@ def prepared(settings: Settings, say: Callable[[str], None]) -> Iterator[Bench]:
         )
 
 
-def _scorer(path: str, settings: Settings, dtype: str) -> CrossEncoderScorer:
-    return CrossEncoderScorer(path, device=settings.device, dtype=dtype, max_length=MAX_LENGTH)
+def _scorer(
+    path: str, settings: Settings, dtype: str, backend: str = "torch"
+) -> CrossEncoderScorer:
+    return CrossEncoderScorer(
+        path, device=settings.device, dtype=dtype, backend=backend, max_length=MAX_LENGTH
+    )
 
 
 def _cross_encoder(path: str, device: str, dtype: str) -> Any:

@@ -51,8 +51,9 @@ def engine_system(scorer: CrossEncoderScorer) -> System:
     """Return this package's scorer as a system; it is loaded."""
     scorer.load()
     short = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}[scorer.dtype]
+    through = ", OpenVINO" if scorer.path == "openvino" else ""
     return System(
-        f"langchain-rerank {short}",
+        f"langchain-rerank {short}{through}",
         scorer.dtype,
         scorer.score,
         scorer.score_many,

@@ -10,13 +10,14 @@ from pathlib import Path
 import numpy as np
 from langchain_core.embeddings import Embeddings
 
+from langchain_rerank.user_cache import cache_folder
+
 BLOCK = 256  # texts in a file: what an interrupted run loses at most
 
 
 def default_folder() -> Path:
     """Return the user's cache folder for embeddings."""
-    cache = os.environ.get("XDG_CACHE_HOME")
-    return (Path(cache) if cache else Path.home() / ".cache") / "langchain-rerank" / "embeddings"
+    return cache_folder("embeddings")
 
 
 class KeptEmbeddings(Embeddings):

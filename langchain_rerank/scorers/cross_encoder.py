@@ -16,7 +16,7 @@ from langchain_rerank.errors import ConfigurationError
 from langchain_rerank.scorers.base import Request, Scores, check_request
 from langchain_rerank.scorers.engine import registry
 from langchain_rerank.scorers.engine.device import DTYPES, choose_device, choose_dtype
-from langchain_rerank.scorers.engine.loading import EMBEDDED, LoadSettings, fingerprint
+from langchain_rerank.scorers.engine.loading import BACKENDS, EMBEDDED, LoadSettings, fingerprint
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -53,6 +53,8 @@ class CrossEncoderScorer:
         device: "auto" takes CUDA, else MPS, else the CPU; or a torch device such as "cuda:1".
         dtype: "auto" is bfloat16 where the device has it in hardware (else float16 on GPUs, float32
             on CPUs); "float32" gives reference scores; also "bfloat16" and "float16".
+        backend: "torch", or "openvino" to compute on the CPU with OpenVINO (extra `openvino`): the
+            model is converted on first use and kept in the user's cache folder.
         max_length: Tokens a pair may have; None is 512, or the model's limit where that is lower.
         instruction: What sentence-transformers calls the prompt: the system message of a model with
             a chat template, else put in front of the query. None is the model's own default.
@@ -70,6 +72,7 @@ class CrossEncoderScorer:
         *,
         device: str = "auto",
         dtype: str = "auto",
+        backend: str = "torch",
         max_length: int | None = None,
         instruction: str | None = None,
         revision: str | None = None,
@@ -78,6 +81,15 @@ class CrossEncoderScorer:
     ) -> None:
         if dtype not in DTYPES:
             raise ConfigurationError(f"dtype={dtype!r} is unknown; use one of {', '.join(DTYPES)}.")
+        if backend not in BACKENDS:
+            raise ConfigurationError(
+                f"backend={backend!r} is unknown; use one of {', '.join(BACKENDS)}."
+            )
+        if backend == "openvino" and (device not in {"auto", "cpu"} or dtype == "float16"):
+            raise ConfigurationError(
+                f"backend='openvino' computes on the CPU in float32 or bfloat16, but device="
+                f"{device!r} and dtype={dtype!r} were asked for; leave them out, or the backend."
+            )
         if max_length is not None and max_length < 16:
             raise ConfigurationError(
                 f"max_length={max_length} leaves no room for a query and a text; use 16 or more."
@@ -101,8 +113,9 @@ class CrossEncoderScorer:
         self.instruction = instruction
         self.settings = LoadSettings(
             model=os.fspath(model) if isinstance(model, str | os.PathLike) else model,
-            device=device,
+            device="cpu" if backend == "openvino" else device,
             dtype=dtype,
+            backend=backend,
             max_length=max_length,
             revision=revision,
             trust_remote_code=trust_remote_code,
@@ -132,6 +145,7 @@ class CrossEncoderScorer:
             ),
             "revision": settings.revision,
             "dtype": str(dtype).removeprefix("torch."),
+            "backend": settings.backend,
             "max_length": settings.max_length,
             "instruction": self.instruction,
             "model_kwargs": repr(settings.model_kwargs),
@@ -156,7 +170,7 @@ class CrossEncoderScorer:
 
     @property
     def path(self) -> str | None:
-        """How the model computes: "packed", "padded" or "modules"; None before loading."""
+        """How it computes: "packed", "padded", "openvino" or "modules"; None before loading."""
         engine = self._engine
         return engine.path if engine else None
 
@@ -165,6 +179,7 @@ class CrossEncoderScorer:
 
         Raises:
             ConfigurationError: The device is not there.
+            MissingExtraError: The backend is not installed.
             ModelLoadError: There is no such model, or it is not a cross-encoder.
         """
         self._loaded_engine()

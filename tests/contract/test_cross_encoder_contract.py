@@ -45,6 +45,23 @@ class TestCrossEncodersInBfloat16(ScorerContract):
         return half_precision
 
 
+@pytest.fixture(scope="module", params=["bert", "xlm-roberta"])
+def through_openvino(request, tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        folder = tmp_path_factory.mktemp(request.param)
+        with scorer_of(request.param, folder, dtype="float32", backend="openvino") as scorer:
+            scorer.load()
+            assert scorer.path == "openvino"
+            yield scorer
+
+
+class TestCrossEncodersThroughOpenVino(ScorerContract):
+    @pytest.fixture
+    def scorer(self, through_openvino):
+        return through_openvino
+
+
 WRAPPED = {
     "cached": lambda small, large, folder: CachedScorer(small),
     "on disk": lambda small, large, folder: CachedScorer(small, path=folder / "scores.sqlite"),

@@ -26,6 +26,17 @@ def model(tmp_path_factory):
     return str(build_tiny_model("bert", tmp_path_factory.mktemp("bert"), activation="Identity"))
 
 
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    """Where OpenVINO's conversion is kept: one for all tests, and not the user's."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(autouse=True)
+def cache_in_use(cache, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
+
+
 def run(*arguments):
     return CliRunner().invoke(app, [*SMALL, *arguments])
 
@@ -65,8 +76,11 @@ def test_without_callers_and_in_float32_there_is_less_to_measure(model):
         Scenario.seen.value,
     }
     assert {row["system"] for row in report["rows"] if row["system"].startswith("langchain")} == {
-        "langchain-rerank fp32"
+        "langchain-rerank fp32",
+        "langchain-rerank fp32, OpenVINO",
     }
+    one_caller = [row for row in report["rows"] if row["scenario"] == Scenario.one.value]
+    assert all(row["max_difference"] < 1e-5 for row in one_caller)
 
 
 def test_an_interrupt_shows_what_was_measured_so_far(model, monkeypatch, tmp_path):

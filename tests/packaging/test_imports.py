@@ -76,6 +76,11 @@ def test_a_package_that_is_there_but_broken_keeps_its_own_error(tmp_path, monkey
     [
         ("bm25s", "bm25", "langchain_rerank.BM25Retriever.from_texts(['a text'])"),
         ("typer", "cli", "from langchain_rerank.cli import main; main()"),
+        (
+            "openvino",
+            "openvino",
+            "langchain_rerank.CrossEncoderScorer('embedded', backend='openvino').load()",
+        ),
     ],
 )
 def test_doing_without_an_extra_ends_in_its_pip_command(missing, extra, statement):

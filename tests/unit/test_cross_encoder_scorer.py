@@ -98,6 +98,9 @@ def test_settings_that_the_machine_or_model_cannot_meet(folder, settings, messag
     [
         ({"dtype": "int8"}, "dtype='int8' is unknown; use one of auto"),
         ({"max_length": 3}, "max_length=3 leaves no room"),
+        ({"backend": "onnx"}, "backend='onnx' is unknown; use one of torch, openvino"),
+        ({"backend": "openvino", "device": "cuda"}, "on the CPU .* but device='cuda'"),
+        ({"backend": "openvino", "dtype": "float16"}, "float32 or bfloat16, but .*'float16'"),
         ({"model_kwargs": {"dtype": "auto"}}, "model_kwargs has 'dtype'; set it with .* dtype="),
         ({"model_kwargs": {"device_map": {}}}, "model_kwargs has 'device_map'; .* device="),
     ],

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
-from langchain_rerank.errors import ConfigurationError, ScorerClosedError
+from langchain_rerank.errors import ConfigurationError, ScorerClosedError, ScorerError
 from langchain_rerank.scorers.base import Scores
 from langchain_rerank.scorers.engine import packed
 from langchain_rerank.scorers.engine.forward import (
@@ -20,6 +20,7 @@ from langchain_rerank.scorers.engine.forward import (
 from langchain_rerank.scorers.engine.heads import read_out
 from langchain_rerank.scorers.engine.loading import LoadSettings, load_cross_encoder
 from langchain_rerank.scorers.engine.memory import TokenBudget, initial_budget
+from langchain_rerank.scorers.engine.openvino import OpenVinoForward
 from langchain_rerank.scorers.engine.templates import PROBES, choose_tokenizer
 from langchain_rerank.scorers.engine.view import view_of
 from langchain_rerank.scorers.engine.worker import Tokenize, Worker
@@ -40,7 +41,7 @@ class Engine:
         name: The model's name.
         device: Where it computes, such as "cuda:0".
         dtype: In which precision, such as "bfloat16".
-        path: How: "packed", "padded" or "modules" (sentence-transformers' own forward).
+        path: How: "packed", "padded", "openvino" or "modules" (sentence-transformers' own forward).
         max_length: Tokens of a pair.
         budget: Tokens of a batch.
     """
@@ -52,8 +53,12 @@ class Engine:
         self.dtype = str(dtype).removeprefix("torch.")
         self.max_length = effective_max_length(model, settings)
         tokenize = choose_tokenizer(model, self.max_length)
-        forward = choose_forward(model, tokenize, device, dtype, settings.name)
+        forward = choose_forward(
+            model, tokenize, device, dtype, settings.name, openvino=settings.backend == "openvino"
+        )
         self.path = forward.name
+        if self.path == "openvino" and isinstance(settings.model, str):
+            model.to("meta")  # OpenVINO has the weights now; nobody needs them twice.
         bytes_per_value = 4 if self.dtype == "float32" else 2
         self.budget = TokenBudget(initial_budget(device, model.config, bytes_per_value))
         self._worker: Worker | None = Worker(tokenize, forward, self.budget, name=settings.name)
@@ -133,7 +138,13 @@ def _limit(model: CrossEncoder) -> int:
 
 
 def choose_forward(
-    model: CrossEncoder, tokenize: Tokenize, device: torch.device, dtype: torch.dtype, name: str
+    model: CrossEncoder,
+    tokenize: Tokenize,
+    device: torch.device,
+    dtype: torch.dtype,
+    name: str,
+    *,
+    openvino: bool = False,
 ) -> Forward:
     """Return the fastest forward pass whose logits agree with sentence-transformers' own.
 
@@ -150,7 +161,8 @@ def choose_forward(
     tolerance = 1e-3 if dtype == torch.float32 else 0.1
     tolerance *= max(1.0, *(abs(logit) for logit in expected))
     chosen, reasons = reference, []
-    for build in (_packed_sharing_prefixes, _packed, _padded):
+    builds = (_packed_sharing_prefixes, _packed, _padded)
+    for build in (_openvino, *builds) if openvino else builds:
         path = build.__name__.replace("_", " ").strip()
         try:
             forward = build(model, logits, device, dtype)
@@ -171,6 +183,22 @@ def choose_forward(
         )
     chosen.activation = model.activation_fn
     return chosen
+
+
+def _openvino(
+    model: CrossEncoder, activation: Any, device: torch.device, dtype: torch.dtype
+) -> Forward | None:
+    import torch
+
+    view, read = _view_and_read_out(model, device, torch.float32)
+    if read is None:
+        raise ScorerError(f"{type(model.transformers_model).__name__} is not a known architecture")
+    if read.packable:
+        # The other kinds of attention give NaN where a window holds nothing but padding.
+        view.set_attn_implementation("eager")
+    padding = model.tokenizer.pad_token_id or 0
+    longest = min(DEFAULT_MAX_LENGTH, _limit(model))
+    return OpenVinoForward(read, activation, dtype, padding=padding, longest=longest)
 
 
 def _packed_sharing_prefixes(

@@ -12,12 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 from langchain_rerank.errors import ModelLoadError, see
 from langchain_rerank.scorers.engine.device import choose_device, choose_dtype
+from langchain_rerank.scorers.engine.openvino import openvino
 
 if TYPE_CHECKING:
     import torch
     from sentence_transformers import CrossEncoder
 
 logger = logging.getLogger(__name__)
+
+BACKENDS = ("torch", "openvino")
 
 EMBEDDED = "embedded"
 """The name of the model that ships with the package."""
@@ -33,6 +36,7 @@ class LoadSettings:
     model: str | CrossEncoder
     device: str = "auto"
     dtype: str = "auto"
+    backend: str = "torch"
     max_length: int | None = None
     revision: str | None = None
     trust_remote_code: bool = False
@@ -73,6 +77,7 @@ def load_cross_encoder(settings: LoadSettings) -> tuple[CrossEncoder, torch.devi
 
     Raises:
         ConfigurationError: The device or the precision is not there.
+        MissingExtraError: The backend is not installed.
         ModelLoadError: There is no such model, or it is not a cross-encoder with one score.
     """
     device = choose_device(settings.device)
@@ -83,6 +88,8 @@ def load_cross_encoder(settings: LoadSettings) -> tuple[CrossEncoder, torch.devi
             see("no-gpu-was-found"),
         )
     dtype = choose_dtype(settings.dtype, device)
+    if settings.backend == "openvino":
+        openvino()  # So that a missing package is the first thing said, and not after a download.
     model = _load(settings, device, dtype)
     if model.num_labels != 1:
         raise ModelLoadError(
@@ -101,15 +108,18 @@ def _load(settings: LoadSettings, device: torch.device, dtype: torch.dtype) -> C
 
         return load_embedded_cross_encoder(device=str(device))
 
+    import torch
     from sentence_transformers import CrossEncoder
 
+    # OpenVINO converts weights in fp32, and lowers the precision itself.
+    weights = torch.float32 if settings.backend == "openvino" else dtype
     try:
         model: CrossEncoder = CrossEncoder(
             settings.model,
             device=str(device),
             revision=settings.revision,
             trust_remote_code=settings.trust_remote_code,
-            model_kwargs={"dtype": dtype, **settings.model_kwargs},
+            model_kwargs={"dtype": weights, **settings.model_kwargs},
         )
     # A broken folder or a missing one surfaces as almost anything, so the list is long.
     except (OSError, ValueError, RuntimeError, KeyError, TypeError, ImportError) as error:

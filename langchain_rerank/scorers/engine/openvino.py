@@ -1,0 +1,256 @@
+"""The forward pass through OpenVINO, for CPUs: compiled once per model and kept on disk.
+
+Only the base model is converted. Pooling and head stay in torch and in float32, as on the other
+paths, so that 16 bits cost near scores as little as there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+import sys
+import tempfile
+import threading
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from langchain_rerank.errors import ScorerError
+from langchain_rerank.optional import require
+from langchain_rerank.scorers.engine.batch import Pair, pack, pad
+from langchain_rerank.scorers.engine.forward import Collect
+from langchain_rerank.scorers.engine.heads import ReadOut, pool_padded
+from langchain_rerank.user_cache import cache_folder
+
+if TYPE_CHECKING:
+    import torch
+
+logger = logging.getLogger(__name__)
+
+_PRECISIONS = {"float32": "f32", "bfloat16": "bf16"}
+_TELEMETRY = "openvino_telemetry"
+_FORMAT = 1  # of what is kept; another number makes everything anew
+
+_importing = threading.Lock()
+
+
+def openvino() -> Any:
+    """Return the package openvino, without the usage statistics that it sends when imported.
+
+    Whoever has imported it before has decided for himself.
+
+    Raises:
+        MissingExtraError: It is not installed.
+    """
+    with _importing:
+        silenced = _TELEMETRY not in sys.modules
+        if silenced:
+            # What cannot be imported is replaced by a stub, of openvino's own making.
+            sys.modules[_TELEMETRY] = None  # type: ignore[assignment]  # that is how to say it
+        try:
+            return require("openvino", extra="openvino")
+        finally:
+            if silenced:
+                del sys.modules[_TELEMETRY]
+
+
+class OpenVinoForward:
+    """Runs the base model over rows padded to the longest, in OpenVINO.
+
+    Args:
+        read: How to read scores off the model, in float32; its base model is not kept.
+        activation: What turns logits into scores.
+        dtype: The precision to compute in.
+        padding: The id to fill rows up with.
+        longest: Tokens of the longest pair.
+    """
+
+    name = "openvino"
+    padded = True
+
+    def __init__(
+        self, read: ReadOut, activation: Any, dtype: torch.dtype, *, padding: int, longest: int
+    ) -> None:
+        self.activation = activation
+        self._head, self._pooling, self._token_types = read.head, read.pooling, read.token_types
+        self._padding = padding
+        self._compiled = _compile(_kept_or_converted(read, padding, longest), dtype)
+
+    def launch(self, pairs: Sequence[Pair]) -> Collect:
+        """Start computing `pairs`."""
+        ids, mask, types = pad(pack(pairs), self._padding)
+        request = self._compiled.create_infer_request()
+        arrays = [ids, mask, types] if self._token_types else [ids, mask]
+        request.start_async(arrays, share_inputs=True)
+
+        def collect() -> list[float]:
+            import torch
+
+            request.wait()
+            hidden = torch.from_numpy(request.get_output_tensor().data)
+            lengths = torch.from_numpy(mask.sum(1))
+            with torch.inference_mode():
+                logits = self._head(pool_padded(hidden, lengths, self._pooling))
+                scores: list[float] = self.activation(logits[:, None])[:, 0].tolist()
+            return scores
+
+        return collect
+
+
+def _compile(model: Any, dtype: torch.dtype) -> Any:
+    """Return `model` compiled for this CPU, with as many threads as torch has."""
+    import torch
+
+    settings = {
+        "INFERENCE_PRECISION_HINT": _PRECISIONS[str(dtype).removeprefix("torch.")],
+        "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+        # Several models or processes would be pinned to the same first cores.
+        "ENABLE_CPU_PINNING": False,
+    }
+    return openvino().Core().compile_model(model, "CPU", settings)
+
+
+def _kept_or_converted(read: ReadOut, padding: int, longest: int) -> Any:
+    """Return the base model in OpenVINO's form, from disk where it is there and whole."""
+    folder = cache_folder("openvino") / _key(read)
+    kept = _read(folder)
+    if kept is None:
+        converted = _converted(read, padding, longest)
+        try:
+            _write(converted, folder)
+        except (OSError, RuntimeError) as error:  # OpenVINO raises the second when a disk is full
+            logger.warning(
+                "The converted model cannot be kept in %s (%s); it is converted at every start.",
+                folder,
+                error,
+            )
+        # What a first run uses is what every later run reads.
+        kept = _read(folder)
+        if kept is None:
+            return converted  # which shares torch's weights
+    read.base.to("meta")  # Its weights come from the file now, once.
+    return kept
+
+
+def _key(read: ReadOut) -> str:
+    """Return what tells one conversion from all others: the weights, and what reads them."""
+    import torch
+    import transformers
+
+    about = {
+        "format": _FORMAT,
+        "openvino": openvino().__version__,
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+        "class": type(read.base).__name__,
+        "token_types": read.token_types,
+        "config": read.base.config.to_dict() | {"_name_or_path": ""},
+    }
+    digest = hashlib.sha256(json.dumps(about, sort_keys=True, default=str).encode())
+    for name, tensor in [*read.base.named_parameters(), *read.base.named_buffers()]:
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().contiguous().numpy())
+    return digest.hexdigest()[:32]
+
+
+def _converted(read: ReadOut, padding: int, longest: int) -> Any:
+    """Return the base model converted, and proven to compute the same at other shapes.
+
+    Raises:
+        ScorerError: It computes something else.
+    """
+    import torch
+
+    class HiddenStates(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.base = read.base
+
+        def forward(self, input_ids: Any, attention_mask: Any, token_type_ids: Any = None) -> Any:
+            inputs = {"input_ids": input_ids, "attention_mask": attention_mask}
+            if token_type_ids is not None:
+                inputs["token_type_ids"] = token_type_ids
+            return self.base(**inputs).last_hidden_state
+
+    module = HiddenStates().eval()
+    # Tracing reads every attribute of the model, and this one warns unless it is set.
+    read.base.loss_function = None
+    logger.info("Converting %s to OpenVINO; this is done once.", type(read.base).__name__)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of tracing, which `_difference` checks by its results
+        model = openvino().convert_model(
+            module, example_input=_example(read, padding, rows=2, tokens=min(9, longest))
+        )
+    compiled = _compile(model, torch.float32)
+    # Tracing writes down what happened at one shape: a mask left out there stays out for ever.
+    for rows, tokens in ((3, min(40, longest)), (2, min(400, longest))):
+        example = _example(read, padding, rows=rows, tokens=tokens)
+        with torch.inference_mode():
+            expected = module(**example)
+        found = torch.from_numpy(compiled([array.numpy() for array in example.values()])[0])
+        real = example["attention_mask"].bool()
+        difference = float((found - expected)[real].abs().max())
+        scale = max(1.0, float(expected[real].abs().max()))
+        if not difference <= 1e-3 * scale:  # written so that NaN does not pass
+            raise ScorerError(
+                f"converted, {type(read.base).__name__} differs by {difference:.2g} in hidden "
+                f"states at {rows} x {tokens} tokens"
+            )
+    return model
+
+
+def _example(read: ReadOut, padding: int, *, rows: int, tokens: int) -> dict[str, torch.Tensor]:
+    """Return inputs of the given shape; all rows but the first are padded."""
+    import torch
+
+    drawn = torch.Generator().manual_seed(0)
+    vocabulary = read.base.config.vocab_size
+    ids = torch.randint(vocabulary, (rows, tokens), generator=drawn)
+    ids[ids == padding] = (padding + 1) % vocabulary
+    lengths = torch.tensor([tokens, *[max(1, tokens // 3)] * (rows - 1)])
+    mask = (torch.arange(tokens)[None, :] < lengths[:, None]).long()
+    example = {"input_ids": torch.where(mask.bool(), ids, padding), "attention_mask": mask}
+    if read.token_types:
+        example["token_type_ids"] = mask * (torch.arange(tokens) > tokens // 4)
+    return example
+
+
+def _write(model: Any, folder: Path) -> None:
+    """Write `model` aside and rename: nobody finds half of it, and two processes do not mix."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    aside = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", dir=folder.parent))
+    try:
+        openvino().save_model(model, aside / "model.xml", compress_to_fp16=False)
+        (aside / "sha256").write_text(_checksum(aside), "utf-8")
+        if folder.exists():
+            shutil.rmtree(folder)  # It was found damaged.
+        os.rename(aside, folder)  # noqa: PTH104  # Path.rename would say the same at more length
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _read(folder: Path) -> Any:
+    """Return the model that was kept in `folder`, or None where there is none or it is damaged."""
+    try:
+        if (folder / "sha256").read_text("utf-8") == _checksum(folder):
+            return openvino().Core().read_model(folder / "model.xml")
+        reason: object = "its checksum is wrong"
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, RuntimeError) as error:
+        reason = error
+    logger.warning("The converted model in %s is not usable (%s); converting anew.", folder, reason)
+    return None
+
+
+def _checksum(folder: Path) -> str:
+    digest = hashlib.sha256()
+    for name in ("model.xml", "model.bin"):
+        with (folder / name).open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()
