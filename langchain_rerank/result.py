@@ -127,9 +127,12 @@ class RerankResult:
         return table
 
     def _repr_html_(self) -> str:
-        head = "".join(f"<th>{heading}</th>" for heading in _HEADINGS)
+        # Source and text start where their heading starts; a notebook would put them to the right.
+        head = "".join(f'<th style="text-align:left">{heading}</th>' for heading in _HEADINGS)
         body = "".join(
-            "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>"
+            "<tr>"
+            + "".join(f'<td style="text-align:left">{html.escape(cell)}</td>' for cell in row)
+            + "</tr>"
             for row in self._rows(text_width=240)
         )
         return (
