@@ -120,17 +120,19 @@ def _kept_or_converted(read: ReadOut, padding: int, longest: int) -> Any:
     kept = _read(folder)
     if kept is None:
         converted = _converted(read, padding, longest)
+        reason: object = "it reads back differently"
         try:
             _write(converted, folder)
         except (OSError, RuntimeError) as error:  # OpenVINO raises the second when a disk is full
+            reason = error
+        # What a first run uses is what every later run reads; another process may have been first.
+        kept = _read(folder)
+        if kept is None:
             logger.warning(
                 "The converted model cannot be kept in %s (%s); it is converted at every start.",
                 folder,
-                error,
+                reason,
             )
-        # What a first run uses is what every later run reads.
-        kept = _read(folder)
-        if kept is None:
             return converted  # which shares torch's weights
     read.base.to("meta")  # Its weights come from the file now, once.
     return kept
@@ -181,7 +183,7 @@ def _converted(read: ReadOut, padding: int, longest: int) -> Any:
     read.base.loss_function = None
     logger.info("Converting %s to OpenVINO; this is done once.", type(read.base).__name__)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of tracing, which `_difference` checks by its results
+        warnings.simplefilter("ignore")  # what tracing warns of is checked below, by its results
         model = openvino().convert_model(
             module, example_input=_example(read, padding, rows=2, tokens=min(9, longest))
         )
@@ -239,7 +241,7 @@ def _read(folder: Path) -> Any:
         if (folder / "sha256").read_text("utf-8") == _checksum(folder):
             return openvino().Core().read_model(folder / "model.xml")
         reason: object = "its checksum is wrong"
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError, RuntimeError) as error:
         reason = error
