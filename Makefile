@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 OFFLINE := HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow check format docs bench clean
+.PHONY: help install demo test test-slow check format docs bench clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -27,6 +27,8 @@ $(VENV)/.test: $(VENV)/.demo
 	@echo "==> Installing the tests' packages"
 	$(PIP) install --quiet --constraint constraints.txt --editable '.[demo,ir,openvino,plots,ragas]' --group test --group lint --group docs
 	@touch $@
+
+install: $(VENV)/.demo ## Create .venv with the command langchain-rerank in it
 
 demo: $(VENV)/.demo ## Rerank the six guides that ship with the package, offline
 	@echo "==> langchain-rerank demo"
