@@ -26,6 +26,5 @@ def view_of(model: torch.nn.Module, device: torch.device, dtype: torch.dtype) ->
         )
     for buffer in model.buffers():
         memo[id(buffer)] = buffer.to(device)
-    view: Any = copy.deepcopy(model, memo)
-    view.config.use_cache = False  # Every call starts anew: no keys and values for a next one.
+    view: torch.nn.Module = copy.deepcopy(model, memo)
     return view.eval()
