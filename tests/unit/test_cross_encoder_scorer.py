@@ -250,8 +250,10 @@ def test_a_packed_path_that_scores_wrongly_is_not_taken(folder, monkeypatch, cap
     right = packed.packed_attention
 
     def across_texts(module, query, key, value, mask, **settings):
-        whole = [settings["boundaries"][0], settings["boundaries"][-1]]
-        return right(module, query, key, value, mask, **(settings | {"boundaries": whole}))
+        layout = settings["layout"]
+        whole = [layout.boundaries[0], layout.boundaries[-1]]
+        wrong = layout._replace(boundaries=whole, key_boundaries=whole)
+        return right(module, query, key, value, mask, **(settings | {"layout": wrong}))
 
     with CrossEncoderScorer(folder, device="cpu", dtype="bfloat16") as scorer:
         expected = scorer.score(QUERY, TEXTS)
