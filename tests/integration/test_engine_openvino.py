@@ -75,7 +75,17 @@ def kept(folder):
     }
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+# A conversion takes seconds: the other families are tested with the slow tests.
+BY_DEFAULT = {"bert", "xlm-roberta", "modernbert", "qwen3"}
+
+
+@pytest.mark.parametrize(
+    "family",
+    [
+        pytest.param(family, marks=[] if family in BY_DEFAULT else [pytest.mark.slow])
+        for family in FAMILIES
+    ],
+)
 def test_every_architecture_gives_sentence_transformers_scores(family, tmp_path):
     folder = build_tiny_model(family, tmp_path, seed=3, max_length=384)
     with through_openvino(folder) as scorer:
