@@ -6,7 +6,6 @@ settings that rows depend on; a document stands in it once, before the first row
 
 from __future__ import annotations
 
-import contextlib
 import json
 import threading
 from collections.abc import Iterable, Mapping
@@ -51,8 +50,9 @@ class Journal:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         if not (resume and self._path.exists() and self._load(head)):
             # Whoever forgets to resume would lose hours of scores.
-            with contextlib.suppress(FileNotFoundError):
+            if _has_rows(self._path):
                 self._path.replace(self._path.with_name(self._path.name + ".old"))
+            self._path.write_text("", encoding="utf-8")
             self._write([{"fingerprint": head}])
 
     def get(self, system: str, query_id: str) -> Row | None:
@@ -109,6 +109,14 @@ class Journal:
                 path=path,
                 line=line,
             ) from error
+
+
+def _has_rows(path: Path) -> bool:
+    """Return whether a journal holds more than its head: else there is nothing to keep."""
+    if not path.exists():
+        return False
+    with path.open("rb") as file:
+        return bool(file.readline() and file.readline())
 
 
 def _document_line(key: str, document: Document) -> Row:

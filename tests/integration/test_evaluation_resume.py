@@ -207,6 +207,14 @@ def test_a_forgotten_resume_loses_no_finished_row(tmp_path):
     assert counting.texts == []
 
 
+def test_a_run_that_finished_nothing_replaces_no_kept_journal(tmp_path):
+    run(tmp_path / "j", WordOverlapScorer())
+    finished = (tmp_path / "j").read_bytes()
+    for _ in range(3):
+        Journal(tmp_path / "j", {"run": "stopped at once"})
+    assert (tmp_path / "j.old").read_bytes() == finished
+
+
 def test_a_document_stands_in_the_journal_once_and_comes_back_whole(tmp_path):
     document = Document("text", id="d", metadata={"page": 3, "tags": ["x"]})
     journal = Journal(tmp_path / "deep" / "j", {"a": 1})
