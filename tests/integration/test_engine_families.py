@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from sentence_transformers import CrossEncoder
 
 from langchain_rerank.scorers.cross_encoder import CrossEncoderScorer
-from langchain_rerank.scorers.engine import core
-from langchain_rerank.scorers.engine.forward import ModulesForward, PaddedForward
+from langchain_rerank.scorers.engine import choice
+from langchain_rerank.scorers.engine.forward import ModulesForward
 from langchain_rerank.scorers.engine.memory import TokenBudget
 from langchain_rerank.scorers.engine.templates import Reference, choose_tokenizer
 from langchain_rerank.scorers.engine.worker import Worker
@@ -130,10 +130,8 @@ def test_an_instruction_is_sentence_transformers_prompt(folder, reference):
 
 def paths(model):
     tokenize = choose_tokenizer(model, 384)
-    cpu = torch.device("cpu")
-    _, read = core._view_and_read_out(model, cpu, torch.float32)
-    padding = model.tokenizer.pad_token_id
-    padded = PaddedForward(read, model.activation_fn, cpu, padding=padding)
+    loaded = choice._Loaded(model, torch.device("cpu"), torch.float32, own=True)
+    padded = choice._padded(loaded, model.activation_fn)
     return {
         "padded": (tokenize, padded),
         "modules": (tokenize, ModulesForward(model, model.activation_fn)),

@@ -32,7 +32,7 @@ Tokenize: TypeAlias = Callable[[str, Sequence[str], str | None], list[Pair]]
 MAX_WAITING_TEXTS = 200_000
 # Batches that are tokenised and planned together: enough that neighbours in the order of lengths
 # are alike, few enough that newcomers soon get their share and a GPU never waits for tokens.
-_WAVE_BATCHES = 4
+_WAVE_BATCHES = 2
 _MIN_WAVE_TEXTS = 8
 # Batches launched before the scores of the first are waited for.
 _IN_FLIGHT = 2
