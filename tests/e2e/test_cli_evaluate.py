@@ -185,6 +185,7 @@ def test_documents_of_ones_own_with_questions_and_sources(run, model, tmp_path):
     assert report.counts["ok"] == 6
 
 
+@pytest.mark.slow
 def test_a_run_that_was_killed_resumes_to_the_same_report(run, collection, model, tmp_path):
     arguments = ("--model", model, "--first-stage-k", "40", "--measures", "nDCG@10")
     whole, killed = tmp_path / "whole", tmp_path / "killed"

@@ -60,7 +60,7 @@ PAGES = {
 }
 
 
-SLOW = {"docs/guides/evaluation.md"}  # it evaluates
+SLOW = {"docs/guides/evaluation.md", "docs/guides/first-stages.md"}
 EACH_PAGE = [
     pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else [], id=name) for name in PAGES
 ]

@@ -55,6 +55,7 @@ def run(tmp_path):
     return run
 
 
+@pytest.mark.slow
 def test_training_stops_goes_on_and_leaves_a_model_that_plain_sentence_transformers_loads(
     beir, run, tmp_path
 ):

@@ -76,7 +76,7 @@ def kept(folder):
 
 
 # A conversion takes seconds: the other families are tested with the slow tests.
-BY_DEFAULT = {"bert", "xlm-roberta", "modernbert", "qwen3"}
+BY_DEFAULT = {"bert"}
 
 
 @pytest.mark.parametrize(
@@ -106,6 +106,7 @@ def test_threads_and_many_queries_share_the_compiled_model(bert):
     assert many == [predicted(bert), [], predicted(bert, TEXTS[:2])]
 
 
+@pytest.mark.slow
 def test_bfloat16_keeps_the_order_of_the_embedded_model():
     passages = [
         " ".join(paragraph.split())
@@ -148,6 +149,7 @@ def test_a_model_is_converted_once_for_every_precision(bert, own_cache, caplog):
     assert [record.message[:20] for record in caplog.records] == ["Converting BertModel"]
 
 
+@pytest.mark.slow
 def test_other_weights_are_another_model(bert, own_cache, tmp_path):
     other = build_tiny_model("bert", tmp_path / "other", seed=4, max_length=384)
     for folder in (bert, other):
@@ -171,6 +173,7 @@ def lose_a_file(folder):
     (folder / "model.bin").unlink()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", [flip_a_bit, cut_short, lose_a_file])
 def test_what_is_damaged_is_converted_anew(bert, own_cache, damage):
     with through_openvino(bert) as scorer:
