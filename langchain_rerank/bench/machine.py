@@ -68,7 +68,7 @@ def flops(model: Any, lengths: list[int]) -> float:
     """Return the FLOP of the forward passes of sequences of `lengths`, without any padding.
 
     That is two per weight of the layers and token, and the two products of attention (in full, also
-    where it is causal).
+    where it is causal, and where a last layer is computed for some tokens alone).
 
     Args:
         model: A transformers model; heads on top of its base work on one token and count nothing.

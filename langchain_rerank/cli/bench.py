@@ -177,7 +177,8 @@ def _remarks(ready: Bench, about: dict[str, Any]) -> list[str]:
     measured = ", ".join(f"{dtype} {flop / 1e12:.3g} TFLOP/s" for dtype, flop in ceilings)
     legend = (
         f"Medians over the rounds (quartiles); times: against {REFERENCE}; MB: peak "
-        f"on top of what was loaded; ceiling: share of {measured}, padding not counted as work."
+        f"on top of what was loaded; ceiling: share of {measured}, all tokens of all layers "
+        f"counted as work and padding not."
     )
     return [
         f"{ready.model} on {ready.device}; {versions}.",

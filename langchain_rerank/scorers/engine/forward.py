@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 from langchain_rerank.scorers.engine import packed
 from langchain_rerank.scorers.engine.batch import Pair, key_rows, pack, pad, positions
 from langchain_rerank.scorers.engine.heads import ReadOut, pool_packed, pool_padded
+from langchain_rerank.scorers.engine.narrow import FirstTokens
 
 if TYPE_CHECKING:
     import numpy as np
@@ -63,6 +64,7 @@ class PackedForward:
         packed.register()
         self.activation = activation
         self._read, self._device, self._share_prefixes = read, device, share_prefixes
+        self._first = FirstTokens(read.last_layer) if read.last_layer else None
         model.set_attn_implementation(packed.NAME)
 
     def launch(self, pairs: Sequence[Pair]) -> Collect:
@@ -95,8 +97,12 @@ class PackedForward:
         if self._read.token_types:
             inputs["token_type_ids"] = types[None]
         with torch.inference_mode():
+            if self._first:
+                self._first.rows = starts[:-1]
             hidden = self._read.base(**inputs).last_hidden_state[0]
-            logits = self._read.head(pool_packed(hidden, starts, self._read.pooling))
+            if not self._first:
+                hidden = pool_packed(hidden, starts, self._read.pooling)
+            logits = self._read.head(hidden.float())
             return _fetch(self.activation(logits[:, None])[:, 0])
 
 
@@ -111,6 +117,8 @@ class PaddedForward:
     ) -> None:
         self.activation = activation
         self._read, self._device, self._padding = read, device, padding
+        if read.last_layer:
+            FirstTokens(read.last_layer)
 
     def launch(self, pairs: Sequence[Pair]) -> Collect:
         """Start computing `pairs`."""

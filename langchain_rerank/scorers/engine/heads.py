@@ -11,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from langchain_rerank.scorers.engine.narrow import LastLayer
+
 if TYPE_CHECKING:
     import torch
 
@@ -28,6 +30,7 @@ class ReadOut:
         positions_skip: The token id that takes no position (RoBERTa's padding token), if any.
         token_types: Whether the model tells query and text apart by token types.
         packable: Whether every layer's attention goes through the attention interface.
+        last_layer: Where tokens other than the first can be left behind; None where they cannot.
     """
 
     base: Any
@@ -38,6 +41,7 @@ class ReadOut:
     positions_skip: int | None = None
     token_types: bool = False
     packable: bool = True
+    last_layer: LastLayer | None = None
 
 
 def read_out(model: Any, logit_score: Any | None) -> ReadOut | None:
@@ -68,7 +72,13 @@ def _bert(model: Any) -> ReadOut:
         head=lambda pooled: classifier(pooler(pooled[:, None]))[:, 0],
         head_modules=(pooler, classifier),
         token_types=True,
+        last_layer=_last_layer(model.bert),
     )
+
+
+def _last_layer(base: Any) -> LastLayer:
+    attention = base.encoder.layer[-1].attention
+    return LastLayer(attention.self, attention.output)
 
 
 def _electra(model: Any) -> ReadOut:
@@ -78,6 +88,7 @@ def _electra(model: Any) -> ReadOut:
         head=lambda pooled: model.classifier(pooled[:, None])[:, 0],
         head_modules=(model.classifier,),
         token_types=True,
+        last_layer=_last_layer(model.electra),
     )
 
 
@@ -90,15 +101,18 @@ def _roberta(model: Any) -> ReadOut:
         head_modules=(model.classifier,),
         first_position=padding + 1,
         positions_skip=padding,
+        last_layer=_last_layer(model.roberta),
     )
 
 
 def _distilbert(model: Any) -> ReadOut:
+    last = model.distilbert.transformer.layer[-1]
     return ReadOut(
         base=model.distilbert,
         pooling="first",
         head=lambda pooled: model.classifier(model.pre_classifier(pooled).relu())[:, 0],
         head_modules=(model.pre_classifier, model.classifier),
+        last_layer=LastLayer(last.attention, last.sa_layer_norm),
     )
 
 
@@ -146,17 +160,20 @@ def _deberta(model: Any) -> ReadOut:
         head_modules=(model.pooler, model.classifier),
         token_types=True,
         packable=False,
+        last_layer=_last_layer(model.deberta),
     )
 
 
 def _mpnet(model: Any) -> ReadOut:
     # As for DeBERTa; its head is RoBERTa's.
+    attention = model.mpnet.encoder.layer[-1].attention
     return ReadOut(
         base=model.mpnet,
         pooling="first",
         head=lambda pooled: model.classifier(pooled[:, None])[:, 0],
         head_modules=(model.classifier,),
         packable=False,
+        last_layer=LastLayer(attention.attn, attention.LayerNorm),
     )
 
 

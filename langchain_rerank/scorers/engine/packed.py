@@ -10,6 +10,8 @@ import itertools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from langchain_rerank.scorers.engine.narrow import reads_first_only
+
 if TYPE_CHECKING:
     import torch
 
@@ -103,6 +105,8 @@ def packed_attention(
     reach = None if sliding_window is None else sliding_window - 1
     if layout.key_rows is not None:
         key, value = (states.index_select(2, layout.key_rows) for states in (key, value))
+    if reads_first_only(module) and not query.is_cuda:
+        return _of_first_tokens(query, key, value, layout, scaling), None
     attend = _cuda if query.is_cuda else _one_by_one
     return attend(query, key, value, layout, scaling, reach, causal), None
 
@@ -162,6 +166,29 @@ def _one_by_one(
             enable_gqa=heads != key.shape[1],
         )
         output[:, start:end] = attended.transpose(1, 2)
+    return output
+
+
+def _of_first_tokens(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    layout: Layout,
+    scaling: float | None,
+) -> torch.Tensor:
+    """Return what the first token of each sequence gets; the other rows are left as they were."""
+    from torch.nn.functional import scaled_dot_product_attention
+
+    _, heads, tokens, _ = query.shape
+    output = query.new_empty(1, tokens, heads, value.shape[-1])
+    for start, end in itertools.pairwise(layout.boundaries):
+        attended = scaled_dot_product_attention(
+            query[:, :, start : start + 1],
+            key[:, :, start:end],
+            value[:, :, start:end],
+            scale=scaling,
+        )
+        output[:, start] = attended[:, :, 0]
     return output
 
 
