@@ -25,6 +25,7 @@ def compare_models(
     first_stage: options.FirstStageOption = None,
     run: options.RunOption = None,
     embedding_model: options.EmbeddingModelOption = None,
+    model_arg: options.ModelArgOption = None,
     first_stage_k: options.FirstStageKOption = 100,
     top_n: options.TopNOption = None,
     measures: options.MeasuresOption = options.MEASURES,
@@ -50,6 +51,7 @@ def compare_models(
             limit=limit,
             source=source,
             models=options.names(models, "--models"),
+            load_settings=options.load_settings(model_arg),
             measures=measures,
             notes=notes,
         )

@@ -14,6 +14,7 @@ def evaluate(
     run: options.RunOption = None,
     embedding_model: options.EmbeddingModelOption = None,
     model: options.ModelOption = options.MODEL,
+    model_arg: options.ModelArgOption = None,
     first_stage_k: options.FirstStageKOption = 100,
     top_n: options.TopNOption = None,
     measures: options.MeasuresOption = options.MEASURES,
@@ -46,6 +47,7 @@ def evaluate(
             limit=limit,
             source=source,
             models=[model],
+            load_settings=options.load_settings(model_arg),
             measures=measures,
             notes=notes,
         )

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import typer
 from langchain_core.documents import Document
@@ -95,13 +96,15 @@ def open_inputs(
     limit: int | None,
     source: Source,
     models: Sequence[str],
+    load_settings: Mapping[str, Any],
     measures: str,
     notes: Console,
 ) -> Inputs:
     """Return what the options name; what is cheap to get wrong is checked first.
 
     Raises:
-        ConfigurationError: Options that contradict each other, or an unknown measure.
+        ConfigurationError: Options that contradict each other, an unknown measure, or a load
+            setting that is impossible.
         DataFileError: A file is missing or malformed.
         ModelLoadError: A model is not there, or is not a cross-encoder.
     """
@@ -110,7 +113,7 @@ def open_inputs(
     dataset = dataset.head(limit)
     # What the first stage embeds is kept, so that a model that cannot be loaded loses nothing.
     retriever = open_first_stage(source, documents, dataset, notes)
-    scorers = {model: open_model(model, notes) for model in models}
+    scorers = {model: open_model(model, load_settings, notes) for model in models}
     return Inputs(retriever, scorers, dataset, chosen)
 
 
@@ -164,19 +167,20 @@ def open_first_stage(
         return build_first_stage(kind, documents, k=source.k, embeddings=embeddings)
 
 
-def open_model(model: str, notes: Console) -> Scorer:
+def open_model(model: str, load_settings: Mapping[str, Any], notes: Console) -> Scorer:
     """Return the scorer of a model, loaded.
 
     A model that cannot be loaded stops the command here, and not once per question.
 
     Args:
         model: Hub name, path, or "embedded".
+        load_settings: How it is loaded, as `resolve_scorer` takes it.
         notes: Where to say what takes time.
 
     Raises:
         ModelLoadError: The model is not there, or is not a cross-encoder.
     """
-    scorer = resolve_scorer(model)
+    scorer = resolve_scorer(model, **load_settings)
     with notes.status(f"Loading {model}…"):
         load = getattr(scorer, "load", None)
         if callable(load):

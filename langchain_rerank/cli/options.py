@@ -5,8 +5,9 @@ typer reads these annotations at run time, on Python 3.10 too: Optional, not `| 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated, Any, Optional
 
 import typer
 
@@ -79,6 +80,16 @@ ModelOption = Annotated[
     str,
     typer.Option("--model", help='Cross-encoder: hub name, path, or "embedded" (needs no hub).'),
 ]
+ModelArgOption = Annotated[
+    Optional[list[str]],  # noqa: UP045 - see above
+    typer.Option(
+        "--model-arg",
+        metavar="SETTING=VALUE",
+        help="How models are loaded: device, dtype, backend, max_length, instruction, revision or "
+        "trust_remote_code. Repeatable.",
+        show_default=False,
+    ),
+]
 TopNOption = Annotated[
     Optional[int],  # noqa: UP045 - see above
     typer.Option("--top-n", min=1, help="Documents kept after reranking (default: all)."),
@@ -112,6 +123,45 @@ def names(text: str, option: str) -> list[str]:
     if not found:
         raise ConfigurationError(f"{option} is empty ({text!r}); give at least one name.")
     return found
+
+
+def load_settings(model_args: Sequence[str] | None) -> dict[str, Any]:
+    """Return the load settings that `--model-arg` gives, as `CrossEncoderScorer` takes them.
+
+    Raises:
+        ConfigurationError: One is unknown, twice there, or has a value of the wrong kind.
+
+    Examples:
+        >>> load_settings(["dtype=float32", "max_length=256"])
+        {'dtype': 'float32', 'max_length': 256}
+    """
+    found: dict[str, Any] = {}
+    for argument in model_args or ():
+        setting, equals, value = argument.partition("=")
+        if not equals or setting not in _READERS or setting in found:
+            raise ConfigurationError(
+                f"--model-arg {argument!r}: SETTING=VALUE was expected, once for each setting; "
+                f"SETTING is one of {', '.join(_READERS)}."
+            )
+        try:
+            found[setting] = _READERS[setting](value)
+        except (ValueError, KeyError) as error:
+            raise ConfigurationError(
+                f"--model-arg {argument!r}: max_length takes a whole number, trust_remote_code "
+                f"takes true or false."
+            ) from error
+    return found
+
+
+_READERS: dict[str, Callable[[str], Any]] = {
+    "device": str,
+    "dtype": str,
+    "backend": str,
+    "max_length": int,
+    "instruction": str,
+    "revision": str,
+    "trust_remote_code": lambda value: {"true": True, "false": False}[value.lower()],
+}
 
 
 def depths(text: str) -> list[int]:

@@ -85,6 +85,7 @@ def ragas(
     run: options.RunOption = None,
     embedding_model: options.EmbeddingModelOption = None,
     model: options.ModelOption = options.MODEL,
+    model_arg: options.ModelArgOption = None,
     first_stage_k: options.FirstStageKOption = 50,
     top_n: Annotated[
         int, typer.Option("--top-n", min=1, help="Documents handed over, of both orders.")
@@ -130,6 +131,7 @@ def ragas(
     )
     embeds = any(one.embeds for one in parse_metrics(chosen))
     chain = _chain(judge_base_url, answer_model, judge_api_key, timeout)
+    load_settings = options.load_settings(model_arg)
     with resumable(out, notes):
         documents, dataset = open_data(collection, docs, questions)
         dataset = dataset.head(limit)
@@ -138,7 +140,7 @@ def ragas(
         evaluation = RagasEvaluation(
             CrossEncoderRerankRetriever(
                 base_retriever=base,
-                model=open_model(model, notes),
+                model=open_model(model, load_settings, notes),
                 first_stage_k=first_stage_k,
                 top_n=top_n,
             ),

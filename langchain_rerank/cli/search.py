@@ -8,6 +8,7 @@ from typing import Annotated, Optional
 
 import typer
 
+from langchain_rerank.cli import options
 from langchain_rerank.cli.loading import FirstStage
 
 # typer reads these annotations at run time, on Python 3.10 too: Optional, not `| None`.
@@ -26,6 +27,7 @@ def search(
         str,
         typer.Option(help='Cross-encoder: hub name, path, or "embedded" (needs no hub).'),
     ] = "BAAI/bge-reranker-large",
+    model_arg: options.ModelArgOption = None,
     embedding_model: Annotated[
         Optional[str],  # noqa: UP045 - see above
         typer.Option(help="Embeddings of the dense first stage: hub name or path."),
@@ -47,6 +49,7 @@ def search(
     from langchain_rerank.cli.loading import build_first_stage, default_embeddings, load_documents
     from langchain_rerank.retriever import CrossEncoderRerankRetriever
 
+    load_settings = options.load_settings(model_arg)
     # What is not the result goes to stderr, so that `--json -` can be piped.
     notes = Console(stderr=True)
     documents = load_documents(docs)
@@ -57,6 +60,7 @@ def search(
         CrossEncoderRerankRetriever(
             base_retriever=base,
             model=model,
+            **load_settings,
             first_stage_k=first_stage_k,
             top_n=top_n,
             score_threshold=threshold,

@@ -18,6 +18,7 @@ def sweep(
     run: options.RunOption = None,
     embedding_model: options.EmbeddingModelOption = None,
     model: options.ModelOption = options.MODEL,
+    model_arg: options.ModelArgOption = None,
     ks: Annotated[
         str, typer.Option("--ks", help="Depths K of the first stage.")
     ] = "10,20,30,50,75,100",
@@ -56,6 +57,7 @@ def sweep(
             limit=limit,
             source=source,
             models=[model],
+            load_settings=options.load_settings(model_arg),
             measures=measures,
             notes=notes,
         )

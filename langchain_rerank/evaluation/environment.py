@@ -46,12 +46,12 @@ def environment(started: str) -> dict[str, Any]:
 
 
 def scorer_settings(scorer: object) -> dict[str, Any]:
-    """Return what identifies a scorer in a report: name, identity, device, precision."""
+    """Return what identifies a scorer in a report: name, identity, and how it computes."""
     identity = identity_of(scorer)
     found = {"name": scorer_name(scorer), "pointwise": is_pointwise(scorer)}
     if identity is not None:
         found["identity"] = str(identity)
-    for name in ("device", "dtype", "max_length"):
+    for name in ("device", "dtype", "path", "max_length"):
         value = getattr(scorer, name, None)
         if isinstance(value, (str, int)):
             found[name] = value

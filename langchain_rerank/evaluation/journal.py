@@ -127,9 +127,25 @@ def _document_line(key: str, document: Document) -> Row:
 def _same_run(old: Mapping[str, Any], new: Mapping[str, Any], path: Path) -> None:
     differing = [key for key in {**old, **new} if old.get(key) != new.get(key)]
     if differing:
-        was, now = (str(one.get(differing[0]))[:80] for one in (old, new))
+        where, was, now = _first_difference(
+            differing[0], old.get(differing[0]), new.get(differing[0])
+        )
         raise ConfigurationError(
             f"The journal {path} cannot be resumed: {', '.join(differing)} differ "
-            f"({differing[0]} was {was}, is {now}). Use the settings of the first run, or start "
-            f"anew without resume."
+            f"({where} was {str(was)[:80]}, is {str(now)[:80]}). Use the settings of the first "
+            f"run, or start anew without resume."
         )
+
+
+def _first_difference(where: str, old: Any, new: Any) -> tuple[str, Any, Any]:
+    """Return the innermost first place where two JSON values differ, and both values there."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        parts = [(key, old.get(key), new.get(key)) for key in {**old, **new}]
+    elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        parts = [(number, *values) for number, values in enumerate(zip(old, new, strict=True))]
+    else:
+        return where, old, new
+    for key, was, now in parts:
+        if was != now:
+            return _first_difference(f"{where}.{key}", was, now)
+    return where, old, new  # One says null where the other says nothing.

@@ -174,6 +174,12 @@ class CrossEncoderScorer:
         engine = self._engine
         return engine.path if engine else None
 
+    @property
+    def max_length(self) -> int | None:
+        """Tokens a pair may have; before loading, what was asked for."""
+        engine = self._engine
+        return engine.max_length if engine else self.settings.max_length
+
     def load(self) -> None:
         """Load the model now rather than on first use.
 

@@ -228,6 +228,20 @@ def test_a_journal_of_other_settings_is_not_resumed(run, collection, model, tmp_
     assert "first_stage_k was 5, is 6" in err
 
 
+def test_models_are_loaded_as_model_arg_says_and_a_resumed_run_must_not_differ(
+    run, collection, model, tmp_path
+):
+    arguments = ("evaluate", collection, "--model", model, "--limit", "2", "--out", tmp_path / "o")
+    loaded = ("--model-arg", "dtype=float32", "--model-arg", "max_length=32")
+    assert run(*arguments, *loaded)[0] == 0
+    settings = Report.load(tmp_path / "o").settings
+    assert "'dtype': 'float32'" in str(settings)
+    assert "'max_length': 32" in str(settings)
+    code, _, err = run(*arguments, "--model-arg", "dtype=bfloat16", "--resume")
+    assert code == 2
+    assert "float32" in err
+
+
 def test_sweep_chooses_a_depth_and_draws_its_curve(run, collection, model, tmp_path):
     out = tmp_path / "out"
     code, shown, _ = run(
@@ -268,6 +282,8 @@ def test_compare_models_puts_every_model_on_the_same_candidates(run, collection,
         (["{collection}", "--run", "r.trec", "--first-stage", "bm25", "--out", "o"], "leave out"),
         (["{collection}", "--run", "no.trec", "--out", "o"], "no.trec"),
         (["{collection}", "--measures", "nDGC@10", "--out", "o"], "Did you mean nDCG?"),
+        (["{collection}", "--model-arg", "device", "--out", "o"], "SETTING=VALUE was expected"),
+        (["{collection}", "--model-arg", "dtype=int3", "--out", "o"], "dtype='int3' is unknown"),
         (["{collection}", "--model", "{collection}", "--out", "o"], "Could not load the cross-enc"),
     ],
 )
@@ -285,7 +301,16 @@ def test_a_mistake_is_one_clear_message_and_exit_code_2(
 def test_help_names_every_option_of_the_command(run, command):
     code, shown, _ = run(command, "--help")
     assert code == 0
-    for option in ("--docs", "--questions", "--run", "--measures", "--limit", "--resume", "--out"):
+    for option in (
+        "--docs",
+        "--questions",
+        "--run",
+        "--measures",
+        "--limit",
+        "--resume",
+        "--out",
+        "--model-arg",
+    ):
         assert option in shown
 
 

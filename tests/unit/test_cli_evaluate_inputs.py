@@ -10,6 +10,7 @@ from langchain_rerank.cli.kept_embeddings import BLOCK, KeptEmbeddings
 from langchain_rerank.cli.run_candidates import run_retriever
 from langchain_rerank.errors import ConfigurationError, DataFileError
 from langchain_rerank.evaluation.datasets import from_records
+from langchain_rerank.models import LOAD_SETTINGS
 from langchain_rerank.scorers.engine.loading import fingerprint
 
 
@@ -137,6 +138,33 @@ def test_depths_that_are_no_numbers_are_an_error(text):
 def test_names_and_depths_lose_their_repeats_and_spaces():
     assert options.names(" nDCG@10 ,RR@10,nDCG@10", "--measures") == ["nDCG@10", "RR@10"]
     assert options.depths("100, 10,10") == [10, 100]
+
+
+def test_load_settings_are_those_of_the_scorer_in_its_types():
+    given = [
+        *("device=cuda:1", "dtype=bfloat16", "backend=torch", "max_length=256"),
+        *("instruction=Find laws: a=b, c", "revision=main", "trust_remote_code=True"),
+    ]
+    assert options.load_settings(given) == {
+        "device": "cuda:1",
+        "dtype": "bfloat16",
+        "backend": "torch",
+        "max_length": 256,
+        "instruction": "Find laws: a=b, c",
+        "revision": "main",
+        "trust_remote_code": True,
+    }
+    assert set(options.load_settings(given)) == set(LOAD_SETTINGS) - {"model_kwargs"}
+    assert options.load_settings(None) == {}
+
+
+@pytest.mark.parametrize(
+    "given",
+    [["dtype"], ["size=3"], ["max_length=long"], ["trust_remote_code=1"], ["dtype=a", "dtype=b"]],
+)
+def test_an_impossible_load_setting_is_an_error_that_shows_it(given):
+    with pytest.raises(ConfigurationError, match=f"--model-arg '{given[-1]}'"):
+        options.load_settings(given)
 
 
 def test_data_is_a_collection_or_documents_with_questions(tmp_path):
