@@ -7,7 +7,8 @@ import torch
 from sentence_transformers import CrossEncoder
 
 from langchain_rerank.scorers.cross_encoder import CrossEncoderScorer
-from langchain_rerank.scorers.engine import prepack
+from langchain_rerank.scorers.engine import core, loading, prepack
+from langchain_rerank.scorers.engine.templates import Reference
 from langchain_rerank.testing.tiny_models import build_tiny_model
 
 QUERY = "How many people live in Berlin?"
@@ -57,6 +58,20 @@ def test_the_engine_arranges_the_weights_of_a_model_that_it_loaded(folder, expec
         assert scorer.path == "packed"
     config = CrossEncoder(str(folder)).config
     assert len(arranged) == 6 * config.num_hidden_layers
+
+
+def test_no_second_copy_of_the_weights_is_kept(folder, expected, monkeypatch):
+    models = []
+
+    def load(settings):
+        models.append(loading.load_cross_encoder(settings))
+        return models[0]
+
+    monkeypatch.setattr(core, "load_cross_encoder", load)
+    monkeypatch.setattr(core, "choose_tokenizer", Reference)  # what still asks the model
+    with CrossEncoderScorer(folder, device="cpu", dtype="float32") as scorer:
+        assert scorer.score(QUERY, TEXTS) == expected
+        assert all(weights.is_meta for weights in models[0][0].parameters())
 
 
 @pytest.mark.parametrize("error", [AttributeError, RuntimeError])

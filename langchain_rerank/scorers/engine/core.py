@@ -37,8 +37,9 @@ class Engine:
         tokenize = choose_tokenizer(model, self.max_length)
         forward = choose_forward(model, tokenize, device, dtype, settings)
         self.path = forward.name
-        if self.path == "openvino" and isinstance(settings.model, str):
-            model.to("meta")  # OpenVINO has the weights now; nobody needs them twice.
+        if self.path != "modules" and isinstance(settings.model, str):
+            # The forward pass has its own, arranged or converted; nobody needs them twice.
+            model.to("meta")
         bytes_per_value = 4 if self.dtype == "float32" else 2
         self.budget = TokenBudget(initial_budget(device, model.config, bytes_per_value))
         self._worker: Worker | None = Worker(tokenize, forward, self.budget, name=settings.name)
