@@ -11,6 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import tenacity
+
 from langchain_rerank.errors import DataFileError, ScorerClosedError, ScorerUnavailableError
 
 _SCHEMA = """
@@ -100,7 +102,7 @@ class SqliteStore:
         self._connection = connection
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
-        connection.execute("PRAGMA journal_mode = WAL")
+        _use_write_ahead_log(connection)
         connection.execute("PRAGMA synchronous = NORMAL")
         with _transaction(connection):
             (version,) = connection.execute("PRAGMA user_version").fetchone()
@@ -170,6 +172,17 @@ class SqliteStore:
             if self._connection is not None and self._process == os.getpid():
                 self._connection.close()
             self._connection = None
+
+
+# Of two connections that change the mode at once, SQLite refuses one without waiting.
+@tenacity.retry(
+    retry=tenacity.retry_if_exception_message(match="database is locked"),
+    wait=tenacity.wait_random(0.001, 0.05),
+    stop=tenacity.stop_after_delay(_BUSY_SECONDS),
+    reraise=True,
+)
+def _use_write_ahead_log(connection: sqlite3.Connection) -> None:
+    connection.execute("PRAGMA journal_mode = WAL")
 
 
 @contextlib.contextmanager

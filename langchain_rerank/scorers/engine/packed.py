@@ -176,7 +176,7 @@ def _of_first_tokens(
     layout: Layout,
     scaling: float | None,
 ) -> torch.Tensor:
-    """Return what the first token of each sequence gets; the other rows are left as they were."""
+    """Return what the first token of each sequence gets; the other rows are not set."""
     from torch.nn.functional import scaled_dot_product_attention
 
     _, heads, tokens, _ = query.shape
