@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,7 +16,7 @@ from langchain_rerank.bench.rounds import Requests
 from langchain_rerank.bench.shapes import Shape, build_shape
 from langchain_rerank.bench.summary import Work
 from langchain_rerank.bench.systems import Skipped, System
-from langchain_rerank.bench.workload import Sizes, Workload, guides, pair_tokens
+from langchain_rerank.bench.workload import Sizes, Workload, guides, padding_share, pair_tokens
 from langchain_rerank.errors import ModelLoadError
 from langchain_rerank.scorers.base import Request
 from langchain_rerank.scorers.cross_encoder import CrossEncoderScorer
@@ -62,6 +62,7 @@ class Bench:
         skipped: What does not, and why.
         ceilings: FLOP/s that each system could reach.
         work: Counts tokens and FLOP of requests.
+        padding: Share of what the reference computes for one caller that is padding.
         rounds: The requests of each round.
     """
 
@@ -71,7 +72,8 @@ class Bench:
     skipped: list[Skipped]
     ceilings: dict[str, float]
     work: Work
-    rounds: list[Requests] = field(default_factory=list)
+    padding: float
+    rounds: list[Requests]
 
 
 @contextlib.contextmanager
@@ -134,6 +136,7 @@ def prepared(settings: Settings, say: Callable[[str], None]) -> Iterator[Bench]:
         ceilings = {
             dtype: machine.matrix_ceiling(device, dtype) for dtype in {s.dtype for s in running}
         }
+        rounds = [_requests(workload, settings, number) for number in range(settings.rounds)]
         yield Bench(
             model=settings.model or settings.shape.value,
             device=device,
@@ -141,7 +144,8 @@ def prepared(settings: Settings, say: Callable[[str], None]) -> Iterator[Bench]:
             skipped=skipped,
             ceilings={system.name: ceilings[system.dtype] for system in running},
             work=_work(reference),
-            rounds=[_requests(workload, settings, number) for number in range(settings.rounds)],
+            padding=_padding(reference.tokenizer, rounds),
+            rounds=rounds,
         )
 
 
@@ -182,12 +186,18 @@ def _lengths(tokenizer: Any, requests: Sequence[Request]) -> list[int]:
     return pair_tokens(tokenizer, list(requests), MAX_LENGTH)
 
 
+def _padding(tokenizer: Any, rounds: Sequence[Requests]) -> float:
+    shares = [
+        padding_share(_lengths(tokenizer, [request]), systems.DEFAULT_BATCH_SIZE)
+        for requests in rounds
+        for request in requests.alone
+    ]
+    return sum(shares) / len(shares)
+
+
 def _requests(workload: Workload, settings: Settings, number: int) -> Requests:
-    together = Sizes(
-        settings.callers,
-        settings.caller_candidates,
-        settings.sizes.min_tokens,
-        settings.sizes.max_tokens,
+    together = replace(
+        settings.sizes, queries=settings.callers, candidates=settings.caller_candidates
     )
     seed = settings.seed + 3 * number
     return Requests(

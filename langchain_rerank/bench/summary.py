@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.stats import spearmanr
 
 from langchain_rerank.bench.rounds import Measured, Round, Scenario
 from langchain_rerank.bench.systems import REFERENCE
@@ -92,18 +93,10 @@ def spearman(left: Sequence[float], right: Sequence[float]) -> float:
         >>> spearman([1.0, 2.0, 3.0], [3.0, 2.0, 1.0])
         -1.0
     """
-    mine, theirs = _mean_ranks(left), _mean_ranks(right)
-    mine, theirs = mine - mine.mean(), theirs - theirs.mean()
-    scale = float(np.sqrt((mine @ mine) * (theirs @ theirs)))
-    if scale == 0.0:
-        return 1.0 if not mine.any() and not theirs.any() else 0.0
-    return round(float(mine @ theirs) / scale, 12)
-
-
-def _mean_ranks(values: Sequence[float]) -> np.ndarray:
-    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-    last = np.cumsum(counts)
-    return (last - (counts - 1) / 2)[inverse]
+    constant = [len(set(side)) == 1 for side in (left, right)]
+    if any(constant):
+        return 1.0 if all(constant) else 0.0
+    return round(float(spearmanr(left, right).statistic), 12)
 
 
 def rows(measured: Measured, work: Work, ceilings: Mapping[str, float]) -> list[Row]:

@@ -15,6 +15,9 @@ from langchain_rerank.scorers.cross_encoder import CrossEncoderScorer
 REFERENCE = "LangChain's path"
 """The system that the others are compared with: fp32, one `predict` per query."""
 
+DEFAULT_BATCH_SIZE = 32
+"""Pairs a batch of its `predict`, longest first."""
+
 _BATCH_SIZES = (8, 16, 32, 64, 128)
 
 

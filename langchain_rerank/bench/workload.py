@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import Enum
 from importlib.resources import files
 from typing import Any
 
@@ -18,6 +21,13 @@ def guides() -> str:
     return "\n".join(page.read_text("utf-8") for page in pages if page.name.endswith(".md"))
 
 
+class Lengths(str, Enum):
+    """How the lengths of passages are spread between the shortest and the longest."""
+
+    even = "even"
+    log = "log"  # evenly by their logarithm: many short ones, few long ones
+
+
 @dataclass(frozen=True)
 class Sizes:
     """How much there is to score.
@@ -27,12 +37,14 @@ class Sizes:
         candidates: Passages for each query.
         min_tokens: Tokens of the shortest passage.
         max_tokens: Tokens of the longest passage.
+        lengths: How the lengths are spread between the two.
     """
 
     queries: int
     candidates: int
     min_tokens: int = 20
     max_tokens: int = 400
+    lengths: Lengths = Lengths.even
 
     def __post_init__(self) -> None:
         if not 1 <= self.min_tokens <= self.max_tokens:
@@ -61,15 +73,12 @@ class Workload:
         self._ends = [end for _, end in spans]
 
     def requests(self, sizes: Sizes, seed: int) -> list[Request]:
-        """Return one request per query: 5 to 12 tokens, and passages of evenly spread lengths."""
+        """Return one request per query: 5 to 12 tokens, and passages of the lengths asked for."""
         pick = random.Random(seed)  # noqa: S311 - a workload, not a secret
         return [
             (
                 self._stretch(pick, pick.randint(5, 12)),
-                [
-                    self._stretch(pick, pick.randint(sizes.min_tokens, sizes.max_tokens))
-                    for _ in range(sizes.candidates)
-                ],
+                [self._stretch(pick, _length(pick, sizes)) for _ in range(sizes.candidates)],
             )
             for _ in range(sizes.queries)
         ]
@@ -80,6 +89,12 @@ class Workload:
         return self._text[self._starts[first] : self._ends[first + tokens - 1]]
 
 
+def _length(pick: random.Random, sizes: Sizes) -> int:
+    if sizes.lengths is Lengths.even:
+        return pick.randint(sizes.min_tokens, sizes.max_tokens)
+    return round(math.exp(pick.uniform(math.log(sizes.min_tokens), math.log(sizes.max_tokens))))
+
+
 def pair_tokens(tokenizer: Any, requests: list[Request], max_length: int) -> list[int]:
     """Return the tokens of every pair, special ones counted and cut to `max_length`.
 
@@ -88,3 +103,16 @@ def pair_tokens(tokenizer: Any, requests: list[Request], max_length: int) -> lis
     pairs = [(query, text) for query, texts in requests for text in texts]
     encoded = tokenizer(pairs, truncation=True, max_length=max_length)
     return [len(ids) for ids in encoded["input_ids"]]
+
+
+def padding_share(lengths: Sequence[int], batch_size: int) -> float:
+    """Return the share of padding where the longest pairs come first, `batch_size` at a time.
+
+    Examples:
+        >>> padding_share([10, 30, 20, 40], batch_size=2)
+        0.2
+    """
+    ordered = sorted(lengths, reverse=True)
+    batches = [ordered[i : i + batch_size] for i in range(0, len(ordered), batch_size)]
+    slots = sum(batch[0] * len(batch) for batch in batches)
+    return 1 - sum(ordered) / slots

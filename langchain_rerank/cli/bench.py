@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 import typer
 
 from langchain_rerank.bench.shapes import Shape
+from langchain_rerank.bench.workload import Lengths
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -42,6 +43,10 @@ def bench(
     ] = 5,
     min_tokens: Annotated[int, typer.Option(min=1, help="Tokens of the shortest passage.")] = 20,
     max_tokens: Annotated[int, typer.Option(min=1, help="Tokens of the longest passage.")] = 400,
+    lengths: Annotated[
+        Lengths,
+        typer.Option(help="Lengths spread evenly, or by their logarithm: more padding elsewhere."),
+    ] = Lengths.even,
     seed: Annotated[int, typer.Option(help="Seed of the generated requests.")] = 0,
     json_file: Annotated[
         Optional[Path],  # noqa: UP045 - see above
@@ -66,7 +71,7 @@ def bench(
         shape=shape,
         device=device,
         dtype=dtype,
-        sizes=Sizes(queries, candidates, min_tokens, max_tokens),
+        sizes=Sizes(queries, candidates, min_tokens, max_tokens, lengths),
         callers=callers,
         caller_candidates=caller_candidates,
         rounds=rounds,
@@ -178,7 +183,8 @@ def _remarks(ready: Bench, about: dict[str, Any]) -> list[str]:
     legend = (
         f"Medians over the rounds (quartiles); times: against {REFERENCE}; MB: peak "
         f"on top of what was loaded; ceiling: share of {measured}, all tokens of all layers "
-        f"counted as work and padding not."
+        f"counted as work and padding not; {ready.padding:.0%} of what {REFERENCE} computes for "
+        f"one caller is padding."
     )
     return [
         f"{ready.model} on {ready.device}; {versions}.",
@@ -196,6 +202,7 @@ def _report(
         "machine": about,
         "settings": asdict(settings),
         "complete": complete,
+        "padding_of_reference": ready.padding,
         "ceilings_flop_per_second": ready.ceilings,
         "skipped": [asdict(skipped) for skipped in ready.skipped],
         "rows": [asdict(row) for row in result],

@@ -48,6 +48,11 @@ def test_every_figure_is_in_the_file_and_the_table_on_the_screen(model, tmp_path
     report = json.loads(file.read_text())
     assert report["complete"]
     assert report["settings"]["sizes"]["candidates"] == 4
+    assert report["settings"]["sizes"]["lengths"] == "even"
+    assert 0 < report["padding_of_reference"] < 1
+    assert f"{report['padding_of_reference']:.0%} of what {REFERENCE}" in " ".join(
+        result.output.split()
+    )
     assert all(ceiling > 0 for ceiling in report["ceilings_flop_per_second"].values())
     by_key = {(row["system"], row["scenario"]): row for row in report["rows"]}
     ours = [by_key["langchain-rerank fp32", scenario.value] for scenario in Scenario]
