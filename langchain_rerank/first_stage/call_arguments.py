@@ -2,67 +2,117 @@
 
 `BaseRetriever.invoke(query, **kwargs)` drops the arguments of a retriever whose method takes none,
 raises TypeError where it takes others, and raises it in `ainvoke` where only the sync method takes
-them, since the inherited async method takes none.
+them, since the inherited async method takes none. Of what is composed, some hands the arguments on
+(to every fallback, to the first step of a sequence), and the rest drops them.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from langchain_core.retrievers import BaseRetriever
+from langchain_core.runnables import (
+    Runnable,
+    RunnableBranch,
+    RunnableGenerator,
+    RunnableLambda,
+    RunnableSequence,
+    RunnableWithFallbacks,
+)
 from langchain_core.runnables.base import RunnableBindingBase
-from langchain_core.runnables.configurable import DynamicRunnable
+from langchain_core.runnables.configurable import (
+    RunnableConfigurableAlternatives,
+    RunnableConfigurableFields,
+)
 
 from langchain_rerank.first_stage.depth import FirstStage
 
 
 def arguments_taken(stage: FirstStage, kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    """Return those of `kwargs` that `stage` takes in a call; for a plain runnable, none.
+    """Return those of `kwargs` that every retriever in `stage` takes; for a plain runnable, none.
 
     Args:
-        stage: A retriever, also inside `bind`, `with_config` or `configurable_fields`.
+        stage: A retriever, or what LangChain composes of retrievers.
         kwargs: Arguments of the call.
     """
-    inner = _innermost(stage)
-    if not isinstance(inner, BaseRetriever):
-        return {}
-    known = getattr(inner, "call_arguments", None)
-    if known is None:
-        method = type(inner)._get_relevant_documents  # noqa: SLF001 - its signature is the contract
-        parameters = inspect.signature(method).parameters
-        if any(one.kind is inspect.Parameter.VAR_KEYWORD for one in parameters.values()):
-            return dict(kwargs)
-        known = parameters.keys() - {"self", "query", "run_manager"}
-    return {name: value for name, value in kwargs.items() if name in known}
+    taken = set(kwargs)
+    for receiver in _receivers(stage):
+        taken &= _taken(receiver, taken) if isinstance(receiver, BaseRetriever) else set()
+    return {name: value for name, value in kwargs.items() if name in taken}
 
 
 def arguments_refused(stage: FirstStage, kwargs: Mapping[str, Any]) -> list[str]:
-    """Return the names in `kwargs` that a retriever does not take in a call.
+    """Return the names in `kwargs` that would be dropped somewhere in `stage`.
 
-    A plain runnable gets whatever is passed and says by itself what it does not know: for one the
-    result is empty.
+    A function gets whatever is passed and says by itself what it does not know; so does a runnable
+    of another package.
     """
-    if not isinstance(_innermost(stage), BaseRetriever):
-        return []
-    return sorted(kwargs.keys() - arguments_taken(stage, kwargs).keys())
+    names = set(kwargs)
+    refused: set[str] = set()
+    for receiver in _receivers(stage):
+        if isinstance(receiver, BaseRetriever):
+            refused |= names - _taken(receiver, names)
+        elif _drops_arguments(receiver):
+            refused |= names
+    return sorted(refused)
 
 
 def only_sync_takes_arguments(stage: FirstStage) -> bool:
-    """Return whether `stage` has no async method of its own, so that `ainvoke` takes none."""
-    inner = _innermost(stage)
-    return (
-        isinstance(inner, BaseRetriever)
-        and type(inner)._aget_relevant_documents is BaseRetriever._aget_relevant_documents  # noqa: SLF001 - as above
+    """Return whether a retriever in `stage` has no async method, so that `ainvoke` takes none."""
+    return any(
+        isinstance(receiver, BaseRetriever)
+        and type(receiver)._aget_relevant_documents is BaseRetriever._aget_relevant_documents  # noqa: SLF001 - its signature is the contract
+        for receiver in _receivers(stage)
     )
 
 
-def _innermost(stage: FirstStage) -> FirstStage:
-    while True:
-        if isinstance(stage, RunnableBindingBase):
-            stage = stage.bound
-        elif isinstance(stage, DynamicRunnable):
-            stage = stage.default
-        else:
-            return stage
+def _receivers(stage: Any) -> Iterator[Runnable[Any, Any]]:
+    """Yield what gets the arguments of a call of `stage`, whichever way the call takes."""
+    handed_to: list[Any]
+    if isinstance(stage, RunnableBindingBase):
+        handed_to = [stage.bound]
+    elif isinstance(stage, RunnableConfigurableFields):
+        handed_to = [stage.default]
+    elif isinstance(stage, RunnableConfigurableAlternatives):
+        others = stage.alternatives.values()
+        handed_to = [stage.default, *(o if isinstance(o, Runnable) else o() for o in others)]
+    elif isinstance(stage, RunnableWithFallbacks):
+        handed_to = [stage.runnable, *stage.fallbacks]
+    elif isinstance(stage, RunnableBranch):
+        handed_to = [*(runnable for _, runnable in stage.branches), stage.default]
+    elif isinstance(stage, RunnableSequence):
+        handed_to = [stage.first]
+    else:
+        yield stage
+        handed_to = [stage.base_retriever] if _compresses(stage) else []
+    for receiver in handed_to:
+        yield from _receivers(receiver)
+
+
+def _compresses(stage: Any) -> bool:
+    """Return whether `stage` hands what it gets to a base, as ContextualCompressionRetriever does.
+
+    A reranking retriever of ours has arguments of its own, and looks after those of its base.
+    """
+    fields = type(stage).model_fields if isinstance(stage, BaseRetriever) else {}
+    return "base_retriever" in fields and "first_stage_k" not in fields
+
+
+def _taken(retriever: BaseRetriever, names: set[str]) -> set[str]:
+    """Return those of `names` that the retriever's own method declares."""
+    known = getattr(retriever, "call_arguments", None)
+    if known is None:
+        method = type(retriever)._get_relevant_documents  # noqa: SLF001 - as above
+        parameters = inspect.signature(method).parameters
+        if any(one.kind is inspect.Parameter.VAR_KEYWORD for one in parameters.values()):
+            return names
+        known = parameters.keys() - {"self", "query", "run_manager"}
+    return names & set(known)
+
+
+def _drops_arguments(runnable: Runnable[Any, Any]) -> bool:
+    """Return whether a runnable is one of langchain-core's that has no use for arguments."""
+    calls_a_function = isinstance(runnable, (RunnableLambda, RunnableGenerator))
+    return not calls_a_function and type(runnable).__module__.startswith("langchain_core.")

@@ -10,8 +10,8 @@ from langchain_core.documents import Document
 from langchain_rerank.errors import ConfigurationError
 
 DocumentFilter: TypeAlias = Callable[[Document], bool] | Mapping[str, Any]
-"""A test of a document, as for `InMemoryVectorStore`, or metadata that it must have, as for Chroma
-and FAISS: equal values, or one of a list of values."""
+"""A test of a document, as for `InMemoryVectorStore`, or metadata that it must have, as for FAISS:
+equal values, or one of a list of values."""
 
 
 def predicate(given: DocumentFilter | None) -> Callable[[Document], bool]:
