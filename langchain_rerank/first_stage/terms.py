@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
+import unicodedata
 from typing import Any
 
 from langchain_rerank.optional import require
@@ -35,7 +36,11 @@ def english_terms(text: str) -> list[str]:
     Examples:
         >>> english_terms("The adapters of QLoRA are quantised.")
         ['adapt', 'qlora', 'quantis']
+        >>> english_terms("e\N{LATIN SMALL LIGATURE FFI}cient") == english_terms("efficient")
+        True
     """
+    # Composed letters and ligatures as they are typed: PDFs hold others.
+    text = unicodedata.normalize("NFKC", text)
     words = [word for word in _WORD.findall(text.lower()) if word not in STOP_WORDS]
     stems: list[str] = _stemmer().stemWords(words)
     return stems

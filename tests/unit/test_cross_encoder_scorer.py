@@ -318,6 +318,13 @@ def test_a_million_characters_score_like_their_beginning(tmp_path, family):
     assert scores == pytest.approx(beginnings, abs=1e-6)
 
 
+def test_a_text_with_half_a_character_is_scored_as_what_can_be_read_of_it(scorer):
+    broken = ["a \ud83d fox", "a fox", "a \ud83d\ude42 fox"]
+    readable = ["a \ufffd fox", "a fox", "a \N{SLIGHTLY SMILING FACE} fox"]
+    assert scorer.score("fox \udc00", broken) == scorer.score("fox \ufffd", readable)
+    assert scorer.score("fox", broken) == scorer.score("fox", readable)
+
+
 def test_an_instruction_that_a_chat_template_leaves_out_is_refused(tmp_path):
     build_tiny_model("qwen3", tmp_path)
     template = tmp_path / "chat_template.jinja"

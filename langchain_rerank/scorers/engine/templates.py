@@ -98,12 +98,32 @@ def choose_tokenizer(model: CrossEncoder, max_length: int) -> Tokenize:
         for frame in _frames(model, raw, reference, max_length):
             tokenize = PairTokenizer(raw, frame, max_length, DocumentCache())
             if _agree(tokenize, reference):
-                return _instruction_checked(model, tokenize)
+                return _reading_anything(_instruction_checked(model, tokenize))
     logger.warning(
         "The pair template of %s could not be taken apart; tokenising with transformers instead.",
         type(model.tokenizer).__name__,
     )
-    return _instruction_checked(model, reference)
+    return _reading_anything(_instruction_checked(model, reference))
+
+
+def _reading_anything(tokenize: Tokenize) -> Tokenize:
+    """Return `tokenize` for texts with halves of characters too, which tokenizers refuse.
+
+    They come out of PDFs and broken JSON, and one page must not cost the whole query.
+    """
+
+    def tolerant(query: str, texts: Sequence[str], instruction: str | None) -> list[Pair]:
+        try:
+            return tokenize(query, texts, instruction)
+        except TypeError:  # Tried first, since looking for halves in every text would cost more.
+            return tokenize(_whole(query), [_whole(text) for text in texts], instruction)
+
+    return tolerant
+
+
+def _whole(text: str) -> str:
+    """Return `text` with halves of a character joined, or replaced where the other is missing."""
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
 def _agree(tokenize: Tokenize, reference: Tokenize) -> bool:
