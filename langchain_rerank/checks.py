@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TypeGuard
 
 from langchain_rerank.errors import ConfigurationError, InputError, InputTypeError, see
@@ -53,7 +54,9 @@ def check_threshold(value: object) -> float | None:
     Raises:
         ConfigurationError: Neither None nor a number.
     """
-    if value is None or (isinstance(value, (int, float)) and not isinstance(value, bool)):
+    if value is None:
+        return None
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and not math.isnan(value):
         return value
     raise ConfigurationError(f"score_threshold must be a number or None, got {value!r}.")
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, SupportsFloat
+from typing import Any, Literal
 
 from langchain_core.documents import Document
 
@@ -39,12 +41,12 @@ def with_metadata(document: Document, extra: Mapping[str, Any]) -> Document:
 
 
 def first_stage_score(document: Document) -> float | None:
-    """Return the score that the first stage left in the metadata, or None."""
-    score = document.metadata.get(FIRST_STAGE_SCORE)
-    if isinstance(score, (int, float)):
-        return float(score)
-    # A numpy scalar is neither by class.
-    return float(score) if isinstance(score, SupportsFloat) else None
+    """Return the score that the first stage left in the metadata, or None if it is no number."""
+    try:
+        score = float(document.metadata[FIRST_STAGE_SCORE])
+    except (KeyError, TypeError, ValueError):
+        return None
+    return score if math.isfinite(score) else None
 
 
 def scored_text(document: Document, metadata_fields: Sequence[str] = ()) -> str:
@@ -65,8 +67,8 @@ def unique(documents: Sequence[Document], by: Deduplicate) -> list[Document]:
 
     Args:
         documents: `(n,)` documents.
-        by: "id" compares ids, and keeps every document without one; "text" compares texts; "off"
-            keeps all.
+        by: "id" compares ids, and of documents without one text and metadata (but for what a first
+            stage or a reranker wrote there); "text" compares texts; "off" keeps all.
 
     Examples:
         >>> [d.id for d in unique([Document("x", id="1"), Document("y", id="1")], "id")]
@@ -74,16 +76,24 @@ def unique(documents: Sequence[Document], by: Deduplicate) -> list[Document]:
     """
     if by == "off":
         return list(documents)
-    seen: set[str] = set()
+    seen: set[object] = set()
     kept = []
     for document in documents:
-        key = document.id if by == "id" else document.page_content
-        if key is not None:
-            if key in seen:
-                continue
+        key = document.page_content if by == "text" else document.id or _content(document)
+        if key not in seen:
             seen.add(key)
-        kept.append(document)
+            kept.append(document)
     return kept
+
+
+def _content(document: Document) -> tuple[str, str]:
+    """Return what a document without an id is known by."""
+    own = {
+        key: value
+        for key, value in document.metadata.items()
+        if key not in _FROM_RERANKING and key != FIRST_STAGE_SCORE
+    }
+    return document.page_content, repr(sorted(own.items(), key=lambda item: str(item[0])))
 
 
 def rank_documents(
@@ -101,7 +111,8 @@ def rank_documents(
         scores: `(n,)` relevance scores; ties keep first-stage order.
         top_n: How many to return at most; None returns all.
         score_threshold: The lowest relevance score that is returned (inclusive).
-        first_stage_weight: Share of the first stage in the order, 0 to 1.
+        first_stage_weight: Share of the first stage in the order, 0 to 1: of its scores where all
+            are known and agree with its order, else of its ranks.
     """
     extras: list[dict[str, Any]] = [
         {RELEVANCE_SCORE: score, FIRST_STAGE_RANK: rank}
@@ -112,11 +123,7 @@ def rank_documents(
             extra[BEST_PASSAGE] = passage.text
     keys = list(scores)
     if first_stage_weight > 0.0:
-        before = [first_stage_score(document) for document in candidates]
-        known = [score for score in before if score is not None]
-        keys = ranking.interpolate(
-            keys, known if len(known) == len(before) else None, first_stage_weight
-        )
+        keys = ranking.interpolate(keys, _first_stage_scores(candidates), first_stage_weight)
         for extra, key in zip(extras, keys, strict=True):
             extra[INTERPOLATED_SCORE] = key
     kept = [
@@ -128,3 +135,17 @@ def rank_documents(
         ranked_copy(candidates[position], {**extras[position], RERANK_RANK: rank})
         for rank, position in enumerate(kept[:top_n], start=1)
     ]
+
+
+def _first_stage_scores(candidates: Sequence[Document]) -> list[float] | None:
+    """Return the first stage's scores, or None where they are not what ordered the candidates.
+
+    An ensemble passes on scores of several scales, a reranker below those of its own first stage.
+    """
+    found = map(first_stage_score, candidates)
+    scores = [score for score in found if score is not None]
+    falling = all(
+        after <= before or math.isclose(after, before)
+        for before, after in itertools.pairwise(scores)
+    )
+    return scores if falling and len(scores) == len(candidates) else None

@@ -8,6 +8,7 @@ and what to do.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 MESSAGES_PAGE = "https://langchain-rerank.readthedocs.io/en/latest/guides/messages/"
 
@@ -62,6 +63,16 @@ class DataFileError(RerankError, ValueError):
         super().__init__(f"{where}: {message}")
         self.path = Path(path)
         self.line = line
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Exceptions are rebuilt from their positional arguments, which leave out path and line.
+        return _rebuilt, (type(self), self.args, self.__dict__)
+
+
+def _rebuilt(cls: type[Exception], args: tuple[Any, ...], state: dict[str, Any]) -> Exception:
+    error = cls.__new__(cls, *args)
+    error.__dict__.update(state)
+    return error
 
 
 class RegressionError(RerankError, AssertionError):

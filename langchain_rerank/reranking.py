@@ -11,6 +11,7 @@ from os import PathLike
 from time import perf_counter
 from types import TracebackType
 from typing import Any, Literal, NamedTuple
+from weakref import WeakSet
 
 from langchain_core.callbacks import Callbacks
 from langchain_core.documents import Document
@@ -18,7 +19,7 @@ from langchain_core.runnables import RunnableConfig, RunnableLambda
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator, model_validator
 from typing_extensions import Self
 
-from langchain_rerank.checks import check_query, check_top_n
+from langchain_rerank.checks import check_query, check_threshold, check_top_n
 from langchain_rerank.documents import (
     FIRST_STAGE_RANK,
     Deduplicate,
@@ -51,11 +52,34 @@ class Scored(NamedTuple):
     error: Exception | None = None
 
 
+class _User:
+    """Stands for a reranking object among the users of a scorer."""
+
+
+class _Users(WeakSet[_User]):
+    """Who uses a scorer; one that was copied in depth or unpickled has none yet."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _Users, ()
+
+
+class _Resolved(NamedTuple):
+    """A scorer that was made, from which settings, and for whom (copies share it)."""
+
+    key: tuple[Any, ...]
+    scorer: Scorer
+    users: _Users
+
+
 class Reranking(BaseModel):
     """The settings that a reranker has, and reranking itself."""
 
     model_config = ConfigDict(
-        arbitrary_types_allowed=True, extra="forbid", protected_namespaces=(), validate_default=True
+        arbitrary_types_allowed=True,
+        extra="forbid",
+        protected_namespaces=(),
+        validate_assignment=True,
+        validate_default=True,
     )
 
     model: Any = DEFAULT_MODEL
@@ -87,23 +111,30 @@ class Reranking(BaseModel):
     metadata_fields: list[str] = Field(default_factory=list)
     """Metadata (a title, say) put before the text that is scored, where a document has it."""
     deduplicate: Deduplicate = "id"
-    """Keep the first of documents with equal "id" or equal "text", or all ("off")."""
+    """Keep the first of documents with equal "id" (those without one: equal text and metadata) or
+    equal "text", or all ("off")."""
     first_stage_weight: float = Field(default=0.0, ge=0.0, le=1.0)
     """Share of the first stage in the order, 0 (the reranker alone) to 1: z-scores of both within
-    the candidates, reciprocal ranks where the first stage gives no scores. `relevance_score` stays
-    the reranker's; the mixture stands in `interpolated_score`."""
+    the candidates, reciprocal ranks where the first stage gives no scores that fit its order.
+    `relevance_score` stays the reranker's; the mixture stands in `interpolated_score`."""
     max_candidates: int = Field(default=1000, ge=1)
     """More candidates than this are an error: nobody reranks a corpus by accident."""
     on_error: Literal["raise", "first_stage"] = "raise"
     """What to do when the scorer fails: raise, or return the first stage's order (and say so in the
     log; the documents then have no `relevance_score`)."""
 
-    _resolved: tuple[tuple[Any, ...], Scorer] | None = PrivateAttr(default=None)
+    _resolved: _Resolved | None = PrivateAttr(default=None)
+    _user: _User = PrivateAttr(default_factory=_User)
 
     @field_validator("top_n", mode="before")
     @classmethod
     def _check_top_n(cls, value: object) -> int | None:
         return check_top_n(value)
+
+    @field_validator("score_threshold", mode="before")
+    @classmethod
+    def _check_threshold(cls, value: object) -> float | None:
+        return check_threshold(value)
 
     @field_validator("metadata_fields", mode="before")
     @classmethod
@@ -123,9 +154,10 @@ class Reranking(BaseModel):
         settings = {name: getattr(self, name) for name in LOAD_SETTINGS}
         # The settings are compared, not trusted: `model_copy(update=...)` carries private state on.
         key = (self.model, *settings.values())
-        if self._resolved is None or not _same(self._resolved[0], key):
-            self._resolved = (key, resolve_scorer(self.model, **settings))
-        return self._resolved[1]
+        if self._resolved is None or not _same(self._resolved.key, key):
+            self._resolved = _Resolved(key, resolve_scorer(self.model, **settings), _Users())
+        self._resolved.users.add(self._user)
+        return self._resolved.scorer
 
     def rerank(
         self, documents: Sequence[Document], query: str, callbacks: Callbacks = None
@@ -163,10 +195,20 @@ class Reranking(BaseModel):
         A scorer or a `CrossEncoder` that was passed in stays open: it belongs to its owner. Using
         the object again loads the model again.
         """
+        resolved, self._resolved = self._resolved, None
+        if resolved is not None:
+            resolved.users.discard(self._user)
+            if resolved.scorer is not self.model and not resolved.users:
+                base.close(resolved.scorer)
+
+    def __copy__(self) -> Self:
+        copied = super().__copy__()
+        user = _User()
+        copied._user = user  # noqa: SLF001 - of this class
+        # Both use the scorer, which stays open until both are closed.
         if self._resolved is not None:
-            if self._resolved[1] is not self.model:
-                base.close(self._resolved[1])
-            self._resolved = None
+            self._resolved.users.add(user)
+        return copied
 
     def __enter__(self) -> Self:
         return self
@@ -181,12 +223,14 @@ class Reranking(BaseModel):
 
     @property
     def _cut(self) -> Cut:
-        return Cut(self.top_n, self.score_threshold)
+        # Checked again, since `model_copy(update=...)` checks nothing.
+        return Cut(check_top_n(self.top_n), check_threshold(self.score_threshold))
 
     def _candidates(
         self, documents: Sequence[Document], *, limit: int | None = None
     ) -> list[Document]:
         """Return the first `limit` documents without duplicates, or refuse them."""
+        documents = list(documents)  # a generator can be read once
         for position, document in enumerate(documents):
             if not isinstance(document, Document):
                 raise InputTypeError(

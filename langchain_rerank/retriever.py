@@ -16,6 +16,7 @@ from langchain_core.documents import Document
 from langchain_core.retrievers import BaseRetriever
 from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
 from langchain_core.runnables.config import ensure_config, patch_config, run_in_executor
+from langchain_core.runnables.utils import ConfigurableFieldSpec
 from pydantic import ConfigDict, Field, PrivateAttr, field_validator, model_validator
 from typing_extensions import Self
 
@@ -59,6 +60,12 @@ class CrossEncoderRerankRetriever(Reranking, BaseRetriever):
     retriever's calls only; what the base gives beyond it is cut off."""
 
     _warned: set[str] = PrivateAttr(default_factory=set)
+
+    @property
+    def config_specs(self) -> list[ConfigurableFieldSpec]:
+        """The configurable fields of the base."""
+        specs: list[ConfigurableFieldSpec] = self.base_retriever.config_specs
+        return specs
 
     @field_validator("base_retriever")
     @classmethod
@@ -174,6 +181,7 @@ class CrossEncoderRerankRetriever(Reranking, BaseRetriever):
         threshold = check_threshold(rest.pop("score_threshold", self.score_threshold))
         first_stage_k = check_first_stage_k(rest.pop("first_stage_k", self.first_stage_k))
         self._check_depths(first_stage_k, top_n)
+        _check_settings_of_a_call(rest)
         base = with_depth(self.base_retriever, first_stage_k)
         # LangChain would drop these without a word, and a filter that is ignored shows documents
         # that nobody should see.
@@ -192,8 +200,9 @@ class CrossEncoderRerankRetriever(Reranking, BaseRetriever):
                 f"The base retriever must return a list of documents, got {type(found).__name__}."
             )
         limit = depth_of(call.base)
-        if limit is None and not call.base_kwargs:
-            # A depth that nobody can read shows in what comes back, unless a filter explains it.
+        if limit is None and not call.base_kwargs and not self._sets_depth(call.first_stage_k):
+            # A depth that nobody can read or set shows in what comes back, unless a filter explains
+            # it.
             limit = len(found)
         top_n = call.cut.top_n
         if top_n is not None and limit and limit <= top_n < call.first_stage_k:
@@ -204,6 +213,9 @@ class CrossEncoderRerankRetriever(Reranking, BaseRetriever):
                 f"cannot set it. {see('few-candidates')}"
             )
         return self._candidates(found, limit=call.first_stage_k)
+
+    def _sets_depth(self, k: int) -> bool:
+        return with_depth(self.base_retriever, k + 1) is not self.base_retriever
 
     def _check_depths(self, first_stage_k: int, top_n: int | None) -> None:
         if first_stage_k > self.max_candidates:
@@ -223,6 +235,21 @@ class CrossEncoderRerankRetriever(Reranking, BaseRetriever):
         if message not in self._warned:
             self._warned.add(message)
             warnings.warn(message, RerankWarning, stacklevel=3)
+
+
+def _check_settings_of_a_call(kwargs: Mapping[str, Any]) -> None:
+    """Refuse what looks like a setting of ours, but would reach the base and do something else."""
+    own = CrossEncoderRerankRetriever.model_fields.keys() - BaseRetriever.model_fields.keys()
+    if ours := sorted(kwargs.keys() & own):
+        raise ConfigurationError(
+            f"{', '.join(ours)} cannot be set in a call; top_n, first_stage_k and score_threshold "
+            f"can. Build another retriever, or a copy: model_copy(update={{{ours[0]!r}: ...}})."
+        )
+    if "k" in kwargs:
+        raise ConfigurationError(
+            f"k={kwargs['k']!r}: say top_n for how many documents to return, or first_stage_k for "
+            f"how many candidates to rerank."
+        )
 
 
 class _Call(NamedTuple):

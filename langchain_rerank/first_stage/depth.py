@@ -33,6 +33,8 @@ FirstStage: TypeAlias = Runnable[str, list[Document]]
 
 # The defaults of `k` and `fetch_k` in langchain-core and in its stores.
 _K, _FETCH_K = 4, 20
+# What the default prompt of MultiQueryRetriever asks for.
+_QUERIES_OF_MULTI_QUERY = 3
 
 
 def checked_depth(k: object, name: str = "k") -> int:
@@ -117,9 +119,10 @@ def _retriever_settings(retriever: BaseRetriever, k: int) -> dict[str, Any]:
         settings["search_kwargs"] = _search_kwargs(retriever, search_kwargs, k, only_grow=only_grow)
     if _field(retriever, "first_stage_k") is not None:
         # A reranking retriever of ours sets the depth of its own base by itself.
-        top_n = _field(retriever, "top_n")
-        settings["top_n"] = None if top_n is None else k
-        settings["first_stage_k"] = max(_field(retriever, "first_stage_k"), k)
+        first_stage_k = max(_field(retriever, "first_stage_k"), k)
+        all_of_them = _field(retriever, "top_n") is None or k == first_stage_k
+        settings["top_n"] = None if all_of_them else k
+        settings["first_stage_k"] = first_stage_k
     elif isinstance(base := _field(retriever, "base_retriever"), Runnable):
         # A compressor follows that may drop documents: give it at least `k`, and not fewer than
         # the user chose to compress.
@@ -128,7 +131,7 @@ def _retriever_settings(retriever: BaseRetriever, k: int) -> dict[str, Any]:
             base if depth is not None and depth >= k else with_depth(base, k)
         )
     if isinstance(inner := _field(retriever, "retriever"), Runnable):
-        settings["retriever"] = with_depth(inner, k)
+        settings["retriever"] = with_depth(inner, math.ceil(k / _queries(retriever)))
     members = _field(retriever, "retrievers")
     if isinstance(members, Sequence):
         settings["retrievers"] = _each_with_depth(members, k)
@@ -155,6 +158,17 @@ def _retriever_depth(retriever: BaseRetriever) -> int | None:
     # What stands behind `retriever` (several queries) or `base_retriever` (a compressor that cuts
     # or splits) does not bound what comes out.
     return None
+
+
+def _queries(retriever: BaseRetriever) -> int:
+    """Return how many queries a retriever makes of one, each of which finds documents of its own.
+
+    A multi-query retriever lists what each query found one after the other, the user's own last:
+    at depth `k` each, all but the first would be cut off.
+    """
+    if (include_original := _field(retriever, "include_original")) is None:
+        return 1
+    return _QUERIES_OF_MULTI_QUERY + bool(include_original)
 
 
 def _runnable_settings(runnable: FirstStage, k: int) -> dict[str, Any]:
@@ -247,8 +261,8 @@ def search_kwargs_with_depth(
     """
     deeper = {**search_kwargs, "k": k}
     if mmr or "fetch_k" in search_kwargs or "fetch_k" in _search_parameters(store):
-        fetch_k = search_kwargs.get("fetch_k", _FETCH_K)
-        proportion = fetch_k / search_kwargs.get("k", _K)
+        fetch_k = search_kwargs.get("fetch_k") or _FETCH_K
+        proportion = fetch_k / (search_kwargs.get("k") or _K)
         deeper["fetch_k"] = max(fetch_k, k, math.ceil(proportion * k))
     return deeper
 

@@ -88,11 +88,17 @@ def checked(scores: Iterable[float], n: int, scorer: object) -> Scores:
     Raises:
         ScorerContractError: Not `n` scores, or one that is not a finite number.
     """
-    values = Scores(
-        (float(score) for score in scores),
-        truncated=getattr(scores, "truncated", 0),
-        best_passages=getattr(scores, "best_passages", None),
-    )
+    try:
+        values = Scores(
+            (float(score) for score in scores),
+            truncated=getattr(scores, "truncated", 0),
+            best_passages=getattr(scores, "best_passages", None),
+        )
+    except (TypeError, ValueError) as error:
+        raise ScorerContractError(
+            f"{scorer_name(scorer)} returned {scores!r:.200}; a scorer returns one number per "
+            f"text, in order. {see('a-scorer-broke-its-contract')}"
+        ) from error
     if len(values) != n:
         raise ScorerContractError(
             f"{scorer_name(scorer)} returned {len(values)} scores for {n} texts; a scorer returns "

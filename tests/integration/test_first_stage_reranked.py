@@ -49,7 +49,7 @@ def test_a_reranking_retriever_as_first_stage_gives_as_many_as_it_is_asked_for()
     deeper = with_depth(inner, 20)
     assert (depth_of(deeper), len(deeper.invoke("cat"))) == (20, 20)
     assert (inner.top_n, inner.first_stage_k, len(inner.invoke("cat"))) == (5, 30, 5)
-    assert with_depth(inner, 45).first_stage_k == 45
+    assert (with_depth(inner, 45).first_stage_k, depth_of(with_depth(inner, 45))) == (45, 45)
 
     everything = reranking(BM25Retriever.from_documents(documents()), first_stage_k=30, top_n=None)
     assert depth_of(everything) == 30

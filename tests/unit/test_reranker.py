@@ -5,8 +5,10 @@ from __future__ import annotations
 import copy
 import json
 import logging
+import math
 import pickle
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,6 +19,7 @@ from langchain_core.documents import Document
 from langchain_rerank import CrossEncoderReranker, RerankError
 from langchain_rerank.errors import (
     ConfigurationError,
+    DataFileError,
     InputError,
     InputTypeError,
     ScorerContractError,
@@ -276,15 +279,32 @@ class TestInterpolation:
         documents, model = table(0.0, 0.0)
         scored = [
             d.model_copy(update={"metadata": {"first_stage_score": s}})
-            for d, s in zip(documents, [0.1, 0.9], strict=True)
+            for d, s in zip(documents, [0.9, 0.1], strict=True)
         ]
         kept = CrossEncoderReranker(model=model, first_stage_weight=0.5).compress_documents(
             scored, QUERY
         )
-        assert ids(kept) == ["t1", "t0"]
+        assert ids(kept) == ["t0", "t1"]
         assert [d.metadata["interpolated_score"] for d in kept] == [0.5, -0.5]
         assert [d.metadata["first_stage_score"] for d in kept] == [0.9, 0.1]
         assert [d.metadata["relevance_score"] for d in kept] == [0.0, 0.0]
+
+    @pytest.mark.parametrize(
+        "given", [[0.1, 0.9], [0.9, math.nan], [math.inf, 0.1], [0.9, "high"], [0.9, np.ones(2)]]
+    )
+    def test_scores_that_did_not_make_the_order_are_not_used(self, given):
+        documents, model = table(0.0, 0.0)
+        scored = [
+            d.model_copy(update={"metadata": {"first_stage_score": s}})
+            for d, s in zip(documents, given, strict=True)
+        ]
+        reranker = CrossEncoderReranker(model=model, first_stage_weight=1.0)
+        kept = reranker.compress_documents(scored, QUERY)
+        assert ids(kept) == ["t0", "t1"]
+        by_rank = reranker.compress_documents(documents, QUERY)
+        assert [d.metadata["interpolated_score"] for d in kept] == [
+            d.metadata["interpolated_score"] for d in by_rank
+        ]
 
     @pytest.mark.parametrize("weight", [-0.1, 1.1])
     def test_a_weight_outside_0_to_1_is_refused(self, scorer, weight):
@@ -299,6 +319,56 @@ class TestInterpolation:
         expected = sorted(range(len(scores)), key=lambda position: -scores[position])
         assert ids(reranked.compress_documents(documents, QUERY)) == [f"t{p}" for p in expected]
         assert ids(first.compress_documents(documents, QUERY)) == ids(documents)
+
+
+class TestSettingsChangedLater:
+    @pytest.mark.parametrize(
+        ("name", "value"),
+        [
+            ("top_n", -1),
+            ("score_threshold", math.nan),
+            ("score_threshold", "0.1"),
+            ("deduplicate", "none"),
+            ("on_error", "typo"),
+            ("metadata_fields", "title"),
+        ],
+    )
+    def test_an_assignment_is_checked_like_the_constructor(self, scorer, name, value):
+        reranker = CrossEncoderReranker(model=scorer)
+        before = getattr(reranker, name)
+        with pytest.raises(ValueError, match=name):
+            setattr(reranker, name, value)
+        assert getattr(reranker, name) == before
+        with pytest.raises(ValueError, match=name):
+            CrossEncoderReranker(model=scorer, **{name: value})
+
+    @pytest.mark.parametrize("setting", [{"top_n": -1}, {"score_threshold": math.nan}])
+    def test_a_cut_set_on_a_copy_is_checked_on_use(self, documents, scorer, setting):
+        reranker = CrossEncoderReranker(model=scorer).model_copy(update=setting)
+        with pytest.raises(ConfigurationError, match=next(iter(setting))):
+            reranker.compress_documents(documents, QUERY)
+
+
+class TestDuplicates:
+    def test_a_document_without_an_id_found_twice_comes_back_once(self, scorer):
+        found = [
+            Document("QLoRA", metadata={"first_stage_score": 2.0, "page": [1]}),
+            Document("QLoRA", metadata={"page": [1], "first_stage_score": 1.0}),
+            Document("QLoRA", metadata={"page": [2]}),
+            Document("LoRA", metadata={"page": [1]}),
+        ]
+        kept = CrossEncoderReranker(model=scorer).compress_documents(found, QUERY)
+        pages = [(d.page_content, d.metadata["page"]) for d in kept]
+        assert pages == [("QLoRA", [1]), ("QLoRA", [2]), ("LoRA", [1])]
+        assert kept[0].metadata["first_stage_score"] == 2.0
+        everything = CrossEncoderReranker(model=scorer, deduplicate="off")
+        assert len(everything.compress_documents(found, QUERY)) == 4
+
+    def test_a_generator_of_documents_loses_none(self, documents, scorer):
+        reranker = CrossEncoderReranker(model=scorer, top_n=None)
+        kept = reranker.compress_documents((d for d in documents), QUERY)
+        assert kept == reranker.compress_documents(documents, QUERY)
+        assert len(kept) == len(documents)
 
 
 class TestTraces:
@@ -335,12 +405,33 @@ class TestLife:
             reranker.compress_documents(documents, QUERY)
         assert not counting.closed
 
+    def test_closing_a_copy_leaves_the_original_loaded_until_it_is_closed_too(self, documents):
+        reranker = CrossEncoderReranker(model="embedded", top_n=2)
+        expected = reranker.compress_documents(documents, QUERY)
+        copied = reranker.model_copy(update={"top_n": 1})
+        assert copied.scorer is reranker.scorer
+        copied.close()
+        assert reranker.scorer.loaded
+        assert reranker.compress_documents(documents, QUERY) == expected
+        scorer = reranker.scorer
+        reranker.close()
+        assert not scorer.loaded
+        assert copied.compress_documents(documents, QUERY) == expected[:1]
+        copied.close()
+
     def test_a_copy_with_another_model_uses_it(self, documents, scorer):
         reranker = CrossEncoderReranker(model=scorer)
         reranker.compress_documents(documents, QUERY)
         other = reranker.model_copy(update={"model": Down()})
         with pytest.raises(ScorerUnavailableError):
             other.compress_documents(documents, QUERY)
+
+
+def test_errors_survive_pickle():
+    error = DataFileError("no header", path="data.csv", line=3)
+    for again in (pickle.loads(pickle.dumps(error)), copy.deepcopy(error)):
+        assert type(again) is DataFileError
+        assert (str(again), again.path, again.line) == (str(error), error.path, 3)
 
 
 def test_every_error_of_the_package_has_one_root():

@@ -7,19 +7,37 @@ import copy
 import warnings
 
 import pytest
+from langchain_classic.retrievers import (
+    ContextualCompressionRetriever,
+    EnsembleRetriever,
+    MultiQueryRetriever,
+)
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.documents import Document
+from langchain_core.language_models import FakeListChatModel
 from langchain_core.retrievers import BaseRetriever
-from langchain_core.runnables import ConfigurableField, RunnableLambda
+from langchain_core.runnables import (
+    ConfigurableField,
+    RunnableBranch,
+    RunnableLambda,
+    RunnableParallel,
+    RunnablePassthrough,
+)
 
-from langchain_rerank import BM25Retriever, CrossEncoderRerankRetriever, RerankWarning
+from langchain_rerank import (
+    BM25Retriever,
+    CrossEncoderReranker,
+    CrossEncoderRerankRetriever,
+    HybridRetriever,
+    RerankWarning,
+)
 from langchain_rerank.errors import (
     ConfigurationError,
     InputError,
     InputTypeError,
     ScorerUnavailableError,
 )
-from langchain_rerank.testing import CountingScorer
+from langchain_rerank.testing import CountingScorer, WordOverlapScorer
 
 QUERY = "adapters of low rank over weights"
 
@@ -99,6 +117,109 @@ def test_an_argument_that_the_base_would_drop_is_an_error(documents, scorer, asy
         call(filter={"tenant": 1})
 
 
+def only_d1(document):
+    return document.id == "d1"
+
+
+def asked(retriever, asynchronous, **kwargs):
+    if asynchronous:
+        return asyncio.run(retriever.ainvoke(QUERY, **kwargs))
+    return retriever.invoke(QUERY, **kwargs)
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+@pytest.mark.parametrize(
+    "compose",
+    [
+        lambda good, bad: good.with_fallbacks([bad]),
+        lambda good, bad: bad.with_fallbacks([good]),
+        lambda good, bad: RunnablePassthrough() | good,
+        lambda good, bad: bad | RunnableLambda(list),
+        lambda good, bad: RunnableBranch((lambda query: True, good), bad),
+        lambda good, bad: RunnableParallel(found=good) | RunnableLambda(lambda one: one["found"]),
+        lambda good, bad: good.configurable_alternatives(ConfigurableField("which"), bad=bad),
+        lambda good, bad: good.configurable_alternatives(
+            ConfigurableField("which"), bad=lambda: bad
+        ),
+        lambda good, bad: ContextualCompressionRetriever(
+            base_compressor=CrossEncoderReranker(model=WordOverlapScorer()), base_retriever=bad
+        ),
+        lambda good, bad: HybridRetriever(
+            retrievers=[
+                good,
+                ContextualCompressionRetriever(
+                    base_compressor=CrossEncoderReranker(model=WordOverlapScorer()),
+                    base_retriever=bad,
+                ),
+            ]
+        ),
+        lambda good, bad: good.with_fallbacks([bad]).with_config(tags=["tag"]),
+    ],
+    ids=lambda compose: None,
+)
+def test_a_filter_that_a_composed_base_would_drop_is_an_error(
+    documents, scorer, compose, asynchronous
+):
+    retriever = over(compose(Filtered(found=documents), Plain(found=documents)), scorer)
+    with pytest.raises(ConfigurationError, match="filter"):
+        asked(retriever, asynchronous, filter=only_d1)
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+@pytest.mark.parametrize(
+    "compose",
+    [
+        lambda good: good.with_fallbacks([good]),
+        lambda good: good | RunnableLambda(list),
+        lambda good: RunnableBranch((lambda query: False, good), good),
+        lambda good: good.configurable_alternatives(
+            ConfigurableField("which"), other=good, made=lambda: good
+        ),
+        lambda good: ContextualCompressionRetriever(
+            base_compressor=CrossEncoderReranker(model=WordOverlapScorer()), base_retriever=good
+        ),
+        lambda good: CrossEncoderRerankRetriever(base_retriever=good, model=WordOverlapScorer()),
+        lambda good: RunnableLambda(lambda query, filter: good.invoke(query, filter=filter)),  # noqa: A006 - the field's word
+    ],
+    ids=lambda compose: None,
+)
+def test_a_filter_reaches_every_part_of_a_composed_base(documents, scorer, compose, asynchronous):
+    retriever = over(compose(Filtered(found=documents)), scorer)
+    assert ids(asked(retriever, asynchronous, filter=only_d1)) == ["d1"]
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+@pytest.mark.parametrize(
+    ("setting", "advice"),
+    [
+        ({"first_stage_weight": 0.5}, "model_copy"),
+        ({"deduplicate": "off", "on_error": "raise"}, "deduplicate, on_error cannot be set"),
+        ({"k": 3}, "say top_n"),
+    ],
+)
+def test_a_setting_that_cannot_change_per_call_is_refused(
+    store, scorer, setting, advice, asynchronous
+):
+    with pytest.raises(ConfigurationError, match=advice):
+        asked(over(store.as_retriever(), scorer), asynchronous, **setting)
+
+
+def test_weight_1_is_the_bases_order_where_its_scores_are_of_several_scales(documents, scorer):
+    bm25 = BM25Retriever.from_documents(documents)
+    dense = Plain(
+        found=[
+            d.model_copy(update={"metadata": {"first_stage_score": 0.9 - i / 10}})
+            for i, d in enumerate(documents)
+        ]
+    )
+    nested = over(bm25, scorer, top_n=None)
+    for base in (EnsembleRetriever(retrievers=[bm25, dense], weights=[0.2, 0.8]), nested):
+        retriever = over(base, scorer, first_stage_weight=1.0, top_n=None)
+        found = retriever.invoke("adapters of low rank weights transformer")
+        assert len(found) > 2
+        assert [d.metadata["first_stage_rank"] for d in found] == list(range(1, len(found) + 1))
+
+
 @pytest.mark.parametrize(
     "override", [{"top_n": 0}, {"first_stage_k": 0}, {"score_threshold": "high"}]
 )
@@ -141,9 +262,24 @@ class TestDepth:
 
     def test_a_small_corpus_is_no_reason_to_warn(self, documents, scorer):
         small = BM25Retriever.from_documents(documents[:3])
+        configurable = small.configurable_fields(k=ConfigurableField("k"))
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             assert len(over(small, scorer).invoke("transformer")) == 1
+            assert len(over(configurable, scorer).invoke("transformer")) == 1
+
+    def test_what_every_query_of_a_multi_query_base_found_is_reranked(self, scorer):
+        kinds = ("cat number", "feline animal", "kitten pet")
+        texts = [f"{kind} {i}" for kind in kinds for i in range(80)]
+        base = MultiQueryRetriever.from_llm(
+            BM25Retriever.from_texts(texts),
+            FakeListChatModel(responses=["cat number\nfeline animal"]),
+            include_original=True,
+        )
+        counting = CountingScorer(scorer)
+        best = over(base, counting).invoke("kitten pet")
+        assert {text.rsplit(" ", 1)[0] for text in counting.texts} == set(kinds)
+        assert all(document.page_content.startswith("kitten pet") for document in best)
 
     def test_more_candidates_than_max_candidates_are_refused_at_once(self, store, scorer):
         with pytest.raises(ValueError, match="first_stage_k=2000 is more than max_candidates=1000"):
@@ -151,6 +287,10 @@ class TestDepth:
 
 
 class TestConfig:
+    def test_the_bases_configurable_fields_show(self, documents, scorer):
+        base = Plain(found=documents).configurable_fields(found=ConfigurableField(id="found"))
+        assert [spec.id for spec in over(base, scorer).config_specs] == ["found"]
+
     def test_our_own_fields_can_be_configured(self, store, scorer):
         retriever = over(store.as_retriever(), scorer).configurable_fields(
             top_n=ConfigurableField(id="top_n")
