@@ -200,7 +200,12 @@ def test_load_settings_for_a_loaded_model_are_refused_not_ignored(scorer):
 
 @pytest.mark.parametrize(
     ("scores", "message"),
-    [([0.1], "returned 1 scores for 2 texts"), ([0.1, float("nan")], "must be finite")],
+    [
+        ([0.1], "returned 1 scores for 2 texts"),
+        ([0.1, float("nan")], "must be finite"),
+        (None, "returned None; a scorer returns one number"),
+        (["high", "low"], "returned \\['high', 'low'\\]; a scorer returns one number"),
+    ],
 )
 def test_a_scorer_that_breaks_its_contract_loses_no_document_silently(scores, message):
     class Broken:
