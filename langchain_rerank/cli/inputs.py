@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ JOURNAL = "journal.jsonl"
 INTERRUPTED = 130  # what shells report of a program that Ctrl-C stopped
 
 
-@dataclass(frozen=True)
+@dataclass
 class Source:
     """Where the candidates come from, as the options say.
 
@@ -45,6 +46,7 @@ class Source:
         run: A TREC run whose candidates are reranked, in place of a first stage.
         embedding_model: Embeddings of dense and hybrid; None is the default one.
         k: How many candidates a question gets at most.
+        content: Checksums of what was read, by name, from `open_first_stage`.
 
     Raises:
         ConfigurationError: A run and a first stage at once.
@@ -54,6 +56,7 @@ class Source:
     run: Path | None
     embedding_model: str | None
     k: int
+    content: dict[str, str] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
         if self.run is not None and self.first_stage is not None:
@@ -66,11 +69,15 @@ class Source:
     def settings(self) -> dict[str, str]:
         """What a report should say about it, and what a resumed run must not change."""
         if self.run is not None:
-            return {"run": self.run.name}
+            return {"run": self.run.name, **self.content}
         kind = self.first_stage or FirstStage.bm25
         if kind is FirstStage.bm25:
-            return {"candidates": kind.value}
-        return {"candidates": kind.value, "embedding_model": self.embedding_name}
+            return {"candidates": kind.value, **self.content}
+        return {
+            "candidates": kind.value,
+            "embedding_model": self.embedding_name,
+            **self.content,
+        }
 
     @property
     def embedding_name(self) -> str:
@@ -147,11 +154,19 @@ def open_first_stage(
 ) -> BaseRetriever:
     """Return the first stage over `documents` that `source` says.
 
+    The settings of `source` name the content from then on: other documents or another run under
+    the same names are another evaluation, whose journal is not to be resumed.
+
     Raises:
         DataFileError: The run does not fit the documents and questions.
     """
+    source.content["documents_sha256"] = _checksum(
+        part for one in documents for part in (one.id or "", one.page_content)
+    )
     if source.run is not None:
-        return run_retriever(source.run, documents, dataset, k=source.k)
+        retriever = run_retriever(source.run, documents, dataset, k=source.k)
+        source.content["run_sha256"] = hashlib.sha256(source.run.read_bytes()).hexdigest()
+        return retriever
     kind = source.first_stage or FirstStage.bm25
     with notes.status(f"Indexing {len(documents)} documents ({kind.value})…") as status:
         embeddings = None
@@ -165,6 +180,15 @@ def open_first_stage(
                 ),
             )
         return build_first_stage(kind, documents, k=source.k, embeddings=embeddings)
+
+
+def _checksum(texts: Iterable[str]) -> str:
+    found = hashlib.sha256()
+    for text in texts:
+        data = text.encode("utf-8", "surrogatepass")
+        found.update(b"%d:" % len(data))  # so that no text can be taken for a part of the next
+        found.update(data)
+    return found.hexdigest()
 
 
 def open_model(model: str, load_settings: Mapping[str, Any], notes: Console) -> Scorer:

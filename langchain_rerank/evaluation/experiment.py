@@ -159,6 +159,7 @@ class EvaluationChain(Runnable[DatasetLike, Report]):
         stated = {
             "questions": [(one.id, one.question) for one in dataset.records],
             "systems": {name: type(one).__name__ for name, one in self.systems.items()},
+            "id_key": self.relevance.id_key,
             "settings": self.settings,
         }
         return Run(self, dataset, Journal(self.journal, stated, resume=self.resume), now())

@@ -112,19 +112,20 @@ class ScoringPass:
             ConfigurationError: No first stage, an impossible depth, or another run's journal.
             DataFileError: The journal cannot be read.
         """
-        base = as_first_stage(retriever)
+        base, relevance = as_first_stage(retriever), relevance or Relevance()
         fingerprint = {
             "questions": [(one.id, one.question) for one in dataset.records],
             "first_stage": type(base).__name__,
             "first_stage_k": checked_depth(k, "first_stage_k"),
             "models": {name: [scorer_name(one), identity_of(one)] for name, one in scorers.items()},
             "metadata_fields": list(metadata_fields),
+            "id_key": relevance.id_key,
             "settings": dict(settings),
         }
         return cls(
             base,
             Journal(journal, fingerprint, resume=resume),
-            relevance or Relevance(),
+            relevance,
             metadata_fields,
             config,
         )

@@ -9,6 +9,7 @@ from langchain_core.runnables import RunnableLambda
 from langchain_rerank.errors import ConfigurationError, EvaluationError
 from langchain_rerank.evaluation.compare import compare_rerank
 from langchain_rerank.evaluation.experiment import EvaluationChain
+from langchain_rerank.evaluation.relevance import Relevance
 from langchain_rerank.first_stage import BM25Retriever
 from langchain_rerank.retriever import CrossEncoderRerankRetriever
 from langchain_rerank.testing import WordOverlapScorer
@@ -217,6 +218,10 @@ def test_a_finished_run_resumes_without_asking_again(tmp_path):
     assert two.systems["s"].measures == one.systems["s"].measures
     assert two.systems["s"].latency == {}
     assert two.texts == one.texts
+    with pytest.raises(ConfigurationError, match="cannot be resumed: id_key differ"):
+        EvaluationChain(
+            {"s": counting}, resume=True, relevance=Relevance(id_key="pk"), **settings
+        ).invoke(RECORDS)
 
 
 @pytest.mark.parametrize("asynchronous", [False, True])

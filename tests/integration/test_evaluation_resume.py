@@ -14,6 +14,7 @@ from langchain_core.documents import Document
 from langchain_rerank.errors import ConfigurationError, DataFileError
 from langchain_rerank.evaluation.compare import compare_rerank
 from langchain_rerank.evaluation.journal import Journal
+from langchain_rerank.evaluation.relevance import Relevance
 from langchain_rerank.testing import CountingScorer, WordOverlapScorer
 
 ROOT = Path(__file__).parents[2]
@@ -174,6 +175,7 @@ def test_a_broken_line_in_the_middle_is_an_error_with_its_line(tmp_path):
             r"settings differ \(settings.embedding was None, is other\)",
         ),
         ({"metadata_fields": ["title"]}, r"metadata_fields differ \(metadata_fields was \[\]"),
+        ({"relevance": Relevance(id_key="pk")}, r"id_key differ \(id_key was None, is pk\)"),
     ],
 )
 def test_a_journal_of_another_run_is_refused(tmp_path, settings, what):
@@ -187,6 +189,13 @@ def test_measures_and_cutoffs_may_change_without_scoring_again(tmp_path):
     counting = CountingScorer(WordOverlapScorer())
     report = run(tmp_path / "j", counting, measures="P@1", top_n=1)
     assert report.systems["reranked"].measures["P@1"].mean == 1.0
+    assert counting.texts == []
+
+
+def test_labels_may_change_without_scoring_again(tmp_path):
+    run(tmp_path / "j", WordOverlapScorer())
+    counting = CountingScorer(WordOverlapScorer())
+    run(tmp_path / "j", counting, relevance=Relevance(lambda record, document: 1))
     assert counting.texts == []
 
 

@@ -3,15 +3,18 @@
 import pytest
 from langchain_core.documents import Document
 from langchain_core.embeddings import DeterministicFakeEmbedding
+from rich.console import Console
 
 from langchain_rerank.cli import options
-from langchain_rerank.cli.inputs import open_data
+from langchain_rerank.cli.inputs import Source, open_data, open_first_stage
 from langchain_rerank.cli.kept_embeddings import BLOCK, KeptEmbeddings
 from langchain_rerank.cli.run_candidates import run_retriever
 from langchain_rerank.errors import ConfigurationError, DataFileError
+from langchain_rerank.evaluation.compare import compare_rerank
 from langchain_rerank.evaluation.datasets import from_records
 from langchain_rerank.models import LOAD_SETTINGS
 from langchain_rerank.scorers.engine.loading import fingerprint
+from langchain_rerank.testing import WordOverlapScorer
 
 
 class CountingEmbeddings(DeterministicFakeEmbedding):
@@ -127,6 +130,42 @@ def test_equal_questions_may_share_candidates_but_not_differ(tmp_path):
     other = run_file(tmp_path, "q1 Q0 a 1 1.0 t\nq2 Q0 b 1 1.0 t\n")
     with pytest.raises(ConfigurationError, match="'q1' and 'q2' ask the same words"):
         run_retriever(other, CORPUS, twice, k=5)
+
+
+def evaluated(tmp_path, *, documents=CORPUS, run=None, resume=False):
+    source = Source(None, run, None, 5)
+    retriever = open_first_stage(source, documents, LABELLED, Console(quiet=True))
+    return compare_rerank(
+        retriever,
+        WordOverlapScorer(),
+        LABELLED,
+        journal=tmp_path / "journal.jsonl",
+        resume=resume,
+        progress=False,
+        settings=source.settings,
+    )
+
+
+LABELLED = from_records([{"id": "q1", "question": "text one?", "qrels": {"a": 1}}])
+
+
+@pytest.mark.parametrize(
+    "changed", [Document("text a, revised", id="a"), Document("text a", id="z")]
+)
+def test_a_journal_of_other_documents_is_not_resumed(tmp_path, changed):
+    evaluated(tmp_path)
+    assert evaluated(tmp_path, resume=True).counts["ok"] == 1
+    with pytest.raises(ConfigurationError, match=r"resumed: settings .*documents_sha256 was"):
+        evaluated(tmp_path, documents=[changed, *CORPUS[1:]], resume=True)
+
+
+def test_a_journal_of_another_run_under_the_same_name_is_not_resumed(tmp_path):
+    path = run_file(tmp_path, "q1 Q0 a 1 2.5 t\n")
+    assert evaluated(tmp_path, run=path).settings["run"] == "first.trec"
+    assert evaluated(tmp_path, run=path, resume=True).counts["ok"] == 1
+    run_file(tmp_path, "q1 Q0 b 1 2.5 t\n")
+    with pytest.raises(ConfigurationError, match=r"resumed: settings .*run_sha256 was"):
+        evaluated(tmp_path, run=path, resume=True)
 
 
 @pytest.mark.parametrize("text", ["10,x", "0,10", "-5", "1.5", "", " , "])

@@ -222,6 +222,7 @@ class RagasEvaluation(Runnable[Any, RagasReport]):
         stated = {
             "questions": [(one.id, one.question) for one in dataset.records],
             "systems": [{"names": one.names, **one.settings} for one in self.stages],
+            "id_key": self.labels.relevance.id_key,
             "settings": self.settings,
         }
         # An estimate reads the journal of an earlier run, and must not begin it anew.

@@ -9,6 +9,7 @@ from langchain_core.runnables import RunnableLambda
 from langchain_rerank import CrossEncoderRerankRetriever
 from langchain_rerank.errors import ConfigurationError, EvaluationError
 from langchain_rerank.evaluation.ragas import ChainKeys, Judge, RagasEvaluation
+from langchain_rerank.evaluation.relevance import Relevance
 from langchain_rerank.testing import WordOverlapScorer
 
 METRIC = "context_recall"
@@ -245,6 +246,8 @@ def test_a_chain_runs_once_where_its_journal_is_resumed(
     assert second.systems == first.systems
     with pytest.raises(ConfigurationError, match="cannot be resumed"):
         start(resume=True, settings={"index": "new"})
+    with pytest.raises(ConfigurationError, match="cannot be resumed: id_key differ"):
+        start(resume=True, relevance=Relevance(id_key="pk"))
 
 
 def test_a_chain_without_its_answer_says_which_keys_it_gave(judge, questions):
