@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import urllib.parse
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,17 +23,18 @@ QrelsByQuery = dict[str, dict[str, int]]
 def read_run(path: str | Path) -> Run:
     """Return a run: lines of `query Q0 document rank score tag`.
 
-    The scores decide the order, as in trec_eval; equal ones keep the order of the ranks.
+    The scores decide the order, as in trec_eval; equal ones keep the order of the ranks. Fields are
+    parted by tabs in a line that has one, so that ids may hold spaces; else by white space.
 
     Raises:
-        DataFileError: A line has not six fields, a rank or a score is no number, or a document
-            stands twice under a query.
+        DataFileError: A line has not six fields, a rank or a score is no finite number, or a
+            document stands twice under a query.
     """
     path = Path(path)
     found: dict[str, dict[str, tuple[float, int]]] = {}
     with opened(path) as file:
         for line, text in enumerate(file, 1):
-            cells = text.split()
+            cells = _cells(text)
             if not cells:
                 continue
             if len(cells) != 6:
@@ -54,6 +56,10 @@ def read_run(path: str | Path) -> Run:
                 raise DataFileError(
                     f"Rank {rank!r} or score {score!r} is no number.", path=path, line=line
                 ) from error
+            if not math.isfinite(found[query][document][0]):
+                raise DataFileError(
+                    f"The score {score!r} is no finite number.", path=path, line=line
+                )
     return {
         query: [
             (document, -negated)
@@ -66,16 +72,17 @@ def read_run(path: str | Path) -> Run:
 def read_qrels(path: str | Path) -> QrelsByQuery:
     """Return qrels: lines of `query 0 document grade`, or BEIR's `query document grade`.
 
-    BEIR's header line is skipped.
+    BEIR's header line is skipped. Fields are parted as in `read_run`.
 
     Raises:
-        DataFileError: A line has another number of fields, or a grade is no whole number.
+        DataFileError: A line has another number of fields, a grade is no whole number, or a
+            document has two grades under one query.
     """
     path = Path(path)
     found: QrelsByQuery = {}
     with opened(path) as file:
         for line, text in enumerate(file, 1):
-            cells = text.split()
+            cells = _cells(text)
             if not cells or (line == 1 and cells[0] == "query-id"):
                 continue
             if len(cells) not in {3, 4}:
@@ -86,12 +93,25 @@ def read_qrels(path: str | Path) -> QrelsByQuery:
                     line=line,
                 )
             try:
-                found.setdefault(cells[0], {})[cells[-2]] = int(cells[-1])
+                grade = int(cells[-1])
             except ValueError as error:
                 raise DataFileError(
                     f"The grade {cells[-1]!r} is no whole number.", path=path, line=line
                 ) from error
+            earlier = found.setdefault(cells[0], {}).setdefault(cells[-2], grade)
+            if earlier != grade:
+                raise DataFileError(
+                    f"The document {cells[-2]!r} has under the query {cells[0]!r} the grades "
+                    f"{earlier} and {grade}; keep one of them.",
+                    path=path,
+                    line=line,
+                )
     return found
+
+
+def _cells(text: str) -> list[str]:
+    text = text.strip()
+    return [cell.strip() for cell in text.split("\t")] if "\t" in text else text.split()
 
 
 def write_run(

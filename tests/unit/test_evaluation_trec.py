@@ -58,12 +58,34 @@ def test_scores_decide_the_order_and_ranks_break_ties(tmp_path):
         ("q Q0 d 1 0.5 t\nq Q0 d\n", "3 fields"),
         ("q Q0 d 1 0.5 t\nq Q0 d 2 0.4 t\n", "stands twice"),
         ("q Q0 d 1 0.5 t\nq Q0 e 2 high t\n", "no number"),
+        ("q Q0 d 1 0.5 t\nq Q0 e 2 nan t\n", "'nan' is no finite number"),
+        ("q Q0 d 1 0.5 t\nq Q0 e 2 -inf t\n", "'-inf' is no finite number"),
     ],
 )
 def test_a_broken_run_is_an_error_with_its_line(tmp_path, text, message):
     (tmp_path / "r").write_text(text)
     with pytest.raises(DataFileError, match=message) as caught:
         read_run(tmp_path / "r")
+    assert caught.value.line == 2
+
+
+def test_ids_may_have_spaces_where_tabs_part_the_fields(tmp_path):
+    (tmp_path / "q").write_text(
+        "query-id\tcorpus-id\tscore\nq1\tuser guide\t1\nmy query\t0\ta file\t2\r\n"
+    )
+    assert read_qrels(tmp_path / "q") == {"q1": {"user guide": 1}, "my query": {"a file": 2}}
+    (tmp_path / "r").write_text("my query\tQ0\tuser guide\t1\t0.5\ta tag\n")
+    assert read_run(tmp_path / "r") == {"my query": [("user guide", 0.5)]}
+
+
+def test_a_document_judged_twice_is_an_error_where_the_grades_differ(tmp_path):
+    (tmp_path / "q").write_text("q\td\t1\nq\td\t1\n")
+    assert read_qrels(tmp_path / "q") == {"q": {"d": 1}}
+    (tmp_path / "q").write_text("q\td\t1\nq\td\t0\n")
+    with pytest.raises(
+        DataFileError, match="'d' has under the query 'q' the grades 1 and 0"
+    ) as caught:
+        read_qrels(tmp_path / "q")
     assert caught.value.line == 2
 
 
