@@ -21,6 +21,7 @@ Key = TypeVar("Key")
 Floats = npt.NDArray[np.float64]
 
 SAMPLES = 10_000
+SIGNIFICANT = 0.05  # a p value below it
 FEWEST_QUERIES = 6  # 2 / 2**5 > 0.05: with five, no outcome at all is significant
 _EXACT_UP_TO = 13  # 2**13 sign patterns are fewer than the 10,000 flips
 _CELLS = 4_000_000  # of one block of resampling: 32 MB

@@ -49,7 +49,7 @@ class WeightTuning:
         gain: Mean gain over the reranker alone, each query judged with the weight that the other
             folds chose, so that no query helps to choose its own.
         ci: 95 % percentile bootstrap interval of `gain`.
-        has_gain: Whether the interval lies above 0.
+        has_gain: Whether the interval lies above 0, and the paired sign-flip test says p < 0.05.
         reason: That in a sentence.
         measure: The measure.
         best_weight: The weight with the best mean over all queries; its mean flatters itself.
@@ -225,8 +225,15 @@ def choose_weight(
         gains[part] = values[part, best] - values[part, 0]
     low, high = statistics.interval(statistics.bootstrap_means(gains[:, None], seed=seed)[:, 0])
     best_weight = float(weights[int(np.argmax(means))])
-    has_gain = low > 0.0 and best_weight > 0.0
-    figures = f"{measure} changes by {gains.mean():+.3f} (95 % interval {low:+.3f} to {high:+.3f})"
+    p = statistics.sign_flip_p(gains, seed=seed)
+    # Of a few queries that gain and none that loses, every resample is above 0.
+    shown = p is not None and p < statistics.SIGNIFICANT and low > 0.0
+    has_gain = shown and best_weight > 0.0
+    figures = (
+        f"{measure} changes by {gains.mean():+.3f} (95 % interval {low:+.3f} to {high:+.3f}"
+        + ("" if p is None else f", p = {p:.3f}" if p >= 0.001 else ", p < 0.001")
+        + ")"
+    )
     reason = (
         f"Keeping {best_weight:g} of the first stage helps: on queries that did not choose it, "
         f"{figures}." + (" The reranker adds nothing to it." if best_weight == 1.0 else "")

@@ -137,6 +137,16 @@ def test_the_weight_is_applied_to_a_copy():
         found.apply(scorer)
 
 
+def test_an_interval_above_zero_is_no_gain_where_the_test_shows_none():
+    # Four of ten gain and none loses: hardly a resample is without them.
+    values = np.zeros((10, 2))
+    values[:4, 1] = 1.0
+    found = choose_weight(values, [0.0, 0.5])
+    assert found.ci[0] > 0.0
+    assert (found.weight, found.has_gain) == (0.0, False)
+    assert "p = 0.125" in found.reason
+
+
 def test_too_few_labelled_questions_are_refused():
     retriever, scorer, records = simulated(9, 1.0, 1.0)
     with pytest.raises(EvaluationError, match="9 labelled questions are too few"):

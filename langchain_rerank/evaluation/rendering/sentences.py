@@ -21,6 +21,7 @@ from langchain_rerank.evaluation.results import (
     LossSplit,
     Sweep,
 )
+from langchain_rerank.evaluation.statistics import SIGNIFICANT
 
 _VERDICTS = {
     "recommended": "Use K = {}.",
@@ -58,18 +59,20 @@ def _subject(system: str) -> str:
 def _effect(result: EvaluationResult, one: Comparison) -> str:
     old = result.systems[one.baseline].measures[one.measure].mean
     new = result.systems[one.system].measures[one.measure].mean
-    # The interval decides the verb, so that the sentence never claims more than the data show.
-    # With too few queries for a test, an interval says nothing either.
-    if one.p_value is not None and one.ci[0] > 0:
+    # Interval and test decide the verb together, so that the sentence never claims more than the
+    # data show: of a few queries that gain and none that loses, every resample is above 0.
+    decisive = one.p_value if one.p_holm is None else one.p_holm
+    shown = decisive is not None and decisive < SIGNIFICANT
+    if shown and one.ci[0] > 0:
         verb = "raises"
-    elif one.p_value is not None and one.ci[1] < 0:
+    elif shown and one.ci[1] < 0:
         verb = "lowers"
     else:
         verb = "does not clearly change"
     evidence = f"{signed(one.difference)}, 95 % interval {between(one.ci, signed)}"
-    if one.p_value is not None:
-        p = p_value(one.p_value)
-        evidence += f", p {p}" if p.startswith("<") else f", p = {p}"
+    if decisive is not None:
+        p, name = p_value(decisive), "p" if decisive == one.p_value else "p (Holm)"
+        evidence += f", {name} {p}" if p.startswith("<") else f", {name} = {p}"
     against = "" if one.baseline == result.baseline else f" against {system_label(one.baseline)}"
     note = f" {one.note[0].upper()}{one.note[1:]}." if one.note else ""
     return (

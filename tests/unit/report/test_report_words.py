@@ -36,6 +36,21 @@ def test_the_headline_claims_nothing_on_too_few_queries_for_a_test(make_report):
     assert said.endswith("Too few queries.")
 
 
+@pytest.mark.parametrize(
+    ("p_value", "p_holm", "evidence"),
+    [(0.25, 0.25, "p = 0.250"), (0.25, None, "p = 0.250"), (0.03, 0.09, "p (Holm) = 0.090")],
+)
+def test_the_headline_claims_nothing_that_the_test_does_not_show(
+    make_report, p_value, p_holm, evidence
+):
+    # Of three queries that win and three ties hardly a resample is without a gain.
+    report = make_report(ci=(0.1, 0.2))
+    unsure = replace(report.comparisons[0], p_value=p_value, p_holm=p_holm)
+    said = headlines(replace(report, comparisons=(unsure,)))[0]
+    assert said.startswith("Reranking does not clearly change RR@10")
+    assert evidence in said
+
+
 def test_cost_and_loss_split_follow_in_plain_words(make_report):
     effect, cost, split = headlines(make_report([(0.5, 1.0), (0.5, 0.5)]))
     assert "1 better, 1 equal, 0 worse" in effect
