@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import html
+import math
+import re
+import textwrap
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from langchain_core.documents import Document
 
@@ -14,14 +18,21 @@ from langchain_rerank.documents import (
 )
 
 if TYPE_CHECKING:
+    from rich.console import Console, ConsoleOptions, RenderResult
     from rich.table import Table
+    from rich.text import Text
 
+NOTHING = "Nothing found."
+PLAIN_WIDTH = 80
+TABLE_WIDTH = 110  # in fewer columns a table leaves no room for the text
 _HEADINGS = ("rank", "before", "", "score", "source", "text")
+_SHOWN = 2000  # characters of a document that are looked at: more than any screen shows of it
+_CONTROL = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f]")
 
 
 @dataclass(frozen=True)
 class RerankResult:
-    """The outcome of one search. Prints as a table of rank movement, in a notebook as HTML.
+    """The outcome of one search, printed with its rank movement; in a notebook as a table.
 
     Attributes:
         query: What was searched for.
@@ -65,7 +76,7 @@ class RerankResult:
     def to_dict(self) -> dict[str, Any]:
         """Return the result as plain data for JSON.
 
-        Metadata values that JSON does not know become strings.
+        Metadata values that JSON does not know become strings; NaN and infinity become None.
         """
         return {
             "query": self.query,
@@ -88,85 +99,187 @@ class RerankResult:
         """Return one line: how many of how many, by which model, in what time."""
         times = ", ".join(f"{stage} {ms:.0f} ms" for stage, ms in self.timings.items())
         cut = f"; {self.truncated} truncated" if self.truncated else ""
-        failed = f"; NOT reranked: {self.error}" if self.error is not None else ""
+        failed = f"; NOT reranked: {_one_line(str(self.error))}" if self.error is not None else ""
         return (
-            f"{len(self.documents)} of {self.candidates} candidates, {self.model} ({times}){cut}"
+            f"{len(self.documents)} of {self.candidates} candidates, {_one_line(self.model)} "
+            f"({times}){cut}"
             f"{failed}"
         )
 
     def __str__(self) -> str:
-        rows = [_HEADINGS, *self._rows(text_width=60)]
-        widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADINGS))]
-        lines = [
-            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-            for row in rows
-        ]
-        return "\n".join([f"{self.query!r}: {self.summary()}", *lines])
+        lines = [_one_line(self.query)]
+        for _, head, texts in self._blocks(PLAIN_WIDTH, textwrap.wrap, len):
+            lines += ["  ".join(part for part in head if part), *texts]
+        return "\n".join([*lines, *([] if self.documents else [NOTHING]), self.summary()])
 
-    def __rich__(self) -> Table:
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        from rich.text import Text
+
+        width = options.max_width
+        # Text, not str: square brackets in a document are no markup.
+        yield Text(_one_line(self.query), style="bold")
+        if not self.documents:
+            yield NOTHING
+        elif width < TABLE_WIDTH:
+            yield from self._lines(console, width)
+        else:
+            yield self._table(width)
+        yield Text(self.summary(), style="dim" if self.error is None else "yellow")
+
+    def _lines(self, console: Console, width: int) -> Iterator[Text]:
+        from rich.cells import cell_len
+        from rich.text import Text
+
+        def wrap(text: str, room: int) -> list[str]:
+            return [line.plain.rstrip() for line in Text(text).wrap(console, room)]
+
+        for hit, head, texts in self._blocks(width, wrap, cell_len):
+            styled = zip(head, ("", "bold", hit.style, "cyan"), strict=True)
+            yield Text("  ").join(Text(part, style=style) for part, style in styled if part)
+            yield from map(Text, texts)
+
+    def _table(self, width: int) -> Table:
+        from rich.cells import cell_len
         from rich.table import Table
         from rich.text import Text
 
-        # Text, not str: square brackets in a document are no markup.
-        table = Table(
-            title=Text(self.query), caption=Text(self.summary()), title_justify="left", expand=True
-        )
+        table = Table(expand=True)
         for heading in _HEADINGS:
-            table.add_column(
-                heading,
-                no_wrap=True,
-                overflow="ellipsis",
-                max_width=28 if heading == "source" else None,
-                ratio=1 if heading == "text" else None,
-            )
-        for row in self._rows(text_width=240):
-            style = {"↑": "green", "↓": "red"}.get(row[2][:1], "")
+            ratio = 1 if heading == "text" else None
+            table.add_column(heading, no_wrap=True, overflow="ellipsis", ratio=ratio)
+        for hit in self._hits():
             table.add_row(
-                *(Text(cell, style=style if column == 2 else "") for column, cell in enumerate(row))
+                str(hit.rank),
+                str(hit.before),
+                Text(hit.movement, style=hit.style),
+                Text(hit.score, style="bold"),
+                Text(_end_of(hit.source, width // 4, cell_len), style="cyan"),
+                Text(hit.text),
             )
         return table
 
     def _repr_html_(self) -> str:
         # Source and text start where their heading starts; a notebook would put them to the right.
         head = "".join(f'<th style="text-align:left">{heading}</th>' for heading in _HEADINGS)
+        rows = [
+            (
+                str(hit.rank),
+                str(hit.before),
+                hit.movement,
+                hit.score,
+                _end_of(hit.source, 60, len),
+                hit.text if len(hit.text) <= 240 else f"{hit.text[:239]}…",
+            )
+            for hit in self._hits()
+        ]
         body = "".join(
             "<tr>"
             + "".join(f'<td style="text-align:left">{html.escape(cell)}</td>' for cell in row)
             + "</tr>"
-            for row in self._rows(text_width=240)
+            for row in rows
         )
+        found = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
         return (
-            f"<p><b>{html.escape(self.query)}</b><br>{html.escape(self.summary())}</p>"
-            f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+            f"<p><b>{html.escape(_one_line(self.query))}</b><br>{html.escape(self.summary())}</p>"
+            f"{found if rows else f'<p>{NOTHING}</p>'}"
         )
 
-    def _rows(self, *, text_width: int) -> list[tuple[str, ...]]:
-        rows: list[tuple[str, ...]] = []
+    def _blocks(
+        self, width: int, wrap: Callable[[str, int], list[str]], cells: Callable[[str], int]
+    ) -> Iterator[tuple[_Hit, tuple[str, str, str, str], list[str]]]:
+        """Yield each hit with the parts of its head line and at most two lines of its text."""
+        digits = len(str(len(self.documents)))
+        indent = " " * (digits + 2)
+        room = max(width - len(indent), 12)
+        for hit in self._hits():
+            moved = hit.movement if hit.rank == hit.before else f"{hit.movement} (was {hit.before})"
+            fixed = (f"{hit.rank:>{digits}}", hit.score, moved)
+            texts = _two_of(wrap(hit.text, room), room, cells)
+            rest = max(width - sum(cells(part) + 2 for part in fixed), 0)
+            # The source stands behind the rest, or below it where that leaves too little of it.
+            behind = rest >= min(room // 2, cells(hit.source))
+            source = _end_of(hit.source, rest if behind else room, cells)
+            if not behind:
+                texts, source = [source, *texts], ""
+            yield hit, (*fixed, source), [indent + line for line in texts]
+
+    def _hits(self) -> list[_Hit]:
+        hits = []
         for rank, document in enumerate(self.documents, start=1):
-            before = document.metadata.get(FIRST_STAGE_RANK, rank)
             score = document.metadata.get(RELEVANCE_SCORE)
-            source = document.metadata.get("source") or document.id or ""
-            text = " ".join(document.page_content[: 4 * text_width].split())
-            rows.append(
-                (
-                    str(rank),
-                    str(before),
-                    _movement(before, rank),
-                    "-" if score is None else f"{score:.4f}",
-                    str(source).replace("\\", "/").rsplit("/", 1)[-1],
-                    text if len(text) <= text_width else text[: text_width - 1] + "…",
+            source = document.metadata.get("source", document.id)
+            text = document.page_content
+            hits.append(
+                _Hit(
+                    rank=rank,
+                    before=document.metadata.get(FIRST_STAGE_RANK, rank),
+                    score="-" if score is None else f"{score:.4f}",
+                    source="" if source is None else _one_line(str(source)),
+                    text=_one_line(text[:_SHOWN]) + ("…" if len(text) > _SHOWN else ""),
                 )
             )
-        return rows
+        return hits
 
 
-def _movement(before: int, after: int) -> str:
-    if before > after:
-        return f"↑{before - after}"
-    return f"↓{after - before}" if before < after else "="
+class _Hit(NamedTuple):
+    rank: int
+    before: int
+    score: str
+    source: str
+    text: str
+
+    @property
+    def movement(self) -> str:
+        if self.before > self.rank:
+            return f"↑{self.before - self.rank}"
+        return f"↓{self.rank - self.before}" if self.before < self.rank else "="
+
+    @property
+    def style(self) -> str:
+        return {"↑": "green", "↓": "red"}.get(self.movement[0], "")
+
+
+def printable(text: str) -> str:
+    r"""Return `text` with a space for each control character other than a line break.
+
+    A document may hold what a terminal takes for a command: colours, a new title, a cleared screen.
+
+    Examples:
+        >>> printable("a\x1b[31mred\x9b0m")
+        'a [31mred 0m'
+    """
+    return _CONTROL.sub(" ", text)
+
+
+def _one_line(text: str) -> str:
+    return " ".join(printable(text).split())
+
+
+def _two_of(lines: list[str], width: int, cells: Callable[[str], int]) -> list[str]:
+    """Return the first two of `lines`, the second with "…" where more follow."""
+    if len(lines) <= 2:
+        return lines
+    last = lines[1]
+    if cells(last) + 2 <= width:
+        return [lines[0], f"{last} …"]
+    while cells(last) >= width:
+        last = last[:-1]
+    return [lines[0], f"{last}…"]
+
+
+def _end_of(text: str, width: int, cells: Callable[[str], int]) -> str:
+    """Return `text`, or "…" and as much of its end as fits: the end of a path tells most."""
+    if cells(text) <= width:
+        return text
+    text = text[-width:]
+    while cells(text) >= width:
+        text = text[1:]
+    return f"…{text}"
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
     if value is None or isinstance(value, (str, int, float, bool)):
         return value
     if isinstance(value, dict):
