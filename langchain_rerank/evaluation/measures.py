@@ -262,6 +262,21 @@ def oracle(measure: Measure, ids: Sequence[str], qrels: Qrels, top_n: int | None
     return measure(sorted(dict.fromkeys(ids), key=lambda one: -qrels.get(one, 0))[:top_n], qrels)
 
 
+def attainable(measure: Measure, qrels: Qrels, top_n: int | None = None) -> float:
+    """Return the value of the best order of all that is relevant: what no ranking can exceed.
+
+    Args:
+        measure: The measure.
+        qrels: Grade by id.
+        top_n: How many of the best order are judged; None for all.
+
+    Examples:
+        >>> attainable(parse_measure("P@10"), {"a": 1, "b": 1})
+        0.2
+    """
+    return oracle(measure, [one for one, grade in qrels.items() if grade > 0], qrels, top_n)
+
+
 def _parameters(text: str, inside: str) -> dict[str, Any]:
     try:
         pairs = [part.split("=") for part in inside.split(",") if part]

@@ -103,7 +103,10 @@ class Comparison:
 
 @dataclass(frozen=True)
 class LossSplit:
-    """What is missing to a perfect score, and whose it is; `missed + misordered == 1 - actual`.
+    """What is missing to the best possible score, and whose it is.
+
+    `missed + misordered == attainable - actual`. What is missing to 1 beyond that is out of reach
+    of any ranking: with three relevant documents R@1 is a third at most.
 
     Attributes:
         system: The system whose order is judged.
@@ -111,7 +114,7 @@ class LossSplit:
         k: How many candidates the first stage handed over.
         oracle: Mean of the best possible order of those candidates.
         actual: Mean of the system's order.
-        missed: `1 - oracle`: what the first stage did not find.
+        missed: `attainable - oracle`: what the first stage did not find.
         misordered: `oracle - actual`: what the reranker put too low.
     """
 
@@ -123,6 +126,11 @@ class LossSplit:
     missed: float
     misordered: float
 
+    @property
+    def attainable(self) -> float:
+        """Mean of the best order of all relevant documents, with the same cutoffs."""
+        return self.oracle + self.missed
+
 
 @dataclass(frozen=True)
 class SweepPoint:
@@ -132,7 +140,7 @@ class SweepPoint:
         k: Number of candidates that are reranked.
         measures: Summary of the reranked order by measure name.
         oracle: Mean of the best possible order of these K candidates, by the sweep's measure.
-        missed: `1 - oracle`.
+        missed: What the first stage did not find, as in `LossSplit`.
         misordered: `oracle - actual`.
         loss: Mean of the best K minus the mean here.
         loss_upper: Upper end of the one-sided 95 % paired bootstrap bound of `loss`.

@@ -18,7 +18,7 @@ from langchain_rerank.evaluation.datasets import DatasetLike, Record, as_dataset
 from langchain_rerank.evaluation.depths import Depths, at_depths
 from langchain_rerank.evaluation.environment import now, scorer_settings
 from langchain_rerank.evaluation.latency import measured
-from langchain_rerank.evaluation.measures import Measure, oracle, parse_measures
+from langchain_rerank.evaluation.measures import Measure, attainable, oracle, parse_measures
 from langchain_rerank.evaluation.pareto import pareto
 from langchain_rerank.evaluation.passes import finished, rankings
 from langchain_rerank.evaluation.progress import Progress, progress_of
@@ -218,13 +218,13 @@ def _sweep(
     bent = knee(ks, means)
     points = []
     for i, k in enumerate(ks):
-        best = statistics.mean(_oracles(work, records, passed, k, main, top_n))
+        best, reach = _ceilings(work, records, passed, k, main, top_n)
         points.append(
             SweepPoint(
                 k=k,
                 measures=quality[k],
                 oracle=best,
-                missed=1.0 - best,
+                missed=reach - best,
                 misordered=best - means[i],
                 loss=choice.losses[i],
                 loss_upper=choice.upper[i],
@@ -256,22 +256,24 @@ def _sweep(
     return sweep, _warnings(sweep, choice, means, timed, budget_ms)
 
 
-def _oracles(
+def _ceilings(
     work: ScoringPass,
     records: Sequence[Record],
     passed: Depths,
     k: int,
     measure: Measure,
     top_n: int | None,
-) -> list[float]:
-    found = []
+) -> tuple[float, float]:
+    """Return the mean of the best orders of the candidates, and of all that is relevant."""
+    best, reach = [], []
     for record in records:
         if work.relevance.rule_for(record) is not None:
             keys = passed.candidates[k][record.id].keys
             judgement = assemble.judge(work.relevance, record, keys, work.documents)
             ids = work.relevance.ids(judgement, keys)
-            found.append(oracle(measure, ids, judgement.qrels, top_n))
-    return found
+            best.append(oracle(measure, ids, judgement.qrels, top_n))
+            reach.append(attainable(measure, judgement.qrels, top_n))
+    return statistics.mean(best), statistics.mean(reach)
 
 
 def _warnings(

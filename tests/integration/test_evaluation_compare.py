@@ -185,7 +185,7 @@ def test_top_n_cuts_both_orders_and_the_oracle():
     assert all(len(system.ids) == 1 for row in report.queries for system in row.systems.values())
     split = report.loss_split[0]
     assert split.oracle == 1.0
-    assert split.missed + split.misordered == pytest.approx(1.0 - split.actual)
+    assert split.missed + split.misordered == pytest.approx(split.attainable - split.actual)
 
 
 def test_the_loss_split_tells_the_retriever_from_the_reranker():
@@ -212,6 +212,37 @@ def test_the_loss_split_tells_the_retriever_from_the_reranker():
     assert (split.missed, split.misordered) == (0.5, 0.25)
     assert report.comparisons[0].difference == 0.0  # ties keep the first stage's order
     assert "too few queries" in report.comparisons[0].note
+
+
+def test_what_no_ranking_can_reach_is_neither_missed_nor_misordered():
+    """Three documents answer; all are found and stand on top, and R@1 is a third at most."""
+    documents = [Document(one, id=one) for one in "abcd"]
+    records = [{"question": "?", "qrels": {"a": 1, "b": 1, "c": 1}}]
+
+    class Keeps:
+        def score(self, query, texts):
+            return [0.0] * len(texts)
+
+    def split(first_stage_k, **settings):
+        report = compare_rerank(
+            lambda question: documents,
+            Keeps(),
+            records,
+            first_stage_k=first_stage_k,
+            measures=["R@1", "P@10", "nDCG@10"],
+            progress=False,
+            **settings,
+        )
+        return [(one.attainable, one.missed, one.misordered) for one in report.loss_split], report
+
+    whole, report = split(4)
+    assert whole == [(pytest.approx(one), 0.0, 0.0) for one in (1 / 3, 0.3, 1.0)]
+    assert "0.667 is out of reach of any ranking" in report.to_markdown()
+    assert "more to gain" not in report.to_markdown()
+    part, _ = split(2)
+    assert part[1] == (pytest.approx(0.3), pytest.approx(0.1), 0.0)
+    cut, _ = split(4, top_n=2)
+    assert cut[1] == (pytest.approx(0.2), 0.0, 0.0)
 
 
 def test_several_models_are_compared_with_the_first_stage_and_with_the_first():

@@ -91,6 +91,15 @@ def test_the_systems_are_those_at_the_recommended_depth():
         assert one.missed + one.misordered == pytest.approx(1.0 - one.measures["nDCG@10"].mean)
 
 
+def test_what_no_ranking_can_reach_was_not_missed_at_any_depth():
+    corpus, records = collection(8)
+    settings = {"measures": "P@10", "latency_queries": 0, "progress": False}
+    report = sweep_k(first_stage("bm25", corpus), WordOverlapScorer(), records, [5, 50], **settings)
+    for one in report.sweep.points:
+        assert one.missed == pytest.approx(0.1 - one.oracle)
+        assert one.misordered == pytest.approx(one.oracle - one.measures["P@10"].mean)
+
+
 def test_latency_is_measured_at_every_depth_and_a_budget_is_applied():
     corpus, records = collection()
     report = sweep_k(

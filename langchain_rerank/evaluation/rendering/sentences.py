@@ -29,6 +29,8 @@ _VERDICTS = {
     "over_budget": "No K is within the budget; the fastest is K = {}.",
 }
 
+_ROUNDING = 1e-9
+
 
 def headlines(result: EvaluationResult) -> Iterator[str]:
     """Yield the sentences that answer the question behind the evaluation, by its main measure."""
@@ -118,9 +120,13 @@ def _split(split: LossSplit) -> str:
     text = (
         f"{_subject(split.system)} leaves {fraction(missing)} to a perfect {split.measure}: "
         f"{fraction(split.missed)} was not among the {split.k} candidates, "
-        f"{fraction(split.misordered)} was ordered too low."
+        f"{fraction(split.misordered)} was ordered too low"
     )
-    if missing <= 0:
+    out_of_reach = 1 - split.attainable
+    if out_of_reach > _ROUNDING:
+        text += f", {fraction(out_of_reach)} is out of reach of any ranking"
+    text += "."
+    if split.missed + split.misordered <= _ROUNDING:
         return text
     part = "first stage" if split.missed > split.misordered else "reranker"
     return f"{text} The {part} has more to gain."
