@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from langchain_rerank.evaluation.rendering.view import Table, View
 from langchain_rerank.optional import require
+from langchain_rerank.result import printable
 
 EXTREMES = 5  # queries that gained or lost most: the files have more
 
@@ -21,8 +22,13 @@ def renderables(view: View) -> Iterator[RenderableType]:
     Raises:
         MissingExtraError: rich is not installed.
     """
-    text = require("rich.text", extra="eval").Text
-    # Text objects throughout: a "[bold]" in a question is a question, not markup.
+    rich_text = require("rich.text", extra="eval").Text
+
+    def text(shown: str, style: str = "") -> Any:
+        # Text objects throughout: a "[bold]" in a question is a question, not markup. Nor is there
+        # anything in it that commands the terminal.
+        return rich_text(printable(shown), style=style)
+
     yield text(view.title, style="bold")
     for line in view.headlines:
         yield text(line)
