@@ -15,10 +15,10 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, Protocol
 
 from langchain_rerank.errors import ConfigurationError, MissingExtraError
+from langchain_rerank.evaluation.ir import IrMeasure
 from langchain_rerank.optional import require
 
 Qrels = Mapping[str, int]
@@ -152,45 +152,6 @@ class Judged:
         return sum(one in qrels for one in shown) / len(shown) if shown else 0.0
 
 
-@dataclass(frozen=True)
-class IrMeasure:
-    """Any other measure, computed by ir_measures (extra `ir`)."""
-
-    name: str
-    cutoff: int | None
-    parameters: tuple[tuple[str, Any], ...] = ()
-
-    def __str__(self) -> str:
-        return str(self._measure)
-
-    @cached_property
-    def _measure(self) -> Any:
-        ir_measures = require("ir_measures", extra="ir")
-        # Not ir_measures.parse_measure: 0.4.3 uses ast.Num, which Python 3.14 no longer has.
-        try:
-            measure = getattr(ir_measures, self.name)(**dict(self.parameters))
-            measure = measure @ self.cutoff if self.cutoff else measure
-            measure.validate_params()
-        except Exception as error:  # it raises whatever its operators raise
-            raise ConfigurationError(
-                f"ir_measures cannot build the measure {self.name} with cutoff {self.cutoff} and "
-                f"parameters {dict(self.parameters)}: {error}"
-            ) from error
-        return measure
-
-    def __call__(self, ids: Sequence[str], qrels: Qrels) -> float:
-        """Return the value for one query."""
-        ir_measures = require("ir_measures", extra="ir")
-        unique = list(dict.fromkeys(ids))
-        # Scores made from ranks: how it breaks ties differs between its measures.
-        run = {"q": {one: float(len(unique) - rank) for rank, one in enumerate(unique)}}
-        if not unique:
-            run = {}
-        return float(
-            ir_measures.calc_aggregate([self._measure], {"q": dict(qrels)}, run)[self._measure]
-        )
-
-
 _PATTERN = re.compile(r"(?P<name>[A-Za-z]\w*)(?:\((?P<parameters>[^()]*)\))?(?:@(?P<cutoff>\d+))?")
 
 
@@ -201,7 +162,8 @@ def parse_measure(text: str | Measure) -> Measure:
         text: `NAME`, `NAME@CUTOFF` or `NAME(rel=GRADE)@CUTOFF`, for instance `nDCG@10`.
 
     Raises:
-        ConfigurationError: No such measure, a cutoff is missing or 0, or an unknown parameter.
+        ConfigurationError: No such measure, a cutoff is missing or 0, an unknown parameter, or a
+            measure that nothing installed computes.
         MissingExtraError: Only ir_measures could know it, and that is not installed.
 
     Examples:
@@ -311,5 +273,5 @@ def _from_ir_measures(
         hint = f" Did you mean {close[0]}?" if close else ""
         raise ConfigurationError(f"There is no measure {name!r}.{hint} Known: {', '.join(known)}.")
     measure = IrMeasure(name, cutoff, tuple(parameters.items()))
-    str(measure)  # builds it, so that a wrong parameter is reported here
+    measure.check()
     return measure

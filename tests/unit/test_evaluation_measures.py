@@ -1,3 +1,5 @@
+import math
+import re
 import sys
 
 import pytest
@@ -18,6 +20,28 @@ def test_a_parameter_that_is_not_ours_goes_to_ir_measures():
     judged_only = parse_measure("P(judged_only=True)@2")
     assert judged_only(["u", "a", "b"], {"a": 1, "b": 1}) == 1.0
     assert parse_measure("P@2")(["u", "a", "b"], {"a": 1, "b": 1}) == 0.5
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("ERR@10", 1 / 16), ("nDCG(dcg='exp-log2')@10", 1 / (1 + 1 / math.log2(3)))],
+)
+def test_measures_of_a_program_that_wants_plain_ids_work_with_any_id(name, value):
+    found = parse_measure(name)(["my doc", "b"], {"my doc": 1, "c\td": 1})
+    assert found == pytest.approx(value, abs=1e-5)  # it writes five digits
+
+
+def test_a_measure_without_a_value_counts_zero():
+    accuracy = parse_measure("Accuracy@10")
+    assert accuracy([], {"a": 1}) == 0.0
+    assert accuracy(["a", "b"], {"a": 0}) == 0.0
+    assert accuracy(["a", "b"], {"a": 1}) == 1.0
+
+
+@pytest.mark.parametrize("name", ["RBP", "alpha_nDCG@10", "ERR_IA@10"])
+def test_a_measure_that_nothing_here_computes_is_refused_when_it_is_named(name):
+    with pytest.raises(ConfigurationError, match=re.escape(f"{name!r} cannot be computed here: ")):
+        parse_measure(name)
 
 
 def test_without_the_extra_the_message_says_what_to_install(monkeypatch):
