@@ -203,13 +203,15 @@ def comparisons(
                 if a != b
             ]
             changes.sort(key=lambda one: one.difference)
-            base = summary[baseline].measures[name].mean
+            base = statistics.mean(theirs[name])
             added, factor = _cost(summary[system], summary[baseline])
             found.append(
                 Comparison(
                     system=system,
                     baseline=baseline,
                     measure=name,
+                    baseline_mean=base,
+                    mean=statistics.mean(ours[system, name]),
                     difference=pair.difference,
                     ci=pair.ci,
                     p_value=pair.p_value,

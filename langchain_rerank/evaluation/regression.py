@@ -9,7 +9,7 @@ from langchain_rerank.errors import ConfigurationError, RegressionError
 from langchain_rerank.evaluation.rendering.words import between, fraction, p_value, signed
 
 if TYPE_CHECKING:
-    from langchain_rerank.evaluation.results import EvaluationResult
+    from langchain_rerank.evaluation.results import Comparison, EvaluationResult
 
 WORST_SHOWN = 5
 ROUNDING = 1e-12  # a fall of exactly the margin is no regression, whatever the last bit says
@@ -48,12 +48,15 @@ def check_no_regression(
     falls = []
     for name, reference, other in pairs:
         now, then = _mean(result, name, measure), _mean(other, reference, measure)
+        compared = _compared(result, name, measure) if against is None else None
+        if compared is not None:  # over the same queries, where some have no value for one of both
+            now, then = compared.mean, compared.baseline_mean
         if then - now > margin + ROUNDING:
             falls.append(
                 f"{name} has {measure} {fraction(now)} where "
                 f"{'the earlier report' if against else reference} has {fraction(then)} "
                 f"(difference {signed(now - then)})"
-                f"{_evidence(result, name, measure) if against is None else ''}"
+                f"{_evidence(compared) if compared else ''}"
                 f"{_worst(result, name, other, reference, measure)}"
             )
     if falls:
@@ -96,15 +99,18 @@ def _mean(result: EvaluationResult, system: str, measure: str) -> float:
     return summary.mean
 
 
-def _evidence(result: EvaluationResult, system: str, measure: str) -> str:
-    for one in result.comparisons:
-        if (one.system, one.baseline, one.measure) == (system, result.baseline, measure):
-            p = "" if one.p_value is None else f", p {p_value(one.p_value)}"
-            return (
-                f", 95 % interval {between(one.ci, signed)}{p}, {one.wins} queries better, "
-                f"{one.ties} equal, {one.losses} worse"
-            )
-    return ""
+def _compared(result: EvaluationResult, system: str, measure: str) -> Comparison | None:
+    wanted = (system, result.baseline, measure)
+    found = (one for one in result.comparisons if (one.system, one.baseline, one.measure) == wanted)
+    return next(found, None)
+
+
+def _evidence(one: Comparison) -> str:
+    p = "" if one.p_value is None else f", p {p_value(one.p_value)}"
+    return (
+        f", 95 % interval {between(one.ci, signed)}{p}, {one.wins} queries better, "
+        f"{one.ties} equal, {one.losses} worse"
+    )
 
 
 def _worst(

@@ -68,6 +68,9 @@ class Comparison:
         system: The system.
         baseline: What it is compared with.
         measure: The measure.
+        baseline_mean: Mean of the baseline over the queries compared: those that both have a value
+            for, which may be fewer than a system's own mean is over.
+        mean: Mean of the system over the same.
         difference: Mean of system minus baseline.
         ci: 95 % percentile bootstrap interval of the difference.
         p_value: Two-sided paired sign-flip randomisation; None with fewer than 6 queries.
@@ -86,6 +89,8 @@ class Comparison:
     system: str
     baseline: str
     measure: str
+    baseline_mean: float
+    mean: float
     difference: float
     ci: tuple[float, float]
     p_value: float | None

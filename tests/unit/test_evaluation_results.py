@@ -48,6 +48,8 @@ def result() -> EvaluationResult:
                 system="reranked",
                 baseline="first_stage",
                 measure="nDCG@10",
+                baseline_mean=0.5,
+                mean=0.6,
                 difference=0.1,
                 ci=(0.0, 0.2),
                 p_value=None,

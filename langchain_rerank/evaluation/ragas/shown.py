@@ -52,7 +52,8 @@ def _metrics(result: EvaluationResult, several: bool, narrow: bool) -> Table:
         rows=tuple(rows),
         note=" ".join(
             [
-                "Means with 95 % bootstrap intervals; differences are paired over questions.",
+                "Means with 95 % bootstrap intervals, over questions that have a value.",
+                "Differences are over those that have one through every system.",
                 *(f"{one} is better the lower it is." for one in lower),
             ]
         ),

@@ -59,8 +59,6 @@ def _subject(system: str) -> str:
 
 
 def _effect(result: EvaluationResult, one: Comparison) -> str:
-    old = result.systems[one.baseline].measures[one.measure].mean
-    new = result.systems[one.system].measures[one.measure].mean
     # Interval and test decide the verb together, so that the sentence never claims more than the
     # data show: of a few queries that gain and none that loses, every resample is above 0.
     decisive = one.p_value if one.p_holm is None else one.p_holm
@@ -78,8 +76,9 @@ def _effect(result: EvaluationResult, one: Comparison) -> str:
     against = "" if one.baseline == result.baseline else f" against {system_label(one.baseline)}"
     note = f" {one.note[0].upper()}{one.note[1:]}." if one.note else ""
     return (
-        f"{_subject(one.system)} {verb} {one.measure}{against}: {fraction(old)} to {fraction(new)} "
-        f"({evidence}); {one.wins} better, {one.ties} equal, {one.losses} worse.{note}"
+        f"{_subject(one.system)} {verb} {one.measure}{against}: {fraction(one.baseline_mean)} to "
+        f"{fraction(one.mean)} ({evidence}); {one.wins} better, {one.ties} equal, {one.losses} "
+        f"worse.{note}"
     )
 
 

@@ -1,9 +1,14 @@
-"""A report hands over its contexts by itself."""
+"""What a report says of its cells, and the contexts that it hands over."""
 
 from __future__ import annotations
 
+import pytest
+
 from langchain_rerank.evaluation import compare_rerank
-from langchain_rerank.evaluation.ragas import to_ragas
+from langchain_rerank.evaluation.datasets import from_records
+from langchain_rerank.evaluation.ragas import METRICS, RagasRow, to_ragas
+from langchain_rerank.evaluation.ragas.cells import Cell
+from langchain_rerank.evaluation.ragas.summary import report_of
 
 
 def test_a_report_gives_the_rows_that_the_function_gives(documents, scorer):
@@ -15,3 +20,28 @@ def test_a_report_gives_the_rows_that_the_function_gives(documents, scorer):
     assert rows == to_ragas(report, "reranked", 2)
     assert len(rows[0].retrieved_contexts) == 2
     assert rows[0].user_input == "adapters of low rank"
+
+
+def test_the_headline_names_the_means_of_the_questions_that_the_difference_is_of():
+    """The judge fails on the six easy questions through one system, which is better on the rest."""
+    ids = [f"q{n}" for n in range(12)]
+    before = [Cell("first_stage", one, "faithfulness", "ok", 1.0) for one in ids[:6]]
+    before += [Cell("first_stage", one, "faithfulness", "ok", 0.2) for one in ids[6:]]
+    after = [Cell("reranked", one, "faithfulness", "failed", None, "timeout") for one in ids[:6]]
+    after += [Cell("reranked", one, "faithfulness", "ok", 0.5) for one in ids[6:]]
+    report = report_of(
+        from_records([{"id": one, "question": one} for one in ids]),
+        {name: {one: RagasRow(one) for one in ids} for name in ("first_stage", "reranked")},
+        {},
+        [*before, *after],
+        [METRICS["faithfulness"]],
+        title="by hand",
+        seed=0,
+        started="now",
+        settings={},
+    )
+    text = report.to_markdown()
+    assert "Reranking raises faithfulness: 0.200 to 0.500 (+0.300" in text
+    assert report.comparisons[0].improvement_percent == pytest.approx(150.0)
+    assert report.systems["first_stage"].measures["faithfulness"].mean == pytest.approx(0.6)
+    report.assert_no_regression("faithfulness")

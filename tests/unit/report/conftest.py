@@ -80,6 +80,8 @@ def make_report():
                     system="reranked",
                     baseline="first_stage",
                     measure="RR@10",
+                    baseline_mean=means[0],
+                    mean=means[1],
                     difference=means[1] - means[0],
                     ci=ci,
                     p_value=0.04,
