@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from time import perf_counter
@@ -137,5 +138,7 @@ class Run:
 def _scores(documents: Sequence[Document]) -> tuple[float, ...]:
     """Return the scores that decided the order, where every document has one of the same kind."""
     reranked = [one.metadata.get(RELEVANCE_SCORE) for one in documents]
-    known = tuple(float(one) for one in reranked if isinstance(one, (int, float)))
+    known = tuple(
+        float(one) for one in reranked if isinstance(one, (int, float)) and math.isfinite(one)
+    )
     return known if len(known) == len(documents) else known_scores(documents)

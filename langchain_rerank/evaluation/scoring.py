@@ -231,7 +231,7 @@ class ScoringPass:
 
 
 def known_scores(documents: Iterable[Document]) -> tuple[float, ...]:
-    """Return the first stage's scores; empty unless every document has one."""
+    """Return the first stage's scores; empty unless every document has a finite one."""
     scores = []
     for document in documents:
         score = first_stage_score(document)

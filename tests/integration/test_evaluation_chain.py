@@ -10,6 +10,7 @@ from langchain_rerank.errors import ConfigurationError, EvaluationError
 from langchain_rerank.evaluation.compare import compare_rerank
 from langchain_rerank.evaluation.experiment import EvaluationChain
 from langchain_rerank.evaluation.relevance import Relevance
+from langchain_rerank.evaluation.report import Report
 from langchain_rerank.first_stage import BM25Retriever
 from langchain_rerank.retriever import CrossEncoderRerankRetriever
 from langchain_rerank.testing import WordOverlapScorer
@@ -222,6 +223,20 @@ def test_a_finished_run_resumes_without_asking_again(tmp_path):
         EvaluationChain(
             {"s": counting}, resume=True, relevance=Relevance(id_key="pk"), **settings
         ).invoke(RECORDS)
+
+
+@pytest.mark.parametrize("key", ["first_stage_score", "relevance_score"])
+@pytest.mark.parametrize("score", [float("nan"), float("-inf")])
+def test_scores_that_are_no_finite_numbers_are_left_out_and_lose_no_report(tmp_path, key, score):
+    found = [
+        Document("a", id="a", metadata={key: 1.0}),
+        Document("b", id="b", metadata={key: score}),
+    ]
+    chain = EvaluationChain({"s": lambda _: found}, measures="RR", progress=False)
+    report = chain.invoke([{"question": "?", "qrels": {"b": 1}}])
+    assert report.queries[0].systems["s"].scores == ()
+    report.save(tmp_path)
+    assert Report.load(tmp_path).systems["s"].measures["RR"].mean == 0.5
 
 
 @pytest.mark.parametrize("asynchronous", [False, True])
