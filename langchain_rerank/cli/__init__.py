@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import sys
 
 
 def main() -> None:
-    """Run the command line; errors of this package become one message and exit code 2."""
+    """Run the command line; errors of this package become one message and exit code 2.
+
+    So do those of files and devices, which name the file where one is to blame.
+    """
     from langchain_rerank.errors import RerankError
     from langchain_rerank.optional import require
 
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal of another encoding gets a question mark, and not a traceback.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     try:
         require("typer", extra="cli")
         require("rich", extra="cli")
@@ -17,8 +25,14 @@ def main() -> None:
 
         app()
     except RerankError as error:
-        sys.stderr.write(f"Error: {error}\n")
-        raise SystemExit(2) from None
+        _fail(str(error))
+    except OSError as error:
+        _fail(str(error) if error.filename is None else f"{error.filename}: {error.strerror}")
     except KeyboardInterrupt:
         sys.stderr.write("Interrupted.\n")
         raise SystemExit(130) from None
+
+
+def _fail(message: str) -> None:
+    sys.stderr.write(f"Error: {message}\n")
+    raise SystemExit(2) from None

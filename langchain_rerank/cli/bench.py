@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
 from langchain_rerank.bench.shapes import Shape
 from langchain_rerank.bench.workload import Lengths
+from langchain_rerank.cli.json_output import SCREEN, JsonOption, check_json, write_json
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -48,10 +47,7 @@ def bench(
         typer.Option(help="Lengths spread evenly, or by their logarithm: more padding elsewhere."),
     ] = Lengths.even,
     seed: Annotated[int, typer.Option(help="Seed of the generated requests.")] = 0,
-    json_file: Annotated[
-        Optional[Path],  # noqa: UP045 - see above
-        typer.Option("--json", help="Also write every figure to this file ('-' for the screen)."),
-    ] = None,
+    json_file: JsonOption = None,
 ) -> None:
     """Measure the engine beside LangChain's own path and others, with medians and spread.
 
@@ -66,6 +62,7 @@ def bench(
     from langchain_rerank.bench.summary import rows
     from langchain_rerank.bench.workload import Sizes
 
+    check_json(json_file)
     settings = Settings(
         model=model,
         shape=shape,
@@ -94,13 +91,7 @@ def bench(
                 notes.print("Interrupted: this is what was measured so far.", style="yellow")
         result = rows(measured, ready.work, ready.ceilings)
         about = describe(ready.device)
-    if json_file is not None:
-        text = json.dumps(_report(settings, ready, about, result, not interrupted), indent=2)
-        if str(json_file) == "-":
-            typer.echo(text)
-        else:
-            json_file.write_text(text + "\n", "utf-8")
-    if str(json_file) != "-":
+    if json_file != SCREEN:
         console = Console()
         if not console.is_terminal:
             console.width = 140  # a file has no width of its own
@@ -108,6 +99,8 @@ def bench(
             console.print(table)
         for line in _remarks(ready, about):
             console.print(line, style="dim")
+    if json_file is not None:
+        write_json(_report(settings, ready, about, result, not interrupted), json_file)
     if interrupted:
         raise typer.Exit(130)
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Optional
 
 import typer
 
 from langchain_rerank.cli import options
+from langchain_rerank.cli.json_output import SCREEN, JsonOption, check_json, write_json
 from langchain_rerank.cli.loading import FirstStage
 
 # typer reads these annotations at run time, on Python 3.10 too: Optional, not `| None`.
@@ -38,10 +38,7 @@ def search(
         Optional[float],  # noqa: UP045 - see above
         typer.Option(help="Lowest relevance score that is shown."),
     ] = None,
-    json_file: Annotated[
-        Optional[Path],  # noqa: UP045 - see above
-        typer.Option("--json", help="Also write the result to this file ('-' for the screen)."),
-    ] = None,
+    json_file: JsonOption = None,
 ) -> None:
     """Search QUERY in the files under --docs and rerank what the first stage finds."""
     from rich.console import Console
@@ -49,6 +46,7 @@ def search(
     from langchain_rerank.cli.loading import build_first_stage, default_embeddings, load_documents
     from langchain_rerank.retriever import CrossEncoderRerankRetriever
 
+    check_json(json_file)
     load_settings = options.load_settings(model_arg)
     # What is not the result goes to stderr, so that `--json -` can be piped.
     notes = Console(stderr=True)
@@ -68,11 +66,9 @@ def search(
         notes.status(f"Reranking with {model}…"),
     ):
         result = retriever.search(query)
-    report = json.dumps(result.to_dict(), ensure_ascii=False, indent=2)
-    if json_file == Path("-"):
-        typer.echo(report)
-        return
-    Console().print(result)
+    if json_file != SCREEN:
+        Console().print(result)
     if json_file is not None:
-        json_file.write_text(report + "\n", encoding="utf-8")
-        notes.print(f"Written to {json_file}")
+        write_json(result.to_dict(), json_file)
+        if json_file != SCREEN:
+            notes.print(f"Written to {json_file}", highlight=False, markup=False)
