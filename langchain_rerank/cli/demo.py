@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 from langchain_rerank.documents import FIRST_STAGE_RANK, FIRST_STAGE_SCORE, RELEVANCE_SCORE
+from langchain_rerank.result import printable
 
 if TYPE_CHECKING:
     from langchain_core.documents import Document
@@ -109,12 +110,12 @@ def _show_pair(console: Console, result: RerankResult) -> None:
         for key in (FIRST_STAGE_SCORE, RELEVANCE_SCORE)
     ]
     # Text, not str: square brackets in a document are no markup.
-    table = Table(title=Text(result.query), title_justify="left", show_lines=True)
+    table = Table(title=Text(printable(result.query)), title_justify="left", show_lines=True)
     for heading in ("text", "bi-encoder", "cross-encoder"):
         table.add_column(heading, justify="left" if heading == "text" else "right")
     for row, document in enumerate(pair):
         cells = [_marked(column[row], max(column)) for column in columns]
-        text = " ".join(document.page_content.split())
+        text = " ".join(printable(document.page_content).split())
         table.add_row(Text(text, overflow="ellipsis"), *cells)
     console.print(table)
     console.print(
@@ -129,7 +130,7 @@ def _show_search(console: Console, result: RerankResult) -> None:
     for rank, document in enumerate(_by_first_stage(result)[:5], start=1):
         text = " ".join(document.page_content.split())
         console.print(
-            f"  {rank}  {document.metadata['source']}  {text}",
+            printable(f"  {rank}  {document.metadata['source']}  {text}"),
             markup=False,
             highlight=False,
             no_wrap=True,
@@ -195,7 +196,8 @@ def _show_depths(console: Console, report: Report) -> None:
             style=style,
         )
     console.print(table)
-    console.print(f"[bold]Best K: {sweep.recommended_k}.[/] {sweep.reason}")
+    choice = "Best K" if sweep.verdict == "recommended" else "K for now"
+    console.print(f"[bold]{choice}: {sweep.recommended_k}.[/] {sweep.reason}")
 
 
 def _comparison(report: Report, measure: str) -> Comparison:

@@ -11,7 +11,7 @@ import pytest
 from langchain_rerank.cli import main
 
 GUIDES = {
-    "adapters.md": "QLoRA trains adapters over weights quantised to four bits.",
+    "adapters.md": "QLoRA trains adapters over \x1b[31mweights\x1b[0m quantised to four bits.",
     "search.md": "A vector database finds the neighbours of an embedding.",
     "words.md": "BM25 ranks documents by the words they share with the query.",
 }
@@ -49,7 +49,12 @@ def test_model_documents_and_questions_can_be_replaced(run, tmp_path):
     assert "3 passages, 3 questions" in out
     for section in ("1. Bi-encoder", "2. One search", "3. Recall and latency", "4. How many"):
         assert section in out
-    assert "Best K: 3" in out
+    # Three questions settle nothing, and the demo says so.
+    assert "Best K" not in out
+    assert "K for now: 3. " in out
+    assert "3 queries do not show" in " ".join(out.split())
+    # The colour of a document is not the terminal's.
+    assert "\x1b[31m" not in out
 
 
 def test_documents_without_questions_are_one_clear_message(run, tmp_path):
@@ -65,4 +70,4 @@ def test_on_the_packaged_guides_reranking_lifts_recall_at_1(run):
     row = next(line for line in out.splitlines() if "recall@1 " in line and "+" in line)
     before, after = (float(number) for number in re.findall(r"\d\.\d{3}", row)[:2])
     assert after > before
-    assert re.search(r"Best K: (10|20|30|50|75|100)\.", out)
+    assert re.search(r"(Best K|K for now): (10|20|30|50|75|100)\. ", out)
