@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import io
 import sys
+import warnings
+
+_formatwarning = warnings.formatwarning
 
 
 def main() -> None:
@@ -18,6 +21,7 @@ def main() -> None:
         # A terminal of another encoding gets a question mark, and not a traceback.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
+    warnings.formatwarning = _as_a_message
     try:
         require("typer", extra="cli")
         require("rich", extra="cli")
@@ -36,3 +40,18 @@ def main() -> None:
 def _fail(message: str) -> None:
     sys.stderr.write(f"Error: {message}\n")
     raise SystemExit(2) from None
+
+
+def _as_a_message(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    line: str | None = None,
+) -> str:
+    """Return what is shown of a warning: of this package's, not where in its code it arose."""
+    from langchain_rerank.errors import RerankWarning
+
+    if issubclass(category, RerankWarning):
+        return f"Warning: {message}\n"
+    return _formatwarning(message, category, filename, lineno, line)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from enum import Enum
 from pathlib import Path
@@ -13,10 +14,11 @@ from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
 from langchain_core.retrievers import BaseRetriever
 
-from langchain_rerank.errors import ConfigurationError, DataFileError, see
+from langchain_rerank.errors import ConfigurationError, DataFileError, RerankWarning, see
 from langchain_rerank.optional import require
 
 SUFFIXES = (".txt", ".md", ".markdown", ".jsonl")
+MOST_NAMED = 10  # of what cannot be read
 DEFAULT_EMBEDDING_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 
 
@@ -33,6 +35,12 @@ def load_documents(
 ) -> list[Document]:
     """Return the passages of the text, Markdown and JSONL files under `paths`.
 
+    What cannot be read below a folder is left out with a `RerankWarning` that names it, so that one
+    stray file does not hide a thousand good ones. A file that is named itself must be readable.
+
+    What cannot be read below a folder is left out, and a warning names it: one stray file must not
+    hide a thousand good ones. A file that is named itself has to be readable.
+
     A document's `source` is its path below the folder that was named, or the file's name. A JSONL
     line is an object with "text" (or "page_content"), and "_id" or "id", "title" and "metadata"
     where there are any.
@@ -43,7 +51,8 @@ def load_documents(
         chunk_overlap: Characters that neighbours share.
 
     Raises:
-        DataFileError: A path does not exist, holds nothing to read, or is not what its name says.
+        DataFileError: A path does not exist or holds nothing to read, or a file that was named is
+            not what its name says.
         MissingExtraError: The text splitter is not installed.
     """
     splitters = require("langchain_text_splitters", extra="cli")
@@ -67,28 +76,59 @@ def load_documents(
 def _read_all(paths: Iterable[Path]) -> Iterator[Document]:
     seen: set[str] = set()
     for root in paths:
-        for path in _files(root):
+        left_out: list[DataFileError] = []
+        read = 0
+        for path in _files(root, left_out):
             source = path.relative_to(root).as_posix() if root.is_dir() else path.name
             # Two folders may hold files of one name: what is listed must stay apart.
             source = path.as_posix() if source in seen else source
             seen.add(source)
-            yield from _read(path, source)
+            try:
+                # Whole files: half of one would be searched as if it were all of it.
+                documents = list(_read(path, source))
+            except DataFileError as error:
+                left_out.append(error)
+            else:
+                read += 1
+                yield from documents
+        if not read:
+            raise left_out[-1]
+        if left_out:
+            _warn_of(left_out, root)
 
 
-def _files(root: Path) -> list[Path]:
+def _warn_of(left_out: Sequence[DataFileError], root: Path) -> None:
+    named = "".join(f"\n  {error}" for error in left_out[:MOST_NAMED])
+    more = len(left_out) - MOST_NAMED
+    warnings.warn(
+        f"What cannot be read below {root} is left out:{named}"
+        + (f"\n  and {more} more" if more > 0 else ""),
+        RerankWarning,
+        stacklevel=4,  # where `load_documents` was called
+    )
+
+
+def _files(root: Path, left_out: list[DataFileError]) -> list[Path]:
+    """Return the files at or below `root`; folders that cannot be listed go into `left_out`."""
     if not root.exists():
         raise DataFileError(
             "no such file or folder; check the spelling, or give the full path", path=root
         )
     if root.is_file():
         return [root]
+
+    def unlisted(error: OSError) -> None:
+        left_out.append(DataFileError(f"cannot be read: {error.strerror}", path=error.filename))
+
     found = sorted(
         Path(folder, name)
-        for folder, folders, names in os.walk(root)
+        for folder, folders, names in os.walk(root, onerror=unlisted)
         if not _skip_hidden(folders)
         for name in names
         if Path(name).suffix.lower() in SUFFIXES and not name.startswith(".")
     )
+    if not found and left_out:
+        raise left_out[0]
     if not found:
         raise DataFileError(
             f"no file that ends in {', '.join(SUFFIXES)} below this folder", path=root

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 
 import pytest
 
 from langchain_rerank.cli import main
+from langchain_rerank.errors import RerankWarning
 
 GUIDES = {
     "adapters.md": "# Adapters\n\nQLoRA trains adapters over weights quantised to four bits.\n",
@@ -43,7 +45,7 @@ def search(run, query, docs, *more):
     return run("search", query, "--docs", docs, "--model", "embedded", *more)
 
 
-def test_the_best_passages_of_a_folder_are_shown_as_a_table(run, docs):
+def test_the_best_passages_of_a_folder_are_shown(run, docs):
     code, out, _ = search(run, "What does QLoRA train?", docs, "--first-stage", "bm25")
     assert code == 0
     assert "adapters.md" in out
@@ -100,6 +102,49 @@ def test_a_file_that_cannot_be_read_is_one_clear_message(run, tmp_path, name, co
     assert code == 2
     assert message in err
     assert "Traceback" not in err
+
+
+def test_what_cannot_be_read_below_a_folder_is_left_out_and_named(run, docs):
+    (docs / "latin.txt").write_bytes(b"caf\xe9 about QLoRA")
+    (docs / "deep" / "broken.jsonl").write_text('{"text": "QLoRA"}\n{broken\n')
+    (docs / "gone.md").symlink_to(docs / "nowhere.md")
+    with pytest.warns(RerankWarning, match="What cannot be read below") as warned:
+        code, out, _ = search(run, "QLoRA", docs, "--first-stage", "bm25", "--json", "-")
+    assert code == 0
+    # Not half of a file either.
+    assert [one["id"] for one in json.loads(out)["documents"]] == ["adapters.md#1"]
+    (warning,) = (one for one in warned if one.category is RerankWarning)
+    assert str(warning.message).count("\n") == 3
+    for reason in (
+        "latin.txt: not UTF-8 text (byte 3)",
+        "broken.jsonl:2: not JSON",
+        "gone.md: cannot be read: No such file or directory",
+    ):
+        assert reason in str(warning.message)
+
+
+def test_a_folder_of_nothing_that_can_be_read_is_one_clear_message(run, tmp_path):
+    for name in ("a.txt", "b.txt"):
+        (tmp_path / name).write_bytes(b"caf\xe9")
+    code, _, err = search(run, "coffee", tmp_path, "--first-stage", "bm25")
+    assert code == 2
+    assert "not UTF-8 text (byte 3)" in err
+
+
+def test_a_warning_is_shown_without_the_code_that_gave_it(docs):
+    (docs / "latin.txt").write_bytes(b"caf\xe9")
+    command = "from langchain_rerank.cli import main; main()"
+    query = ["search", "QLoRA", "--docs", str(docs), "--first-stage", "bm25"]
+    done = subprocess.run(
+        [sys.executable, "-c", command, *query, "--model", "embedded"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0
+    assert f"Warning: What cannot be read below {docs} is left out:\n  {docs}/latin" in done.stderr
+    assert "RerankWarning" not in done.stderr
 
 
 def test_a_folder_without_documents_is_one_clear_message(run, tmp_path):
