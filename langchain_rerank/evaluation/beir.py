@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from langchain_core.documents import Document
 
 from langchain_rerank.errors import DataFileError, see
-from langchain_rerank.evaluation.datasets import Dataset, Record
+from langchain_rerank.evaluation.datasets import Dataset, from_records
 from langchain_rerank.evaluation.records import read_jsonl
 from langchain_rerank.evaluation.trec import read_qrels
 
@@ -41,8 +41,9 @@ def load_collection(path: str | Path, *, split: str = "test") -> Collection:
         split: Which qrels: `qrels/SPLIT.tsv`.
 
     Raises:
-        DataFileError: A file is missing or malformed, an id stands twice, or the qrels judge a
-            query that `queries.jsonl` has not.
+        DataFileError: A file is missing or malformed, an id stands twice, or the qrels judge no
+            query or one that `queries.jsonl` has not.
+        ConfigurationError: Every question is empty.
     """
     path = Path(path)
     corpus, queries = path / "corpus.jsonl", path / "queries.jsonl"
@@ -67,6 +68,8 @@ def load_collection(path: str | Path, *, split: str = "test") -> Collection:
             path=judged,
         )
     qrels = read_qrels(judged)
+    if not qrels:
+        raise DataFileError("It judges no query, so there is nothing to evaluate.", path=judged)
     orphan = next((query for query in qrels if query not in questions), None)
     if orphan is not None:
         raise DataFileError(
@@ -80,12 +83,16 @@ def load_collection(path: str | Path, *, split: str = "test") -> Collection:
             f"instance {min(missing)!r}; they can never be found. "
             f"{see('judged-documents-are-missing')}"
         )
-    records = tuple(
-        Record(id=query, question=question, qrels=qrels[query])
+    rows = [
+        {"id": query, "question": question, "qrels": qrels[query]}
         for query, question in questions.items()
         if query in qrels
+    ]
+    dataset = from_records(rows, name=path.name, where=[queries.name] * len(rows))
+    return Collection(
+        tuple(documents.values()),
+        replace(dataset, warnings=(*warnings, *dataset.warnings)),
     )
-    return Collection(tuple(documents.values()), Dataset(records, path.name, tuple(warnings)))
 
 
 def _by_id(path: Path) -> dict[str, dict[str, Any]]:
@@ -97,6 +104,11 @@ def _by_id(path: Path) -> dict[str, dict[str, Any]]:
                 path=path,
                 line=line,
             )
+        for key, kind, expected in (("title", str, "a string"), ("metadata", dict, "an object")):
+            if row.get(key) is not None and not isinstance(row[key], kind):
+                raise DataFileError(
+                    f"{key!r} is {row[key]!r}; {expected} was expected.", path=path, line=line
+                )
         id_ = str(row["_id"])
         if id_ in found:
             raise DataFileError(f"The id {id_!r} was used before.", path=path, line=line)

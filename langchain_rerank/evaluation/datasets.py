@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import difflib
 import itertools
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from numbers import Real
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -163,7 +165,7 @@ def from_records(
             warnings.append(record.problem or "")
         found.append(record)
     if all(record.problem for record in found):
-        first = found[0].problem if found else "it is empty"
+        first = found[0].problem if found else "it is empty."
         raise ConfigurationError(
             f"The data set {name!r} has no record that can be used: {first} "
             f"A record is a dictionary with at least 'question'; known keys: {', '.join(KEYS)}."
@@ -231,8 +233,10 @@ def _record(row: Any, position: str) -> Record:
 
 
 def _there(value: Any) -> bool:
-    # pandas writes an absent cell as NaN, the only value that is not itself.
-    return value is not None and value == value and value != ""  # noqa: PLR0124
+    if isinstance(value, str):
+        return value != ""
+    # pandas writes an absent cell as NaN. An array is never compared: that gives an array.
+    return value is not None and not (isinstance(value, Real) and math.isnan(value))
 
 
 def _text(value: Any) -> str:
@@ -242,6 +246,7 @@ def _text(value: Any) -> str:
 
 
 def _texts(value: Any) -> tuple[str, ...]:
+    value = value.tolist() if hasattr(value, "tolist") else value  # an array of numpy
     values = [value] if isinstance(value, (str, int)) else value
     if not isinstance(values, Iterable) or isinstance(values, Mapping):
         raise InputTypeError(f"a text or a list of texts was expected, got {value!r}.")

@@ -15,6 +15,7 @@ from typing import Any
 from langchain_core.documents import Document
 
 from langchain_rerank.errors import ConfigurationError, DataFileError
+from langchain_rerank.evaluation.plain import plain
 
 Row = dict[str, Any]
 
@@ -120,7 +121,8 @@ def _has_rows(path: Path) -> bool:
 
 
 def _document_line(key: str, document: Document) -> Row:
-    fields = {"page_content": document.page_content, "metadata": document.metadata}
+    # JSON has no keys but strings.
+    fields = {"page_content": document.page_content, "metadata": plain(document.metadata)}
     return {"document": key, "fields": {**fields, "id": document.id}}
 
 

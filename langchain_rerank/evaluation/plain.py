@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 def plain(value: Any) -> Any:
     """Return `value` as dicts, lists and scalars; dataclasses become dicts of their fields."""
-    if is_dataclass(value):
+    if is_dataclass(value) and not isinstance(value, type):
         return {one.name: plain(getattr(value, one.name)) for one in fields(value)}
     if isinstance(value, Mapping):
         return {str(key): plain(one) for key, one in value.items()}
@@ -32,8 +32,10 @@ def build(kind: type[T], value: Mapping[str, Any]) -> T:
     """Return the dataclass `kind` from what `plain` made of it.
 
     Raises:
-        ConfigurationError: A field is missing or unknown.
+        ConfigurationError: It is no mapping, or a field is missing or unknown.
     """
+    if not isinstance(value, Mapping):
+        raise ConfigurationError(f"{kind.__name__} is an object, got {str(value)[:60]!r}.")
     hints = _hints(typing.cast("Any", kind))
     unknown = [key for key in value if key not in hints]
     if unknown:

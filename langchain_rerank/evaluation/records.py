@@ -62,11 +62,10 @@ def read_jsonl(path: Path) -> Iterator[Row]:
             if not text.strip():
                 continue
             try:
-                row = json.loads(text)
-            except json.JSONDecodeError as error:
+                row = _json(text)
+            except ValueError as error:
                 raise DataFileError(
-                    f"This is no JSON ({error.msg} at column {error.colno}); one JSON object per "
-                    f"line was expected.",
+                    f"This is no JSON ({error}); one JSON object per line was expected.",
                     path=path,
                     line=line,
                 ) from error
@@ -83,17 +82,19 @@ def read_csv(path: Path) -> Iterator[Row]:
     """Yield line and row of a CSV file with a header; lists and grades in it are JSON.
 
     Raises:
-        DataFileError: No header, a row of another length, or a cell with broken JSON.
+        DataFileError: No header, a row of another length, a cell with broken JSON, or one that is
+            too long.
     """
     with opened(path) as file:
         reader = csv.reader(file)
-        header = next(reader, [])
+        lines = _cells(reader, path)
+        header = next(lines, [])
         if "question" not in header:
             raise DataFileError(
                 f"The header has no column 'question', only {header}.", path=path, line=1
             )
         line = reader.line_num
-        for cells in reader:
+        for cells in lines:
             start, line = line + 1, reader.line_num  # a quoted cell may span lines
             if not cells:
                 continue
@@ -108,14 +109,39 @@ def read_csv(path: Path) -> Iterator[Row]:
             yield start, {key: _cell(key, cell, path, start) for key, cell in row}
 
 
+def _cells(reader: Any, path: Path) -> Iterator[list[str]]:
+    try:
+        yield from reader
+    except csv.Error as error:
+        raise DataFileError(
+            f"It cannot be read as CSV ({error}); is a quote left open? JSONL has no limits.",
+            path=path,
+            line=reader.line_num,
+        ) from error
+
+
 def _cell(key: str, cell: str, path: Path, line: int) -> Any:
     if key not in _SEVERAL or not cell.startswith(("[", "{")):
         return cell
     try:
-        return json.loads(cell)
-    except json.JSONDecodeError as error:
+        return _json(cell)
+    except ValueError as error:
         raise DataFileError(
-            f"The cell {cell[:60]!r} of {key!r} starts as JSON and is none ({error.msg}).",
+            f"The cell {cell[:60]!r} of {key!r} starts as JSON and is none ({error}).",
             path=path,
             line=line,
         ) from error
+
+
+def _json(text: str) -> Any:
+    """Return what `text` holds.
+
+    Raises:
+        ValueError: It is no JSON, or more than Python reads of it; the message says why.
+    """
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{error.msg} at column {error.colno}") from error
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error

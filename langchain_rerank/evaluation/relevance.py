@@ -55,7 +55,7 @@ def document_key(document: Document, id_key: str | None = None) -> str:
     if id_ is not None:
         return str(id_)
     text = f"{document.metadata.get('source', '')}\n{document.page_content}"
-    return f"text-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+    return f"text-{hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()[:16]}"
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,7 @@ class Relevance:
         if callable(self.rule):
             return self.rule
         rules = RULES if self.rule == "auto" else (self.rule,)
-        return next((rule for rule in rules if getattr(record, rule)), None)
+        return next((rule for rule in rules if _labels(record, rule)), None)
 
     def judge(self, record: Record, documents: Mapping[str, Document]) -> Judgement:
         """Return the judgement of a record.
@@ -254,6 +254,12 @@ class Relevance:
             f"compared with. Their metadata keys are: {', '.join(keys) or 'none'}. Name the right "
             f"one with Relevance({setting}=...), or choose another rule."
         )
+
+
+def _labels(record: Record, rule: Rule) -> bool:
+    """Return whether a record has something for a rule; a blank passage is in every text."""
+    found = getattr(record, rule)
+    return bool(found.strip() if isinstance(found, str) else found)
 
 
 def _unfound(record: Record, what: str, wanted: Sequence[str], seen: set[str]) -> list[str]:

@@ -58,7 +58,7 @@ class Report(EvaluationResult):
         file = file / "report.json" if file.is_dir() else file
         try:
             return cls.from_dict(json.loads(file.read_text(encoding="utf-8")))
-        except (OSError, ValueError, AttributeError) as error:
+        except (OSError, ValueError, TypeError, LookupError, RecursionError) as error:
             raise DataFileError(
                 f"cannot be read as a report: {error}. Expected the report.json that "
                 f"Report.save() writes.",
@@ -173,7 +173,10 @@ class Report(EvaluationResult):
         for part in ("runs", "plots") if plots else ("runs",):
             (folder / part).mkdir(parents=True, exist_ok=True)
         for name, text in texts.items():
-            (folder / name).write_text(text, encoding="utf-8")
+            # As it is: CSV has line ends of its own, and half a character is no reason to lose all.
+            (folder / name).write_text(
+                text, encoding="utf-8", errors="backslashreplace", newline=""
+            )
         for one in plots:
             (folder / "plots" / f"{one.name}.png").write_bytes(png(one))
         self._save_trec(folder)

@@ -190,4 +190,5 @@ class EvaluationResult:
             ConfigurationError: A field is missing or unknown.
         """
         derived = {"counts", "recommended_k"}
-        return build(cls, {key: data[key] for key in data if key not in derived})
+        shown = {key: one for key, one in dict(data).items() if key not in derived}
+        return build(cls, shown)

@@ -127,7 +127,7 @@ def write_run(
     the order that was evaluated. Without scores (an empty sequence) they are made from the ranks.
     White space in ids becomes `%20`.
     """
-    with Path(path).open("w", encoding="utf-8") as file:
+    with Path(path).open("w", encoding="utf-8", errors="backslashreplace") as file:
         for query, (ids, scores) in run.items():
             shown = _strictly_decreasing(scores or range(len(ids), 0, -1))
             file.writelines(
@@ -138,7 +138,7 @@ def write_run(
 
 def write_qrels(path: str | Path, qrels: Mapping[str, Mapping[str, int]]) -> None:
     """Write qrels from grades by query id; white space in ids becomes `%20`, as in `write_run`."""
-    with Path(path).open("w", encoding="utf-8") as file:
+    with Path(path).open("w", encoding="utf-8", errors="backslashreplace") as file:
         for query, grades in qrels.items():
             file.writelines(
                 f"{_token(query)} 0 {_token(one)} {grade}\n" for one, grade in grades.items()

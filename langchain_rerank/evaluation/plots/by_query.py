@@ -54,7 +54,7 @@ def differences(result: EvaluationResult, system: str, measure: str) -> Figure:
     if named:
         axes.set_xticks(range(1, len(values) + 1))
         axes.set_xticklabels(
-            [name if len(name) <= 16 else f"{name[:15]}…" for _, name in found],
+            [_label(name) for _, name in found],
             rotation=45 if len(found) > 3 else 0,
             ha="right" if len(found) > 3 else "center",
             fontsize=9,
@@ -78,6 +78,12 @@ def differences(result: EvaluationResult, system: str, measure: str) -> Figure:
     axes.set_ylabel(f"Change of {measure}")
     tidy(axes)
     return figure
+
+
+def _label(name: str) -> str:
+    # No font has half a character.
+    name = name.encode("utf-8", "backslashreplace").decode("utf-8")
+    return name if len(name) <= 16 else f"{name[:15]}…"
 
 
 def rank_movement(result: EvaluationResult, system: str) -> Figure:

@@ -98,7 +98,9 @@ class RagasReport(Report):
             directory: A folder; made where it is not there, files of the same names overwritten.
         """
         folder = super().save(directory)
-        with (folder / "cells.jsonl").open("w", encoding="utf-8") as file:
+        with (folder / "cells.jsonl").open(
+            "w", encoding="utf-8", errors="backslashreplace"
+        ) as file:
             file.writelines(
                 json.dumps(asdict(one), ensure_ascii=False) + "\n" for one in self.cells
             )

@@ -103,7 +103,7 @@ def _checked(key: str, value: Any) -> Any:
 
 def write_jsonl(rows: Iterable[RagasRow], path: str | Path) -> None:
     """Write one JSON object per line; `EvaluationDataset.from_jsonl` of RAGAS reads the file."""
-    with Path(path).open("w", encoding="utf-8") as file:
+    with Path(path).open("w", encoding="utf-8", errors="backslashreplace") as file:
         file.writelines(json.dumps(row.to_dict(), ensure_ascii=False) + "\n" for row in rows)
 
 

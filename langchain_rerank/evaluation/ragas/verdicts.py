@@ -69,7 +69,7 @@ class Verdicts:
             self._known[key] = verdict
             if self._path is not None:
                 line = {"key": key, "metric": metric, "verdict": verdict}
-                with self._path.open("a", encoding="utf-8") as file:
+                with self._path.open("a", encoding="utf-8", errors="backslashreplace") as file:
                     file.write(json.dumps(line, ensure_ascii=False) + "\n")
 
     def copy(self) -> Verdicts:

@@ -1,0 +1,140 @@
+"""What files and documents may hold by mistake: one clear error, or a result that is kept."""
+
+import csv
+import io
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from langchain_core.documents import Document
+
+from langchain_rerank.errors import ConfigurationError, DataFileError
+from langchain_rerank.evaluation.beir import load_collection
+from langchain_rerank.evaluation.compare import compare_rerank
+from langchain_rerank.evaluation.datasets import from_ragas, from_records, load_dataset
+from langchain_rerank.evaluation.ragas import RagasEvaluation
+from langchain_rerank.evaluation.ragas.verdicts import Verdicts
+from langchain_rerank.evaluation.report import Report
+from langchain_rerank.testing import WordOverlapScorer
+
+DEEP = "[" * 100_000
+HALF = "half \ud83d of a character"
+
+
+def beir(folder, *, document=None, question="what?", qrels="q1\td1\t1\n"):
+    (folder / "qrels").mkdir(parents=True)
+    document = {"_id": "d1", "text": "text", **(document or {})}
+    (folder / "corpus.jsonl").write_text(json.dumps(document) + "\n")
+    queries = [{"_id": "q1", "text": question}, {"_id": "q2", "text": "which?"}]
+    (folder / "queries.jsonl").write_text("".join(json.dumps(one) + "\n" for one in queries))
+    (folder / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\n" + qrels)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("a.csv", "question,reference\nwhat?," + "x" * 140_000, r"a\.csv:2: .*field"),
+        ("b.csv", f'question,tags\nwhat?,"{DEEP}"', r"b\.csv:2: .*nested too deeply"),
+        ("c.jsonl", '{"question": ' + DEEP, r"c\.jsonl:1: .*nested too deeply"),
+        ("d.jsonl", '{"question": ' + "1" * 5_000 + "}", r"d\.jsonl:1: .*digits"),
+    ],
+)
+def test_a_data_set_that_no_parser_takes_is_an_error_with_its_line(tmp_path, name, text, message):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(DataFileError, match=message):
+        load_dataset(tmp_path / name)
+
+
+@pytest.mark.parametrize("document", [{"title": 5}, {"metadata": ["a"]}, {"metadata": "a"}])
+def test_a_corpus_with_a_field_of_another_kind_is_an_error_with_its_line(tmp_path, document):
+    with pytest.raises(DataFileError, match=rf"corpus\.jsonl:1: .*'{next(iter(document))}'"):
+        load_collection(beir(tmp_path, document=document))
+
+
+@pytest.mark.parametrize("text", ["[1]", '{"title": "x", "queries": [1]}', DEEP, '"x"', "1"])
+def test_other_json_than_a_report_is_an_error_that_names_the_file(tmp_path, text):
+    (tmp_path / "report.json").write_text(text)
+    with pytest.raises(DataFileError, match=r"report\.json: cannot be read as a report"):
+        Report.load(tmp_path)
+
+
+def test_qrels_that_judge_nothing_are_an_error(tmp_path):
+    with pytest.raises(DataFileError, match=r"test\.tsv: It judges no query"):
+        load_collection(beir(tmp_path, qrels=""))
+
+
+def test_an_empty_question_of_a_collection_is_invalid_as_elsewhere(tmp_path):
+    found = load_collection(beir(tmp_path, question=" ", qrels="q1\td1\t1\nq2\td1\t1\n")).dataset
+    assert [bool(one.problem) for one in found.records] == [True, False]
+    assert "queries.jsonl (id 'q1'): the question is empty" in found.warnings[0]
+
+
+def test_no_record_at_all_is_said_in_whole_sentences():
+    with pytest.raises(ConfigurationError, match=r"it is empty\. A record is"):
+        from_records([])
+
+
+def test_columns_of_arrays_are_read_as_lists():
+    frame = pd.DataFrame(
+        {
+            "user_input": ["what?", "which?"],
+            "reference_contexts": [np.array(["a", "b"]), np.array([], dtype=object)],
+            "reference_context_ids": [np.array([3, 4]), np.nan],
+        }
+    )
+    first, second = from_ragas(frame).records
+    assert first.reference_contexts == ("a", "b")
+    assert first.reference_context_ids == ("3", "4")
+    assert second.reference_contexts == second.reference_context_ids == ()
+
+
+def evaluated(records, documents, **settings):
+    return compare_rerank(
+        lambda _: documents, WordOverlapScorer(), records, progress=False, **settings
+    )
+
+
+def test_a_blank_passage_is_no_label():
+    report = evaluated([{"question": "what?", "expected_passage": " \n"}], [Document("a", id="a")])
+    assert report.counts["unlabelled"] == 1
+
+
+def test_half_a_character_in_text_id_or_question_loses_no_report(tmp_path):
+    documents = [Document(HALF, id=HALF), Document(HALF, metadata={"source": HALF})]
+    records = [{"id": HALF, "question": HALF, "qrels": {HALF: 1}}]
+    report = evaluated(records, documents, journal=tmp_path / "journal.jsonl")
+    assert Report.load(report.save(tmp_path)) == report
+    assert HALF.replace("\ud83d", "\\ud83d") in (tmp_path / "per_query.csv").read_text()
+    judged = RagasEvaluation(
+        {"first_stage": lambda _: documents}, metrics="id_based_context_recall"
+    )
+    judged.invoke(records).save(tmp_path / "ragas")
+    Verdicts(tmp_path / "verdicts.jsonl").put("key", HALF, metric="m")
+    assert Verdicts(tmp_path / "verdicts.jsonl").get("key") == HALF
+
+
+def test_metadata_that_json_has_no_key_for_is_kept_in_the_journal(tmp_path):
+    documents = [Document("a", id="a", metadata={("page", 1): {(2, 3): "x"}})]
+    settings = {"journal": tmp_path / "journal.jsonl"}
+    records = [{"question": "a", "qrels": {"a": 1}}]
+    assert evaluated(records, documents, **settings).counts["ok"] == 1
+    assert evaluated(records, documents, resume=True, **settings).counts["ok"] == 1
+
+
+def test_the_csv_has_plain_line_ends_on_windows_too(tmp_path, monkeypatch):
+    """There, text that is written becomes longer by a carriage return at each line feed."""
+    from pathlib import Path
+
+    write = Path.write_text
+
+    def as_on_windows(self, data, encoding=None, errors=None, newline=None):
+        data = data if newline == "" else data.replace("\n", "\r\n")
+        return write(self, data, encoding, errors, newline="")
+
+    monkeypatch.setattr(Path, "write_text", as_on_windows)
+    report = evaluated([{"question": "a", "qrels": {"a": 1}}], [Document("a", id="a")])
+    text = (report.save(tmp_path) / "per_query.csv").read_bytes().decode()
+    assert "\r\r" not in text
+    assert len(list(csv.reader(io.StringIO(text, newline="")))) == 2
