@@ -100,11 +100,7 @@ def recommend(
     if inside.any() and (doubt > margin + _ROUNDING or len(values) < FEWEST_QUERIES):
         verdict = "inconclusive"
         needed = _queries_needed(values[:, candidates] - values[:, [position]], rivals, margin)
-        more = f"; about {needed} would" if needed else ""
-        reason += (
-            f" {len(values)} queries do not show that it is within {margin:g} of whichever K is "
-            f"best (the bound is {doubt:.3f}){more}."
-        )
+        reason += _doubt(len(values), doubt, margin, needed)
     return Recommendation(
         position=position,
         verdict=verdict,
@@ -168,6 +164,19 @@ def _reason(
     if top != best:
         reason += f" Without a budget K={ks[best]} would gain {losses[position]:.3f}."
     return reason
+
+
+def _doubt(queries: int, doubt: float, margin: float, needed: int | None) -> str:
+    if doubt <= margin + _ROUNDING:
+        return (
+            f" {queries} queries are too few to rely on the bound ({doubt:.3f}); "
+            f"{FEWEST_QUERIES} are needed."
+        )
+    more = f"; about {needed} would" if needed else ""
+    return (
+        f" {queries} queries do not show that it is within {margin:g} of whichever K is best (the "
+        f"bound is {doubt:.3f}){more}."
+    )
 
 
 def _selected(drawn: Floats, width: Floats, among: Bools, margin: float) -> tuple[float, ...]:

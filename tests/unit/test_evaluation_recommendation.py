@@ -96,6 +96,14 @@ def test_one_depth_and_one_query_have_an_answer_that_does_not_claim_much():
     assert (found.position, found.verdict, found.queries_needed) == (1, "inconclusive", 20)
 
 
+def test_too_few_queries_are_not_said_to_show_less_than_their_bound_says():
+    few = recommend(np.ones((5, 3)), [10, 50, 100])
+    assert "5 queries are too few to rely on the bound (0.000); 20 are needed." in few.reason
+    assert "do not show" not in few.reason
+    apart = recommend(np.array([[0.5, 0.7]] * 3 + [[0.7, 0.5]] * 3), [10, 20])
+    assert "6 queries do not show that it is within 0.01" in apart.reason
+
+
 def test_having_no_data_is_never_rewarded_with_certainty():
     same = recommend(np.ones((15, 3)), [10, 50, 100])
     assert (same.position, same.verdict) == (0, "inconclusive")
