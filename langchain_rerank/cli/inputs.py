@@ -218,11 +218,13 @@ def resumable(out: Path, notes: Console) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        notes.print(
-            f"\nInterrupted. Finished queries are in {out / JOURNAL}; run the same command with "
-            f"--resume to go on.",
-            highlight=False,
-        )
+        text = "\nInterrupted before any query was finished."
+        if (out / JOURNAL).exists():
+            text = (
+                f"\nInterrupted. Finished queries are in {out / JOURNAL}; run the same command "
+                f"with --resume to go on."
+            )
+        notes.print(text, highlight=False)
         raise typer.Exit(INTERRUPTED) from None
 
 

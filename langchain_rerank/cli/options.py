@@ -37,7 +37,7 @@ QuestionsOption = Annotated[
     typer.Option(
         "--questions",
         help="Questions about --docs: JSONL or CSV with question and expected_source, "
-        "reference_context_ids or qrels.",
+        "expected_passage, reference_contexts, reference_context_ids or qrels.",
         rich_help_panel=DATA,
     ),
 ]

@@ -44,11 +44,12 @@ def sweep(
     from rich.console import Console
 
     from langchain_rerank.cli.inputs import JOURNAL, Source, deliver, open_inputs, resumable
-    from langchain_rerank.evaluation.sweep import sweep_k
+    from langchain_rerank.evaluation.sweep import check_choice, sweep_k
 
     notes = Console(stderr=True)
     with resumable(out, notes):
         depths = options.depths(ks)
+        check_choice(depths, margin, budget_ms)
         source = Source(first_stage, run, embedding_model, depths[-1])
         opened = open_inputs(
             collection=collection,

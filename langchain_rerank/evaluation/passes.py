@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from langchain_rerank import ranking
-from langchain_rerank.evaluation import assemble, scoring
+from langchain_rerank.evaluation import assemble, scoring, statistics
 from langchain_rerank.evaluation.assemble import Ranking
 from langchain_rerank.evaluation.datasets import Dataset, Record
 from langchain_rerank.evaluation.environment import environment
-from langchain_rerank.evaluation.measures import Measure
+from langchain_rerank.evaluation.measures import Measure, attainable, oracle
 from langchain_rerank.evaluation.progress import Progress, progress_of
 from langchain_rerank.evaluation.relevance import Relevance
 from langchain_rerank.evaluation.report import Report
@@ -91,6 +91,25 @@ def _times(**stages: float | None) -> dict[str, float]:
     """Return the stages that were timed, and their total where all of them were."""
     timed = {stage: ms for stage, ms in stages.items() if ms is not None}
     return {**timed, "total": sum(timed.values())} if len(timed) == len(stages) else timed
+
+
+def ceilings(
+    work: ScoringPass,
+    records: Sequence[Record],
+    found: Mapping[str, Candidates],
+    measure: Measure,
+    top_n: int | None,
+) -> tuple[float, float]:
+    """Return the mean of the best orders of the candidates, and of all that is relevant."""
+    best, reach = [], []
+    for record in records:
+        if work.relevance.rule_for(record) is not None:
+            keys = found[record.id].keys
+            judgement = assemble.judge(work.relevance, record, keys, work.documents)
+            ids = work.relevance.ids(judgement, keys)
+            best.append(oracle(measure, ids, judgement.qrels, top_n))
+            reach.append(attainable(measure, judgement.qrels, top_n))
+    return statistics.mean(best), statistics.mean(reach)
 
 
 def finished(

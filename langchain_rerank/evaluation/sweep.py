@@ -12,15 +12,15 @@ from langchain_core.runnables import RunnableConfig
 
 from langchain_rerank.checks import check_top_n
 from langchain_rerank.errors import ConfigurationError, EvaluationError
-from langchain_rerank.evaluation import assemble, scoring, statistics
+from langchain_rerank.evaluation import assemble, scoring
 from langchain_rerank.evaluation.compare import DEFAULT_MEASURES
 from langchain_rerank.evaluation.datasets import DatasetLike, Record, as_dataset
 from langchain_rerank.evaluation.depths import Depths, at_depths
 from langchain_rerank.evaluation.environment import now, scorer_settings
 from langchain_rerank.evaluation.latency import measured
-from langchain_rerank.evaluation.measures import Measure, attainable, oracle, parse_measures
+from langchain_rerank.evaluation.measures import Measure, parse_measures
 from langchain_rerank.evaluation.pareto import pareto
-from langchain_rerank.evaluation.passes import finished, rankings
+from langchain_rerank.evaluation.passes import ceilings, finished, rankings
 from langchain_rerank.evaluation.progress import Progress, progress_of
 from langchain_rerank.evaluation.recommendation import Recommendation, knee, recommend
 from langchain_rerank.evaluation.relevance import Relevance
@@ -95,7 +95,7 @@ def sweep_k(
     started = now()
     check_top_n(top_n)
     depths = sorted({checked_depth(k, "ks") for k in ks})
-    _check(depths, margin, budget_ms)
+    check_choice(depths, margin, budget_ms)
     dataset, measures = as_dataset(dataset), parse_measures(measures)
     scorers = scoring.resolved({RERANKED: model}, **load_settings)
     scorer = scorers[RERANKED]
@@ -146,7 +146,12 @@ def sweep_k(
     return replace(report, sweep=sweep, warnings=(*report.warnings, *warnings))
 
 
-def _check(ks: Sequence[int], margin: float, budget_ms: float | None) -> None:
+def check_choice(ks: Sequence[int], margin: float, budget_ms: float | None) -> None:
+    """Check what a choice of the depth is made by.
+
+    Raises:
+        ConfigurationError: No depth, or an impossible margin or budget.
+    """
     if not ks:
         raise ConfigurationError("ks is empty; name the depths to try, for instance [10, 50, 100].")
     if not 0.0 <= margin < 1.0:
@@ -218,7 +223,7 @@ def _sweep(
     bent = knee(ks, means)
     points = []
     for i, k in enumerate(ks):
-        best, reach = _ceilings(work, records, passed, k, main, top_n)
+        best, reach = ceilings(work, records, passed.candidates[k], main, top_n)
         points.append(
             SweepPoint(
                 k=k,
@@ -254,26 +259,6 @@ def _sweep(
         checks=passed.checks,
     )
     return sweep, _warnings(sweep, choice, means, timed, budget_ms)
-
-
-def _ceilings(
-    work: ScoringPass,
-    records: Sequence[Record],
-    passed: Depths,
-    k: int,
-    measure: Measure,
-    top_n: int | None,
-) -> tuple[float, float]:
-    """Return the mean of the best orders of the candidates, and of all that is relevant."""
-    best, reach = [], []
-    for record in records:
-        if work.relevance.rule_for(record) is not None:
-            keys = passed.candidates[k][record.id].keys
-            judgement = assemble.judge(work.relevance, record, keys, work.documents)
-            ids = work.relevance.ids(judgement, keys)
-            best.append(oracle(measure, ids, judgement.qrels, top_n))
-            reach.append(attainable(measure, judgement.qrels, top_n))
-    return statistics.mean(best), statistics.mean(reach)
 
 
 def _warnings(

@@ -1,5 +1,6 @@
 """`langchain-rerank evaluate`, `sweep` and `compare-models`, as a user runs them."""
 
+import io
 import json
 import os
 import random
@@ -11,8 +12,11 @@ from collections import Counter
 
 import ir_measures
 import pytest
+import typer
+from rich.console import Console
 
 from langchain_rerank.cli import main
+from langchain_rerank.cli.inputs import resumable
 from langchain_rerank.evaluation.report import Report
 from langchain_rerank.testing.tiny_models import build_tiny_model
 
@@ -218,6 +222,25 @@ def test_ctrl_c_says_how_to_go_on(collection, model, tmp_path):
     assert process.returncode == 130
     assert "--resume" in notes
     assert "Traceback" not in notes
+
+
+def test_ctrl_c_before_the_first_query_promises_nothing(tmp_path):
+    notes = Console(file=io.StringIO())
+    with pytest.raises(typer.Exit) as stopped, resumable(tmp_path, notes):
+        raise KeyboardInterrupt
+    assert stopped.value.exit_code == 130
+    assert notes.file.getvalue() == "\nInterrupted before any query was finished.\n"
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [(("--budget-ms", "0"), "budget_ms=0"), (("--margin", "2"), "margin=2")],
+)
+def test_an_impossible_limit_is_refused_before_anything_is_loaded(run, tmp_path, given, message):
+    # What would be loaded is not there.
+    code, _, err = run("sweep", tmp_path / "nowhere", "--out", tmp_path / "out", *given)
+    assert code == 2
+    assert message in err
 
 
 def test_a_journal_of_other_settings_is_not_resumed(run, collection, model, tmp_path):
