@@ -191,8 +191,8 @@ def _show_depths(console: Console, report: Report) -> None:
         style = "bold green" if point.k == sweep.recommended_k else ""
         table.add_row(
             f"{point.k}",
-            f"{_bar(mean)} {mean:.3f}",
-            f"{_bar(_latency(point) / slowest)} {_latency(point):.0f} ms",
+            f"{_bar(mean, console)} {mean:.3f}",
+            f"{_bar(_latency(point) / slowest, console)} {_latency(point):.0f} ms",
             style=style,
         )
     console.print(table)
@@ -208,8 +208,10 @@ def _latency(point: SweepPoint) -> float:
     return point.latency["total"].p50
 
 
-def _bar(share: float, width: int = 20) -> str:
-    return ("█" * round(share * width)).ljust(width, "░")
+def _bar(share: float, console: Console, width: int = 20) -> str:
+    # Both would be question marks on a screen that lacks them.
+    full, empty = "█░" if console.encoding.startswith("utf") else "#."
+    return (full * round(share * width)).ljust(width, empty)
 
 
 def _heading(console: Console, text: str) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import sys
 
 import pytest
+from rich.console import Console
 
 from langchain_rerank.cli import main
+from langchain_rerank.cli.demo import _bar
 
 GUIDES = {
     "adapters.md": "QLoRA trains adapters over \x1b[31mweights\x1b[0m quantised to four bits.",
@@ -52,9 +55,17 @@ def test_model_documents_and_questions_can_be_replaced(run, tmp_path):
     # Three questions settle nothing, and the demo says so.
     assert "Best K" not in out
     assert "K for now: 3. " in out
-    assert "3 queries do not show" in " ".join(out.split())
+    assert " 3 queries " in " ".join(out.split("K for now")[1].split())
     # The colour of a document is not the terminal's.
     assert "\x1b[31m" not in out
+
+
+@pytest.mark.parametrize(
+    ("encoding", "bar"), [("utf-8", "█████░░░░░ 0.500"), ("cp1252", "#####..... 0.500")]
+)
+def test_bars_stay_bars_on_a_screen_that_lacks_blocks(encoding, bar):
+    console = Console(file=io.TextIOWrapper(io.BytesIO(), encoding))
+    assert f"{_bar(0.5, console, width=10)} 0.500" == bar
 
 
 def test_documents_without_questions_are_one_clear_message(run, tmp_path):
