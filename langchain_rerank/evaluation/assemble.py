@@ -10,7 +10,7 @@ from langchain_core.documents import Document
 
 from langchain_rerank.evaluation import statistics
 from langchain_rerank.evaluation.datasets import Record
-from langchain_rerank.evaluation.measures import Measure, attainable, oracle
+from langchain_rerank.evaluation.measures import Measure, ceilings
 from langchain_rerank.evaluation.relevance import Judgement, Relevance
 from langchain_rerank.evaluation.results import (
     Comparison,
@@ -261,11 +261,9 @@ def loss_split(
         name = str(measure)
         if not counted or name.startswith("Judged"):
             continue
-        best = statistics.mean(
-            [oracle(measure, candidates[one.query_id], one.qrels, top_n) for one in counted]
-        )
+        both = [ceilings(measure, candidates[one.query_id], one.qrels, top_n) for one in counted]
         # R@1 of three relevant documents is a third at most: nobody's loss.
-        reach = statistics.mean([attainable(measure, one.qrels, top_n) for one in counted])
+        best, reach = (statistics.mean(one) for one in zip(*both, strict=True))
         for system in systems:
             actual = statistics.mean([row.systems[system].measures[name] for row in counted])
             found.append(LossSplit(system, name, k, best, actual, reach - best, best - actual))

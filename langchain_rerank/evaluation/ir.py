@@ -62,7 +62,7 @@ class IrMeasure:
             ) from error
 
     def __call__(self, ids: Sequence[str], qrels: Mapping[str, int]) -> float:
-        """Return the value for one query; 0 where ir_measures has none (nothing was retrieved)."""
+        """Return the value for one query; 0 where ir_measures has none."""
         ir_measures = require("ir_measures", extra="ir")
         unique = list(dict.fromkeys(ids))
         # Some measures are programs that read text files: a query is a number there, and an id has
@@ -71,8 +71,11 @@ class IrMeasure:
         # Scores made from ranks: how it breaks ties differs between its measures.
         ranked = {plain[one]: float(len(unique) - rank) for rank, one in enumerate(unique)}
         grades = {plain[one]: grade for one, grade in qrels.items()}
-        found = ir_measures.calc_aggregate(
-            [self._measure], {"1": grades}, {"1": ranked} if unique else {}
-        )
-        value = float(found[self._measure])
+        run = {"1": ranked} if unique else {}
+        try:
+            value = float(
+                ir_measures.calc_aggregate([self._measure], {"1": grades}, run)[self._measure]
+            )
+        except ZeroDivisionError:  # Accuracy, where nothing irrelevant was retrieved
+            return 0.0
         return 0.0 if math.isnan(value) else value

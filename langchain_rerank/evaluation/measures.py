@@ -224,19 +224,27 @@ def oracle(measure: Measure, ids: Sequence[str], qrels: Qrels, top_n: int | None
     return measure(sorted(dict.fromkeys(ids), key=lambda one: -qrels.get(one, 0))[:top_n], qrels)
 
 
-def attainable(measure: Measure, qrels: Qrels, top_n: int | None = None) -> float:
-    """Return the value of the best order of all that is relevant: what no ranking can exceed.
+def ceilings(
+    measure: Measure, ids: Sequence[str], qrels: Qrels, top_n: int | None = None
+) -> tuple[float, float]:
+    """Return `oracle`, and the value of the best order of all that is relevant.
+
+    No reranker of `ids` can exceed the first, and no ranking at all the second.
 
     Args:
         measure: The measure.
+        ids: `(n,)` ids in any order.
         qrels: Grade by id.
         top_n: How many of the best order are judged; None for all.
 
     Examples:
-        >>> attainable(parse_measure("P@10"), {"a": 1, "b": 1})
-        0.2
+        >>> ceilings(parse_measure("P@10"), ["a", "c"], {"a": 1, "b": 1})
+        (0.1, 0.2)
     """
-    return oracle(measure, [one for one, grade in qrels.items() if grade > 0], qrels, top_n)
+    best = oracle(measure, ids, qrels, top_n)
+    relevant = [one for one, grade in qrels.items() if grade > 0]
+    # Some measures (Accuracy) have no value without something irrelevant.
+    return best, max(best, oracle(measure, relevant, qrels, top_n))
 
 
 def _parameters(text: str, inside: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from langchain_rerank.evaluation import assemble, scoring, statistics
 from langchain_rerank.evaluation.assemble import Ranking
 from langchain_rerank.evaluation.datasets import Dataset, Record
 from langchain_rerank.evaluation.environment import environment
-from langchain_rerank.evaluation.measures import Measure, attainable, oracle
+from langchain_rerank.evaluation.measures import Measure, ceilings
 from langchain_rerank.evaluation.progress import Progress, progress_of
 from langchain_rerank.evaluation.relevance import Relevance
 from langchain_rerank.evaluation.report import Report
@@ -93,23 +93,23 @@ def _times(**stages: float | None) -> dict[str, float]:
     return {**timed, "total": sum(timed.values())} if len(timed) == len(stages) else timed
 
 
-def ceilings(
+def mean_ceilings(
     work: ScoringPass,
     records: Sequence[Record],
     found: Mapping[str, Candidates],
     measure: Measure,
     top_n: int | None,
 ) -> tuple[float, float]:
-    """Return the mean of the best orders of the candidates, and of all that is relevant."""
-    best, reach = [], []
+    """Return the means of `measures.ceilings` over the labelled records; at least one has labels."""
+    both = []
     for record in records:
         if work.relevance.rule_for(record) is not None:
             keys = found[record.id].keys
             judgement = assemble.judge(work.relevance, record, keys, work.documents)
             ids = work.relevance.ids(judgement, keys)
-            best.append(oracle(measure, ids, judgement.qrels, top_n))
-            reach.append(attainable(measure, judgement.qrels, top_n))
-    return statistics.mean(best), statistics.mean(reach)
+            both.append(ceilings(measure, ids, judgement.qrels, top_n))
+    best, reach = (statistics.mean(one) for one in zip(*both, strict=True))
+    return best, reach
 
 
 def finished(

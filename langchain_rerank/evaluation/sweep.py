@@ -20,7 +20,7 @@ from langchain_rerank.evaluation.environment import now, scorer_settings
 from langchain_rerank.evaluation.latency import measured
 from langchain_rerank.evaluation.measures import Measure, parse_measures
 from langchain_rerank.evaluation.pareto import pareto
-from langchain_rerank.evaluation.passes import ceilings, finished, rankings
+from langchain_rerank.evaluation.passes import finished, mean_ceilings, rankings
 from langchain_rerank.evaluation.progress import Progress, progress_of
 from langchain_rerank.evaluation.recommendation import Recommendation, knee, recommend
 from langchain_rerank.evaluation.relevance import Relevance
@@ -223,7 +223,7 @@ def _sweep(
     bent = knee(ks, means)
     points = []
     for i, k in enumerate(ks):
-        best, reach = ceilings(work, records, passed.candidates[k], main, top_n)
+        best, reach = mean_ceilings(work, records, passed.candidates[k], main, top_n)
         points.append(
             SweepPoint(
                 k=k,

@@ -223,13 +223,13 @@ def test_what_no_ranking_can_reach_is_neither_missed_nor_misordered():
         def score(self, query, texts):
             return [0.0] * len(texts)
 
-    def split(first_stage_k, **settings):
+    def split(first_stage_k, measures=("R@1", "P@10", "nDCG@10"), **settings):
         report = compare_rerank(
             lambda question: documents,
             Keeps(),
             records,
             first_stage_k=first_stage_k,
-            measures=["R@1", "P@10", "nDCG@10"],
+            measures=measures,
             progress=False,
             **settings,
         )
@@ -241,6 +241,8 @@ def test_what_no_ranking_can_reach_is_neither_missed_nor_misordered():
     assert "more to gain" not in report.to_markdown()
     part, _ = split(2)
     assert part[1] == (pytest.approx(0.3), pytest.approx(0.1), 0.0)
+    odd, _ = split(4, measures=["Accuracy@10"])  # which has no value without an irrelevant one
+    assert odd == [(1.0, 0.0, 0.0)]
     cut, _ = split(4, top_n=2)
     assert cut[1] == (pytest.approx(0.2), 0.0, 0.0)
 

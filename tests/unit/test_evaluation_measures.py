@@ -35,6 +35,7 @@ def test_a_measure_without_a_value_counts_zero():
     accuracy = parse_measure("Accuracy@10")
     assert accuracy([], {"a": 1}) == 0.0
     assert accuracy(["a", "b"], {"a": 0}) == 0.0
+    assert accuracy(["a"], {"a": 1}) == 0.0
     assert accuracy(["a", "b"], {"a": 1}) == 1.0
 
 
