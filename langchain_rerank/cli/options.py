@@ -98,7 +98,7 @@ MeasuresOption = Annotated[
     str, typer.Option("--measures", help="Measures, the deciding one first.")
 ]
 OutOption = Annotated[
-    Path, typer.Option("--out", help="Folder for the report.", show_default=False)
+    Path, typer.Option("--out", help="Folder for the report.", show_default=False, file_okay=False)
 ]
 ResumeOption = Annotated[
     bool,

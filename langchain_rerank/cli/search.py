@@ -45,6 +45,7 @@ def search(
 
     from langchain_rerank.cli.loading import build_first_stage, default_embeddings, load_documents
     from langchain_rerank.retriever import CrossEncoderRerankRetriever
+    from langchain_rerank.scorers.cross_encoder import CrossEncoderScorer
 
     check_json(json_file)
     load_settings = options.load_settings(model_arg)
@@ -54,18 +55,18 @@ def search(
     embeddings = None if first_stage is FirstStage.bm25 else default_embeddings(embedding_model)
     with notes.status(f"Indexing {len(documents)} passages ({first_stage.value})…"):
         base = build_first_stage(first_stage, documents, k=first_stage_k, embeddings=embeddings)
-    with (
-        CrossEncoderRerankRetriever(
+    with CrossEncoderScorer(model, **load_settings) as scorer:
+        retriever = CrossEncoderRerankRetriever(
             base_retriever=base,
-            model=model,
-            **load_settings,
+            model=scorer,
             first_stage_k=first_stage_k,
             top_n=top_n,
             score_threshold=threshold,
-        ) as retriever,
-        notes.status(f"Reranking with {model}…"),
-    ):
-        result = retriever.search(query)
+        )
+        with notes.status(f"Loading {model}…"):
+            scorer.load()  # first, since the result says how long reranking took
+        with notes.status(f"Reranking with {model}…"):
+            result = retriever.search(query)
     if json_file != SCREEN:
         Console().print(result)
     if json_file is not None:

@@ -92,13 +92,19 @@ def test_a_full_disk_is_one_message_after_the_result_is_shown(run, docs):
 
 
 @pytest.mark.parametrize("command", ["evaluate", "sweep"])
-def test_a_report_folder_that_is_a_file_is_one_message(run, docs, nowhere, tmp_path, command):
+@pytest.mark.parametrize(
+    ("folder", "message"),
+    [("taken", "Invalid value for '--out'"), ("taken/below", "Error: {out}: Not a directory")],
+)
+def test_a_report_folder_that_cannot_be_made_is_one_message(
+    run, docs, nowhere, tmp_path, command, folder, message
+):
     questions = tmp_path / "questions.jsonl"
     questions.write_text(json.dumps({"question": "What is LoRA?", "expected_source": "lora.md"}))
     inputs = ["--docs", docs, "--questions", questions, "--model", "embedded"]
-    code, _, err = run(command, *inputs, "--out", tmp_path / "taken")
+    code, _, err = run(command, *inputs, "--out", tmp_path / folder)
     assert code == 2
-    assert f"Error: {tmp_path / 'taken'}" in err
+    assert message.format(out=tmp_path / folder) in err
     assert "Traceback" not in err
 
 
