@@ -100,7 +100,7 @@ def mean_ceilings(
     measure: Measure,
     top_n: int | None,
 ) -> tuple[float, float]:
-    """Return the means of `measures.ceilings` over the labelled records; at least one has labels."""
+    """Return the means of `measures.ceilings` over labelled records, at least one."""
     both = []
     for record in records:
         if work.relevance.rule_for(record) is not None:
