@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import weakref
 from concurrent.futures import CancelledError
 
 import numpy as np
@@ -134,6 +135,29 @@ def test_memory_that_runs_out_halves_the_batch_and_is_remembered(start):
     tried = forward.batches.copy()
     assert worker.submit("q", texts, None).result(WAIT) == scores_of(texts)
     assert len(forward.batches) > len(tried)
+
+
+def test_a_smaller_batch_is_tried_with_the_memory_of_the_larger_one_free_again(start):
+    class Activations:
+        """What a forward pass holds while it computes."""
+
+    class Holding(Forward):
+        def __init__(self):
+            super().__init__(room=10)
+            self.left = weakref.WeakSet()
+            self.left_at_launch = []
+
+        def launch(self, pairs):
+            self.left_at_launch.append(len(self.left))
+            activations = Activations()
+            self.left.add(activations)
+            return super().launch(pairs)
+
+    forward = Holding()
+    texts = ["aaaa"] * 12
+    assert start(forward).submit("q", texts, None).result(WAIT) == scores_of(texts)
+    assert len(forward.left_at_launch) > len(forward.batches), "no batch was too large"
+    assert set(forward.left_at_launch) == {0}
 
 
 def test_a_text_that_never_fits_says_which_setting_to_change(start):

@@ -8,6 +8,7 @@ threads as well as in asyncio.
 from __future__ import annotations
 
 import threading
+import traceback
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -264,6 +265,8 @@ class Worker:
     def _recover(self, items: list[_Item], error: Exception) -> None:
         """Halve a batch that did not fit; otherwise find whose texts broke it, and fail those."""
         if is_out_of_memory(error):
+            # The traceback's frames hold what the failed pass had computed, and so its memory.
+            traceback.clear_frames(error.__traceback__)
             self._halve(items, error)
             return
         requests = list(dict.fromkeys(item.request for item in items))
