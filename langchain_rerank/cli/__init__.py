@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 import warnings
 
@@ -21,6 +22,8 @@ def main() -> None:
         # A terminal of another encoding gets a question mark, and not a traceback.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
+    if not sys.stderr.isatty():
+        os.environ.setdefault("TQDM_DISABLE", "1")  # the bars of transformers and others
     warnings.formatwarning = _as_a_message
     try:
         require("typer", extra="cli")
