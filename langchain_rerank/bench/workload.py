@@ -109,7 +109,7 @@ def padding_share(lengths: Sequence[int], batch_size: int) -> float:
     """Return the share of padding where the longest pairs come first, `batch_size` at a time.
 
     Examples:
-        >>> padding_share([10, 30, 20, 40], batch_size=2)
+        >>> round(padding_share([10, 10, 20, 40], batch_size=2), 3)
         0.2
     """
     ordered = sorted(lengths, reverse=True)
