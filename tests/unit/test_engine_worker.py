@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 import weakref
-from concurrent.futures import CancelledError
+from concurrent.futures import CancelledError, Future, InvalidStateError
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from langchain_rerank.errors import (
 )
 from langchain_rerank.scorers.engine.batch import Pair
 from langchain_rerank.scorers.engine.memory import TokenBudget
-from langchain_rerank.scorers.engine.worker import Worker
+from langchain_rerank.scorers.engine.worker import Worker, _Request
 
 WAIT = 30  # Seconds until a broken test gives up; no test waits that long when it passes.
 
@@ -166,6 +167,92 @@ def test_a_text_that_never_fits_says_which_setting_to_change(start):
     with pytest.raises(ScorerOutOfMemoryError, match=r"one text of 11 tokens\. Lower max_length"):
         alone.result(WAIT)
     assert worker.submit("q", ["b"], None).result(WAIT) == scores_of(["b"])
+
+
+def test_a_panic_in_the_tokeniser_is_the_failure_of_its_request_alone(start):
+    class Panic(BaseException):
+        """What a panic in Rust arrives as."""
+
+    def panicking(query, texts, instruction):
+        if query == "bad":
+            raise Panic("index out of bounds")
+        return tokenize(query, texts, instruction)
+
+    forward = Forward(held=True)
+    worker = start(forward)
+    worker._tokenize = panicking
+    first = worker.submit("q", ["a"], None)
+    assert forward.entered.acquire(timeout=WAIT)
+    before, bad, behind = (worker.submit(query, ["a"], None) for query in ("q", "bad", "q"))
+    forward.gate.release(10)
+    with pytest.raises(ScorerError, match="Panic: index out of bounds"):
+        bad.result(WAIT)
+    assert [one.result(WAIT) for one in (first, before, behind)] == [scores_of(["a"])] * 3
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_worker_that_dies_leaves_nobody_waiting(start):
+    class Dying(Forward):
+        def launch(self, pairs):
+            super().launch(pairs)
+            raise KeyboardInterrupt
+
+    forward = Dying(held=True)
+    worker = start(forward, tokens=2)
+    waiting = [worker.submit("q", ["aa"] * texts, None) for texts in (1, 1, 50)]
+    assert forward.entered.acquire(timeout=WAIT)
+    forward.gate.release(10)
+    for one in waiting:
+        with pytest.raises(ScorerClosedError):
+            one.result(WAIT)
+
+
+def test_a_request_is_answered_once_whoever_comes_first():
+    class Slow(Future):
+        """Lets other threads in where they would do harm."""
+
+        def set_running_or_notify_cancel(self):
+            time.sleep(0.001)
+            running = super().set_running_or_notify_cancel()
+            time.sleep(0.001)
+            return running
+
+    for _ in range(10):
+        request = _Request("q", ("a",), None, future=Slow())
+        start = threading.Barrier(8)
+        failures = []
+
+        def answer(request=request, start=start, failures=failures):
+            start.wait(WAIT)
+            try:
+                request.fail(ScorerClosedError("closed"))
+            except (RuntimeError, InvalidStateError) as error:
+                failures.append(error)
+
+        threads = [threading.Thread(target=answer) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(WAIT)
+        assert failures == []
+        assert isinstance(request.future.exception(WAIT), ScorerClosedError)
+
+
+def test_cancelling_what_fills_the_queue_lets_the_next_caller_in(start):
+    forward = Forward(held=True)
+    worker = start(forward, max_waiting=100)
+    worker.submit("q", ["a"], None)
+    assert forward.entered.acquire(timeout=WAIT)
+    filling = worker.submit("q", ["a"] * 100, None)
+    answers = []
+    blocked = threading.Thread(
+        target=lambda: answers.append(worker.submit("q", ["b"] * 50, None).result(WAIT))
+    )
+    blocked.start()
+    assert filling.cancel()
+    forward.gate.release(100)
+    blocked.join(WAIT)
+    assert answers == [scores_of(["b"] * 50)]
 
 
 def test_closing_answers_everyone_who_waits(start):

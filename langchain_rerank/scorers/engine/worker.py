@@ -53,6 +53,7 @@ class _Request:
     def __post_init__(self) -> None:
         self.scores = [0.0] * len(self.texts)
         self.missing = len(self.texts)
+        self._unclaimed = threading.Semaphore()
 
     @property
     def over(self) -> bool:
@@ -60,12 +61,17 @@ class _Request:
         return self.future.done()
 
     def succeed(self) -> None:
-        if self.future.set_running_or_notify_cancel():
+        if self._claim():
             self.future.set_result(Scores(self.scores, truncated=self.truncated))
 
     def fail(self, error: BaseException) -> None:
-        if not self.over and self.future.set_running_or_notify_cancel():
+        if self._claim():
             self.future.set_exception(error)
+
+    def _claim(self) -> bool:
+        """Return whether to answer: once, also where `close` and the worker both want to."""
+        first = self._unclaimed.acquire(blocking=False)
+        return first and self.future.set_running_or_notify_cancel()
 
 
 @dataclass(frozen=True)
@@ -100,6 +106,7 @@ class Worker:
         self._tokenize, self._forward, self._budget = tokenize, forward, budget
         self._max_waiting, self._name = max_waiting, name
         self._requests: list[_Request] = []
+        self._taken: list[_Request] = []  # With texts that are being computed.
         self._waiting = 0
         self._tokens_per_text = 128.0  # A guess until the first texts are tokenised.
         self._closed = False
@@ -175,9 +182,8 @@ class Worker:
         finally:
             # Only after a bug is anybody left to answer; they must not wait for ever.
             self.close()
-            for items, _ in self._in_flight:
-                for item in items:
-                    item.request.fail(self._closed_error())
+            for request in self._taken:
+                request.fail(self._closed_error())
 
     def _compute(self, items: list[_Item]) -> None:
         if items:
@@ -208,6 +214,8 @@ class Worker:
                 parts.append((request, request.taken, request.taken + count))
                 request.taken += count
                 self._waiting -= count
+            self._taken = [request for request in self._taken if not request.over]
+            self._taken += [request for request, _, _ in parts]
             self._requests = [r for r in self._requests if r.taken < len(r.texts)]
             if parts:
                 self._changed.notify_all()  # There is room again for blocked callers.
@@ -218,15 +226,16 @@ class Worker:
         return max(_MIN_WAVE_TEXTS, int(texts))
 
     def _drop_over(self) -> None:
-        for request in self._requests:
-            if request.over:
-                self._waiting -= len(request.texts) - request.taken
-        self._requests = [request for request in self._requests if not request.over]
+        waiting = [request for request in self._requests if not request.over]
+        if len(waiting) < len(self._requests):
+            self._requests = waiting
+            self._waiting = sum(len(request.texts) - request.taken for request in waiting)
+            self._changed.notify_all()  # There is room again for blocked callers.
 
     def _tokenized(self, request: _Request, start: int, end: int) -> list[_Item]:
         try:
             pairs = self._tokenize(request.query, request.texts[start:end], request.instruction)
-        except Exception as error:  # noqa: BLE001  # a request fails alone, whatever its tokeniser says
+        except BaseException as error:  # noqa: BLE001  # a panic in tokenizers is no Exception
             self._fail(request, error)
             return []
         request.truncated += sum(pair.truncated for pair in pairs)
@@ -292,7 +301,7 @@ class Worker:
         failure.__cause__ = error
         self._fail(items[0].request, failure)
 
-    def _fail(self, request: _Request, error: Exception) -> None:
+    def _fail(self, request: _Request, error: BaseException) -> None:
         if isinstance(error, RerankError):
             request.fail(error)
             return
