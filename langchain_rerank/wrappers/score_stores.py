@@ -190,7 +190,8 @@ def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
     connection.execute("BEGIN IMMEDIATE")
     try:
         yield
+        connection.execute("COMMIT")
     except BaseException:
-        connection.execute("ROLLBACK")
+        if connection.in_transaction:  # of some errors, a full disk say, SQLite rolls back itself
+            connection.execute("ROLLBACK")
         raise
-    connection.execute("COMMIT")

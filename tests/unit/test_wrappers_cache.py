@@ -240,6 +240,37 @@ def test_a_closed_file_says_so_and_closes_twice(tmp_path):
         cached.score("q", ["a"])
 
 
+def test_a_full_disk_is_named_and_what_fits_later_is_kept(tmp_path):
+    store = score_stores.SqliteStore(tmp_path / "scores.db")
+    (pages,) = store._connection.execute("PRAGMA page_count").fetchone()
+    store._connection.execute(f"PRAGMA max_page_count = {pages}")
+    many = {i.to_bytes(20, "little"): score_stores.Entry(float(i)) for i in range(2000)}
+    for _ in range(2):
+        with pytest.raises(ScorerUnavailableError, match="database or disk is full"):
+            store.put(many)
+    store._connection.execute("PRAGMA max_page_count = 1000000")
+    store.put(many)
+    assert store.get(list(many)) == many
+    store.close()
+
+
+def test_a_failed_commit_keeps_nothing_and_does_not_break_the_next(tmp_path):
+    store = score_stores.SqliteStore(tmp_path / "scores.db")
+    store._connection.executescript(  # the broken reference is noticed by COMMIT, not before
+        """
+        PRAGMA foreign_keys = ON;
+        CREATE TABLE refused (key REFERENCES scores(key) DEFERRABLE INITIALLY DEFERRED);
+        CREATE TRIGGER refuse AFTER INSERT ON scores WHEN new.score < 0
+            BEGIN INSERT INTO refused VALUES (x'ff'); END;
+        """
+    )
+    with pytest.raises(DataFileError, match="FOREIGN KEY"):
+        store.put({b"bad": score_stores.Entry(-1.0)})
+    store.put({b"good": score_stores.Entry(1.0)})
+    assert store.get([b"bad", b"good"]) == {b"good": score_stores.Entry(1.0)}
+    store.close()
+
+
 def through_pickle(scorer):
     return pickle.loads(pickle.dumps(scorer))
 
