@@ -6,6 +6,7 @@ import contextlib
 import os
 import sqlite3
 import threading
+import weakref
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -24,8 +25,8 @@ _SCHEMA_VERSION = 1
 _BUSY_SECONDS = 30.0
 _KEYS_PER_SELECT = 500  # SQLite builds allow at least 999 variables in a statement
 
-# Connections that a forked child inherited. Closing one there would drop its parent's file locks,
-# so they are kept from being collected.
+# Connections that a forked child inherited. SQLite forbids it to use or to close them, so they are
+# kept from being collected.
 _inherited: list[sqlite3.Connection] = []
 
 
@@ -80,26 +81,26 @@ class SqliteStore:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path).expanduser()
-        self._open()
-
-    def _open(self) -> None:
         self._lock = threading.Lock()
-        self._process = os.getpid()
-        self._connection: sqlite3.Connection | None = None
+        self._closed = False
         with self._errors():
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            connection = sqlite3.connect(
-                self.path,
-                timeout=_BUSY_SECONDS,
-                isolation_level=None,  # transactions are written out below
-                check_same_thread=False,  # the lock serialises
-            )
-            try:
-                self._prepare(connection)
-            except BaseException:
-                connection.close()
-                raise
-        self._connection = connection
+            self._connection: sqlite3.Connection | None = self._open()
+        _stores.add(self)
+
+    def _open(self) -> sqlite3.Connection:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        connection = sqlite3.connect(
+            self.path,
+            timeout=_BUSY_SECONDS,
+            isolation_level=None,  # transactions are written out below
+            check_same_thread=False,  # the lock serialises
+        )
+        try:
+            self._prepare(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
         _use_write_ahead_log(connection)
@@ -135,12 +136,11 @@ class SqliteStore:
 
     @contextlib.contextmanager
     def _connected(self) -> Iterator[sqlite3.Connection]:
-        if self._process != os.getpid() and self._connection is not None:
-            _inherited.append(self._connection)
-            self._open()
         with self._lock, self._errors():
-            if self._connection is None:
+            if self._closed:
                 raise ScorerClosedError(f"The score cache {self.path} was closed.")
+            if self._connection is None:  # the first use in a forked child
+                self._connection = self._open()
             yield self._connection
 
     def get(self, keys: Sequence[bytes]) -> dict[bytes, Entry]:
@@ -169,9 +169,29 @@ class SqliteStore:
     def close(self) -> None:
         """Close the file; later calls raise `ScorerClosedError`. Closing twice is fine."""
         with self._lock:
-            if self._connection is not None and self._process == os.getpid():
+            if self._connection is not None:
                 self._connection.close()
             self._connection = None
+            self._closed = True
+
+    def leave_to_parent(self) -> None:
+        """In a child that was just forked: keep off the connection and the lock of the parent."""
+        self._lock = threading.Lock()  # a thread of the parent may hold the other for ever
+        if self._connection is not None:
+            _inherited.append(self._connection)
+            self._connection = None
+
+
+_stores: weakref.WeakSet[SqliteStore] = weakref.WeakSet()
+
+
+def _leave_all_to_parent() -> None:
+    for store in _stores:
+        store.leave_to_parent()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows, which cannot fork
+    os.register_at_fork(after_in_child=_leave_all_to_parent)
 
 
 # Of two connections that change the mode at once, SQLite refuses one without waiting.

@@ -351,8 +351,7 @@ def test_processes_share_a_file_from_its_creation_on(tmp_path):
     cached.close()
 
 
-def _score_in_child(cached, answers):
-    inherited = cached._disk._connection
+def _score_in_child(cached, inherited, answers):
     scores = cached.score("fox", ["fox", "hen"])
     answers.put((scores, cached._disk._connection is inherited))
     cached.close()
@@ -367,7 +366,9 @@ def test_a_forked_child_opens_the_file_for_itself(tmp_path):
     cached.score("fox", ["fox"])
     context = multiprocessing.get_context("fork")
     answers = context.Queue()
-    child = context.Process(target=_score_in_child, args=(cached, answers))
+    child = context.Process(
+        target=_score_in_child, args=(cached, cached._disk._connection, answers)
+    )
     child.start()
     assert answers.get(timeout=60) == ([1.0, 0.0], False)
     child.join()

@@ -1,0 +1,120 @@
+"""What was used before a fork works in the child, from any of its threads."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform cannot fork")
+
+
+def output_of(script, *arguments):
+    """Run `script` in a process of its own, since forking this one would copy pytest's threads."""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore::DeprecationWarning", "-c", script, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.split()
+
+
+THREADS_SHARE_THE_FILE = """
+import os, sys, threading
+from langchain_rerank.wrappers.score_stores import Entry, SqliteStore
+
+store = SqliteStore(sys.argv[1])
+store.put({b"before": Entry(1.0)})
+child = os.fork()
+if child == 0:
+    start = threading.Barrier(8)
+    found = []
+
+    def use(number):
+        start.wait()
+        try:
+            store.put({bytes([number]): Entry(float(number))})
+            found.append(store.get([b"before"])[b"before"].score)
+        except Exception as error:
+            found.append(type(error).__name__)
+
+    threads = [threading.Thread(target=use, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    print(*found, flush=True)
+    os._exit(0)
+os.waitpid(child, 0)
+print(len(store.get([bytes([number]) for number in range(8)])))
+store.close()
+"""
+
+
+def test_the_threads_of_a_forked_child_share_the_file(tmp_path):
+    assert output_of(THREADS_SHARE_THE_FILE, tmp_path / "scores.db") == ["1.0"] * 8 + ["8"]
+
+
+CLOSED_IN_THE_CHILD = """
+import os, sys
+from langchain_rerank.errors import ScorerClosedError
+from langchain_rerank.wrappers import score_stores
+
+store, dropped, closed = (score_stores.SqliteStore(path) for path in sys.argv[1:])
+closed.close()
+inherited = {id(store._connection), id(dropped._connection)}
+child = os.fork()
+if child == 0:
+    store.close()
+    del dropped
+    print(inherited == {id(one) for one in score_stores._inherited})
+    for one in (store, closed):
+        try:
+            one.get([b"a"])
+        except ScorerClosedError:
+            print("closed", flush=True)
+    os._exit(0)
+os.waitpid(child, 0)
+store.put({b"a": score_stores.Entry(1.0)})
+print(store.get([b"a"])[b"a"].score)
+store.close()
+dropped.close()
+"""
+
+
+def test_a_forked_child_closes_nothing_of_its_parent(tmp_path):
+    paths = [tmp_path / name for name in ("store.db", "dropped.db", "closed.db")]
+    assert output_of(CLOSED_IN_THE_CHILD, *paths) == ["True", "closed", "closed", "1.0"]
+
+
+OPENS_AT_THE_SECOND_TRY = """
+import os, sys
+from pathlib import Path
+from langchain_rerank.errors import ScorerUnavailableError
+from langchain_rerank.wrappers.score_stores import Entry, SqliteStore
+
+folder = Path(sys.argv[1])
+store = SqliteStore(folder / "scores.db")
+child = os.fork()
+if child == 0:
+    folder.rename(folder.with_name("away"))
+    folder.touch()
+    try:
+        store.get([b"a"])
+    except ScorerUnavailableError:
+        print("unavailable", flush=True)
+    folder.unlink()
+    store.put({b"a": Entry(1.0)})
+    print(store.get([b"a"])[b"a"].score, flush=True)
+    os._exit(0)
+os.waitpid(child, 0)
+"""
+
+
+def test_a_file_that_a_child_cannot_open_at_first_is_tried_again(tmp_path):
+    assert output_of(OPENS_AT_THE_SECOND_TRY, tmp_path / "cache") == ["unavailable", "1.0"]
