@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import os
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -169,6 +170,11 @@ def score(scorer: Scorer, query: str, texts: Sequence[str]) -> Scores:
 def _threads() -> ThreadPoolExecutor:
     # Not asyncio's shared pool: a slow scorer must not hold up the application's own `to_thread`.
     return ThreadPoolExecutor(max_workers=4, thread_name_prefix="langchain-rerank")
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows, which cannot fork
+    # A forked child inherits the pool without its threads, and would wait for them for ever.
+    os.register_at_fork(after_in_child=_threads.cache_clear)
 
 
 async def ascore(scorer: Scorer, query: str, texts: Sequence[str]) -> Scores:

@@ -118,3 +118,34 @@ os.waitpid(child, 0)
 
 def test_a_file_that_a_child_cannot_open_at_first_is_tried_again(tmp_path):
     assert output_of(OPENS_AT_THE_SECOND_TRY, tmp_path / "cache") == ["unavailable", "1.0"]
+
+
+ASCORE_ANSWERS = """
+import asyncio, os, threading
+from langchain_rerank.scorers.base import ascore
+
+class Meeting:
+    def __init__(self, parties):
+        self.barrier = threading.Barrier(parties)
+
+    def score(self, query, texts):
+        self.barrier.wait(20)
+        return [1.0] * len(texts)
+
+async def together(calls):
+    scorer = Meeting(calls)
+    return await asyncio.gather(*(ascore(scorer, "q", ["a"]) for _ in range(calls)))
+
+asyncio.run(together(4))  # four threads wait for work
+child = os.fork()
+if child == 0:
+    try:
+        print(*asyncio.run(asyncio.wait_for(together(4), 20)), flush=True)
+    finally:
+        os._exit(0)
+os.waitpid(child, 0)
+"""
+
+
+def test_ascore_answers_in_a_forked_child():
+    assert output_of(ASCORE_ANSWERS) == ["[1.0]"] * 4
