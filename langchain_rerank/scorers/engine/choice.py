@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -56,6 +57,7 @@ def choose_forward(
     Every candidate computes a few probe pairs in one batch; one that differs is left out with a
     warning, since packed attention relies on parts of transformers that are no stable interface.
     """
+    import numpy as np
     import torch
 
     logits = torch.nn.Identity()  # A sigmoid would hide differences far from zero.
@@ -67,8 +69,16 @@ def choose_forward(
     tolerance *= max(1.0, *(abs(logit) for logit in expected))
     chosen, reasons = reference, []
     loaded = _Loaded(model, device, dtype, own=isinstance(settings.model, str))
-    builds = (_packed_sharing_prefixes, _packed, _padded)
-    for build in (_openvino, *builds) if settings.backend == "openvino" else builds:
+    builds = [_packed_sharing_prefixes, _packed, _padded]
+    if settings.backend == "openvino":
+        builds.insert(0, _openvino)
+    if not all(math.isfinite(logit) for logit in expected):
+        builds = []  # Nothing can be compared with them.
+        reasons.append(
+            f"sentence-transformers' own logits are not finite on probe texts in {dtype}; where "
+            f"that is float16, try dtype='float32' or 'bfloat16'"
+        )
+    for build in builds:
         path = build.__name__.replace("_", " ").strip()
         try:
             forward = build(loaded, logits)
@@ -78,7 +88,8 @@ def choose_forward(
         except Exception as error:  # noqa: BLE001  # any failure means: take the next path
             reasons.append(f"{path}: {type(error).__name__}: {error}")
             continue
-        difference = max(abs(a - b) for a, b in zip(found, expected, strict=True))
+        # NumPy's maximum is NaN where any number is, and NaN is within no tolerance.
+        difference = np.max([abs(a - b) for a, b in zip(found, expected, strict=True)])
         if difference <= tolerance:
             chosen = forward
             break
