@@ -12,13 +12,20 @@ from langchain_rerank.wrappers.wrapper import Ask, AskAll, Steps, Wrapper, ident
 _SMALLEST_SHARE = 32
 """Texts below which a share is not worth a GPU of its own."""
 
+_LONGEST_READ = 4000
+"""Characters of a text that count as work: most models cut a pair to 512 tokens, about half that.
+
+Without a bound, one text of a million characters would take a GPU that then reads a page of it.
+"""
+
 
 class ShardedScorer(Wrapper):
     """Spreads the texts of each call over copies of one model.
 
     A call of up to 32 texts goes whole to the copy with the least work waiting; a larger one is
-    split into as many shares of about equal length as there are copies, each of at least 32 texts.
-    Concurrent calls spread by themselves. Where one copy fails, the call fails with its error.
+    split into as many shares of about equal length as there are copies, each of at least 32 texts;
+    of each text at most 4,000 characters count, since most models read no more. Concurrent
+    calls spread by themselves. Where one copy fails, the call fails with its error.
 
     Args:
         copies: Scorers that give the same scores, such as one model on each GPU.
@@ -63,7 +70,7 @@ class ShardedScorer(Wrapper):
 
     def _steps(self, requests: Sequence[Request]) -> Steps:
         pairs = [
-            (number, position, len(text))
+            (number, position, min(len(text), _LONGEST_READ))
             for number, (_, texts) in enumerate(requests)
             for position, text in enumerate(texts)
         ]

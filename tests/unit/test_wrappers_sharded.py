@@ -31,6 +31,15 @@ def test_a_large_call_is_split_into_shares_of_about_the_same_length():
     assert sum(len(copy.texts) for copy in copies) == 300
 
 
+def test_one_endless_text_does_not_leave_the_others_to_one_copy():
+    copies = fleet(2)
+    texts = ["x" * 1_000_000, *["a text of 24 characters."] * 999]
+    ShardedScorer(*copies).score("fox", texts)
+    fewest, most = sorted(len(copy.texts) for copy in copies)
+    assert fewest + most == 1000
+    assert most - fewest < 200  # what a model reads of the endless one weighs 166 others
+
+
 def test_a_small_call_goes_whole_to_one_copy():
     copies = fleet(3)
     ShardedScorer(*copies).score("fox", words(60))
