@@ -169,6 +169,31 @@ def test_a_loaded_model_is_scored_with_and_left_as_it_is(folder, reference):
     assert model.predict(pairs).tolist() == pytest.approx(reference(QUERY, TEXTS), abs=1e-7)
 
 
+@pytest.mark.parametrize("path", ["chosen", "modules"])
+def test_a_model_in_training_is_scored_without_dropout_and_stays_in_training(
+    folder, reference, monkeypatch, path
+):
+    model = CrossEncoder(str(folder), device="cpu").train()
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.5  # Some families have none by default.
+    list(model.modules())[-1].eval()  # As whoever freezes a part of a model does.
+    before = [module.training for module in model.modules()]
+    if path == "modules":
+        monkeypatch.setattr(choice, "_view_and_read_out", lambda *_: (None, None))
+    with CrossEncoderScorer(model, device="cpu", dtype="float32") as scorer:
+        scorer.load()
+        assert [module.training for module in model.modules()] == before
+        assert (scorer.path == "modules") == (path == "modules")
+        for _ in range(2):
+            scores = scorer.score(QUERY, TEXTS)
+            assert scores == pytest.approx(reference(QUERY, TEXTS), abs=EXACT)
+            assert [module.training for module in model.modules()] == before
+        model.train()  # Between two requests, as a training loop does after it evaluated.
+        assert scorer.score(QUERY, TEXTS) == pytest.approx(reference(QUERY, TEXTS), abs=EXACT)
+    assert all(module.training for module in model.modules())
+
+
 @settings(
     max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )

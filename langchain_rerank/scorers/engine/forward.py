@@ -6,7 +6,8 @@ one computes. Nothing between the two waits for the device.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from langchain_rerank.scorers.engine import packed
@@ -142,7 +143,7 @@ class ModulesForward:
 
     def __init__(self, model: CrossEncoder, activation: Any) -> None:
         self.activation = activation
-        self._model = model.eval()
+        self._model = model
 
     def launch(self, pairs: Sequence[Pair]) -> Collect:
         """Start computing `pairs`."""
@@ -158,9 +159,22 @@ class ModulesForward:
             features["logits_to_keep"] = 1
         if "token_type_ids" in model.tokenizer.model_input_names:
             features["token_type_ids"] = types
-        with torch.inference_mode():
+        with torch.inference_mode(), _evaluating(model):
             scores = model(features)["scores"].float()
             return _fetch(self.activation(scores).reshape(len(pairs)))
+
+
+@contextmanager
+def _evaluating(model: torch.nn.Module) -> Iterator[None]:
+    """Switch dropout off, and leave every module as it was: whose model it is may be training."""
+    training = [module for module in model.modules() if module.training]
+    for module in training:
+        module.training = False
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True
 
 
 def _send(array: NDArray[np.int64], device: torch.device) -> torch.Tensor:
