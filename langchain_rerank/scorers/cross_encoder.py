@@ -11,12 +11,11 @@ from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from langchain_rerank.embedded import MODEL_FOLDER
 from langchain_rerank.errors import ConfigurationError
 from langchain_rerank.scorers.base import Request, Scores, check_request
 from langchain_rerank.scorers.engine import registry
 from langchain_rerank.scorers.engine.device import DTYPES, choose_device, choose_dtype
-from langchain_rerank.scorers.engine.loading import BACKENDS, EMBEDDED, LoadSettings, fingerprint
+from langchain_rerank.scorers.engine.loading import BACKENDS, EMBEDDED, LoadSettings
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -122,6 +121,7 @@ class CrossEncoderScorer:
             model_kwargs=dict(model_kwargs or {}),
         )
         self._engine: Engine | None = None
+        self._key: registry.Key | None = None
         self._finalizer: weakref.finalize[..., Any] | None = None
 
     @property
@@ -129,27 +129,30 @@ class CrossEncoderScorer:
         """The model's name, for traces and reports."""
         return self.settings.name
 
-    @cached_property
+    @property
     def identity(self) -> dict[str, Any] | None:
         """Everything that changes the scores, as JSON data; None for a model object passed in.
 
-        A hub model without `revision` is known by its name alone, a local folder by its files.
+        A hub model without `revision` is known by its name alone, a local folder by its files:
+        those that were loaded, or before loading those that are there.
         """
-        settings = self.settings
+        settings, key = self.settings, self._key
         if not isinstance(settings.model, str):
             return None
-        dtype = choose_dtype(settings.dtype, choose_device(settings.device))
         return {
-            "model": fingerprint(
-                str(MODEL_FOLDER) if settings.model == EMBEDDED else settings.model
-            ),
+            "model": key.content if key else registry.content_of(settings),
             "revision": settings.revision,
-            "dtype": str(dtype).removeprefix("torch."),
+            "dtype": self._chosen_dtype,
             "backend": settings.backend,
             "max_length": settings.max_length,
             "instruction": self.instruction,
             "model_kwargs": repr(settings.model_kwargs),
         }
+
+    @cached_property
+    def _chosen_dtype(self) -> str:
+        dtype = choose_dtype(self.settings.dtype, choose_device(self.settings.device))
+        return str(dtype).removeprefix("torch.")
 
     @property
     def loaded(self) -> bool:
@@ -243,32 +246,33 @@ class CrossEncoderScorer:
 
     def close(self) -> None:
         """Give the model back; the last scorer that does so unloads it."""
-        if self._forget():
-            registry.release(self.settings)
+        if key := self._forget():
+            registry.release(key)
 
-    def _forget(self) -> bool:
-        """Drop the engine and return whether there was one to give back."""
+    def _forget(self) -> registry.Key | None:
+        """Drop the engine and return what to give back, if there was one."""
         with _lock:
-            finalizer, self._finalizer, self._engine = self._finalizer, None, None
-        return finalizer is not None and finalizer.detach() is not None
+            finalizer, self._finalizer = self._finalizer, None
+            key, self._key, self._engine = self._key, None, None
+        return key if finalizer is not None and finalizer.detach() is not None else None
 
     def _loaded_engine(self) -> Engine:
         engine = self._engine
         if engine is not None:
             if engine.alive:
                 return engine
-            if self._forget():
-                registry.release(self.settings, keep=True)
-        engine = registry.acquire(self.settings)
+            if key := self._forget():
+                registry.release(key, keep=True)
+        engine, key = registry.acquire(self.settings)
         with _lock:
             if self._engine is None:
-                self._engine = engine
+                self._engine, self._key = engine, key
                 self._finalizer = weakref.finalize(
-                    self, registry.release, self.settings, keep=isinstance(self.settings.model, str)
+                    self, registry.release, key, keep=isinstance(self.settings.model, str)
                 )
                 self._finalizer.atexit = False
                 return engine
-        registry.release(self.settings, keep=True)  # Another thread was first.
+        registry.release(key, keep=True)  # Another thread was first.
         return engine
 
     def __enter__(self) -> Self:
@@ -287,7 +291,7 @@ class CrossEncoderScorer:
         return {"instruction": self.instruction, "settings": self.settings}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state, _engine=None, _finalizer=None)
+        self.__dict__.update(state, _engine=None, _key=None, _finalizer=None)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> CrossEncoderScorer:
         copied = object.__new__(type(self))

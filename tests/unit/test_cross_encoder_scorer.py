@@ -6,7 +6,11 @@ import asyncio
 import copy
 import gc
 import logging
+import os
 import pickle
+import shutil
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -221,6 +225,77 @@ def test_copies_and_pickles_share_the_model(scorer):
         assert copied._engine is scorer._engine
         copied.close()
     assert scorer.loaded
+
+
+@pytest.mark.parametrize("first", ["open", "closed", "forgotten"])
+def test_a_folder_in_which_a_model_was_trained_again_is_loaded_again(tmp_path, first):
+    folder = tmp_path / "model"
+    settings = {"device": "cpu", "dtype": "float32"}
+    build_tiny_model("bert", folder, seed=1)
+    old = CrossEncoderScorer(folder, **settings)
+    before = old.score("fox", ["a fox"])
+    old_identity = old.identity
+    if first == "closed":
+        old.close()
+    if first == "forgotten":
+        del old
+        gc.collect()
+    shutil.rmtree(folder)
+    build_tiny_model("bert", folder, seed=2)
+    with CrossEncoderScorer(folder, **settings) as new:
+        assert new.identity != old_identity
+        after = new.score("fox", ["a fox"])
+        assert new.identity != old_identity
+    with CrossEncoderScorer(shutil.copytree(folder, tmp_path / "copy"), **settings) as fresh:
+        assert after == fresh.score("fox", ["a fox"]) != before
+    if first == "open":
+        assert old.score("fox", ["a fox"]) == before
+        assert old.identity == old_identity
+        old.close()
+    assert not registry._entries
+
+
+def test_a_relative_path_is_the_folder_that_it_leads_to(tmp_path, monkeypatch):
+    scores = []
+    for seed in (1, 2):
+        build_tiny_model("bert", tmp_path / str(seed) / "model", seed=seed)
+        monkeypatch.chdir(tmp_path / str(seed))
+        scorer = CrossEncoderScorer("model", device="cpu", dtype="float32")
+        scores.append(scorer.score("fox", ["a fox"]))
+    assert scores[0] != scores[1]
+
+
+def test_another_instruction_is_another_identity(folder):
+    scorer = CrossEncoderScorer(folder, device="cpu", instruction="one")
+    before = scorer.identity
+    scorer.instruction = "two"
+    assert scorer.identity != before
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
+def test_a_forked_child_scores_although_its_parent_used_several_threads(folder):
+    program = f"""
+import os
+from langchain_rerank import CrossEncoderScorer
+scorer = CrossEncoderScorer({str(folder)!r}, device="cpu", dtype="float32")
+texts = ["a fox " * 30] * 40
+expected = scorer.score("fox", texts)
+child = os.fork()
+if child == 0:
+    same = max(abs(a - b) for a, b in zip(scorer.score("fox", texts), expected)) < 1e-5
+    os._exit(0 if same else 3)
+print("child", os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", program],
+        env={**os.environ, "OMP_NUM_THREADS": "2"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.stdout == "child 0\n", done.stderr
+    assert "computes on one thread" in done.stderr
 
 
 def test_different_model_kwargs_are_different_models(folder):
