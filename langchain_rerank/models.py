@@ -1,14 +1,17 @@
-"""What the argument `model` may be, as a scorer."""
+"""What the argument `model` may be, as a scorer, and who shares it."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from os import PathLike
 from typing import Any, Final
+from weakref import WeakSet
 
 from langchain_core.cross_encoders import BaseCrossEncoder
 
 from langchain_rerank.errors import ConfigurationError
+from langchain_rerank.scorers import base
 from langchain_rerank.scorers.base import Scorer
 from langchain_rerank.scorers.cross_encoder import CrossEncoderScorer
 from langchain_rerank.scorers.pairs import PairScorer
@@ -60,3 +63,55 @@ def _is_sentence_transformers(model: object) -> bool:
     # Whoever has a CrossEncoder has imported its package: no need to import it to find out.
     package = sys.modules.get("sentence_transformers")
     return package is not None and isinstance(model, package.CrossEncoder)
+
+
+class ScorerUser:
+    """Stands for an object among the users of a scorer."""
+
+
+class _Users(WeakSet[ScorerUser]):
+    """Users; a scorer that was unpickled or copied in depth has none until it is used."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _Users, ()
+
+
+class SharedScorer:
+    """The scorer that `model` stands for, open until the last of its users has left it.
+
+    Args:
+        model: As `resolve_scorer` takes it.
+        load_settings: The same.
+
+    Raises:
+        ConfigurationError: As from `resolve_scorer`.
+    """
+
+    def __init__(self, model: Any, load_settings: Mapping[str, Any]) -> None:
+        self._made_from = (model, *load_settings.values())
+        self._scorer = resolve_scorer(model, **load_settings)
+        self._users = _Users()
+
+    def is_for(self, model: Any, load_settings: Mapping[str, Any]) -> bool:
+        """Return whether this is what `model` stands for under `load_settings`."""
+        return all(map(_same, self._made_from, (model, *load_settings.values())))
+
+    def used_by(self, user: ScorerUser) -> Scorer:
+        """Return the scorer, which stays open for `user`."""
+        self._users.add(user)
+        return self._scorer
+
+    def left_by(self, user: ScorerUser) -> None:
+        """Close the scorer if `user` was the last, unless it was passed in as `model`."""
+        self._users.discard(user)
+        if not self._users and self._scorer is not self._made_from[0]:
+            base.close(self._scorer)
+
+
+def _same(mine: Any, theirs: Any) -> bool:
+    # Only plain settings are compared by value: comparing models or arrays can cost or raise.
+    return mine is theirs or (
+        type(mine) is type(theirs)
+        and isinstance(mine, (str, int, bool, Mapping, PathLike))
+        and mine == theirs
+    )

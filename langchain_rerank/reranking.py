@@ -6,12 +6,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
-from os import PathLike
+from collections.abc import Sequence
 from time import perf_counter
 from types import TracebackType
 from typing import Any, Literal, NamedTuple
-from weakref import WeakSet
 
 from langchain_core.callbacks import Callbacks
 from langchain_core.documents import Document
@@ -29,7 +27,7 @@ from langchain_rerank.documents import (
     unique,
 )
 from langchain_rerank.errors import ConfigurationError, InputError, InputTypeError, see
-from langchain_rerank.models import LOAD_SETTINGS, resolve_scorer
+from langchain_rerank.models import LOAD_SETTINGS, ScorerUser, SharedScorer
 from langchain_rerank.result import RerankResult
 from langchain_rerank.scorers import base
 from langchain_rerank.scorers.base import Scorer, Scores
@@ -50,25 +48,6 @@ class Scored(NamedTuple):
 
     scores: Scores
     error: Exception | None = None
-
-
-class _User:
-    """Stands for a reranking object among the users of a scorer."""
-
-
-class _Users(WeakSet[_User]):
-    """Who uses a scorer; one that was copied in depth or unpickled has none yet."""
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _Users, ()
-
-
-class _Resolved(NamedTuple):
-    """A scorer that was made, from which settings, and for whom (copies share it)."""
-
-    key: tuple[Any, ...]
-    scorer: Scorer
-    users: _Users
 
 
 class Reranking(BaseModel):
@@ -123,8 +102,8 @@ class Reranking(BaseModel):
     """What to do when the scorer fails: raise, or return the first stage's order (and say so in the
     log; the documents then have no `relevance_score`)."""
 
-    _resolved: _Resolved | None = PrivateAttr(default=None)
-    _user: _User = PrivateAttr(default_factory=_User)
+    _resolved: SharedScorer | None = PrivateAttr(default=None)
+    _user: ScorerUser = PrivateAttr(default_factory=ScorerUser)
 
     @field_validator("top_n", mode="before")
     @classmethod
@@ -153,11 +132,9 @@ class Reranking(BaseModel):
         """The scorer behind `model`. Reading it loads nothing."""
         settings = {name: getattr(self, name) for name in LOAD_SETTINGS}
         # The settings are compared, not trusted: `model_copy(update=...)` carries private state on.
-        key = (self.model, *settings.values())
-        if self._resolved is None or not _same(self._resolved.key, key):
-            self._resolved = _Resolved(key, resolve_scorer(self.model, **settings), _Users())
-        self._resolved.users.add(self._user)
-        return self._resolved.scorer
+        if self._resolved is None or not self._resolved.is_for(self.model, settings):
+            self._resolved = SharedScorer(self.model, settings)
+        return self._resolved.used_by(self._user)
 
     def rerank(
         self, documents: Sequence[Document], query: str, callbacks: Callbacks = None
@@ -197,17 +174,14 @@ class Reranking(BaseModel):
         """
         resolved, self._resolved = self._resolved, None
         if resolved is not None:
-            resolved.users.discard(self._user)
-            if resolved.scorer is not self.model and not resolved.users:
-                base.close(resolved.scorer)
+            resolved.left_by(self._user)
 
     def __copy__(self) -> Self:
         copied = super().__copy__()
-        user = _User()
+        user = ScorerUser()
         copied._user = user  # noqa: SLF001 - of this class
-        # Both use the scorer, which stays open until both are closed.
         if self._resolved is not None:
-            self._resolved.users.add(user)
+            self._resolved.used_by(user)
         return copied
 
     def __enter__(self) -> Self:
@@ -343,16 +317,3 @@ class Reranking(BaseModel):
 
 def _outputs(scores: Scores) -> dict[str, Any]:
     return {"scores": scores, "truncated": scores.truncated}
-
-
-def _same(old: tuple[Any, ...], new: tuple[Any, ...]) -> bool:
-    # Only plain settings are compared by value: comparing models or arrays can cost or raise.
-    return all(
-        mine is theirs
-        or (
-            type(mine) is type(theirs)
-            and isinstance(mine, (str, int, bool, Mapping, PathLike))
-            and mine == theirs
-        )
-        for mine, theirs in zip(old, new, strict=True)
-    )

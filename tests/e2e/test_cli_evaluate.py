@@ -15,7 +15,6 @@ import pytest
 import typer
 from rich.console import Console
 
-from langchain_rerank.cli import main
 from langchain_rerank.cli.inputs import resumable
 from langchain_rerank.evaluation.report import Report
 from langchain_rerank.testing.tiny_models import build_tiny_model
@@ -53,18 +52,6 @@ def collection(tmp_path_factory):
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
     return build_tiny_model("bert", tmp_path_factory.mktemp("model") / "tiny")
-
-
-@pytest.fixture
-def run(monkeypatch, capsys):
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["langchain-rerank", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stopped:
-            main()
-        captured = capsys.readouterr()
-        return stopped.value.code, captured.out, captured.err
-
-    return run
 
 
 def start(*arguments):

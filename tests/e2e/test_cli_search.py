@@ -8,7 +8,6 @@ import sys
 
 import pytest
 
-from langchain_rerank.cli import main
 from langchain_rerank.errors import RerankWarning
 
 GUIDES = {
@@ -27,18 +26,6 @@ def docs(tmp_path):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
     return folder
-
-
-@pytest.fixture
-def run(monkeypatch, capsys):
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["langchain-rerank", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stopped:
-            main()
-        captured = capsys.readouterr()
-        return stopped.value.code, captured.out, captured.err
-
-    return run
 
 
 def search(run, query, docs, *more):
