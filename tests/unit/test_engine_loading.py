@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import math
+import shutil
+import weakref
 
 import pytest
 import torch
 from sentence_transformers import CrossEncoder
+from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 
+from langchain_rerank.errors import ConfigurationError, ModelLoadError, ScorerOutOfMemoryError
 from langchain_rerank.scorers.cross_encoder import CrossEncoderScorer
-from langchain_rerank.scorers.engine import choice
+from langchain_rerank.scorers.engine import choice, core
+from langchain_rerank.scorers.engine.forward import ModulesForward
+from langchain_rerank.scorers.engine.loading import LoadSettings, load_cross_encoder
 from langchain_rerank.testing.tiny_models import build_tiny_model
 
 QUERY, TEXTS = "vitamin C", ["sailors and scurvy", "the river Seine", "lemons contain vitamin C"]
@@ -70,3 +77,107 @@ def test_a_model_whose_own_logits_are_not_finite_is_computed_as_it_is(folder, ca
         scorer.load()
         assert scorer.path == "modules"
     assert "own logits are not finite on probe texts in torch.float32" in caplog.text
+
+
+def failing(error):
+    def fail(*_, **__):
+        raise error
+
+    return fail
+
+
+def test_damaged_weights_are_a_model_that_could_not_be_loaded(folder, tmp_path):
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    weights = tmp_path / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    with pytest.raises(ModelLoadError, match=r"from this local folder: .*header") as caught:
+        CrossEncoderScorer(tmp_path, device="cpu").load()
+    assert type(caught.value.__cause__).__name__ == "SafetensorError"
+
+
+def test_whatever_loading_raises_is_a_model_that_could_not_be_loaded(monkeypatch):
+    monkeypatch.setattr("sentence_transformers.CrossEncoder", failing(AttributeError("no split")))
+    with pytest.raises(ModelLoadError, match=r"'a/b': no such local folder, .*: no split Check"):
+        CrossEncoderScorer("a/b", device="cpu").load()
+
+
+def test_an_empty_name_is_not_the_working_folder():
+    with pytest.raises(ModelLoadError, match="cross-encoder '': no such local folder"):
+        load_cross_encoder(LoadSettings(model="", device="cpu"))
+
+
+@pytest.mark.parametrize("error", [ConfigurationError("as it is"), KeyboardInterrupt()])
+def test_errors_of_the_package_and_interrupts_pass_through_loading(monkeypatch, error):
+    monkeypatch.setattr("sentence_transformers.CrossEncoder", failing(error))
+    with pytest.raises(type(error)) as caught:
+        CrossEncoderScorer("a/b", device="cpu").load()
+    assert caught.value is error
+
+
+def test_a_model_too_large_to_load_is_out_of_memory_and_not_misspelt(monkeypatch):
+    error = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.")
+    monkeypatch.setattr("sentence_transformers.CrossEncoder", failing(error))
+    with pytest.raises(
+        ScorerOutOfMemoryError, match=r"while a/b was loaded: CUDA .* Use dtype="
+    ) as caught:
+        CrossEncoderScorer("a/b", device="cpu").load()
+    assert "spelling" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("error", "expected", "message"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory."), ScorerOutOfMemoryError, "was loaded: CUDA"),
+        (ValueError("shapes differ"), ModelLoadError, "ready to score: ValueError: shapes differ"),
+    ],
+)
+def test_a_model_that_cannot_compute_the_probe_texts_is_a_scorers_error(
+    scorer, monkeypatch, error, expected, message
+):
+    monkeypatch.setattr(ModulesForward, "launch", failing(error))
+    with pytest.raises(expected, match=message) as caught:
+        scorer.score(QUERY, TEXTS)
+    assert caught.value.__cause__ is error
+    monkeypatch.undo()
+    assert len(scorer.score(QUERY, TEXTS)) == len(TEXTS)
+
+
+def test_memory_that_ran_out_while_loading_holds_no_model(scorer, monkeypatch):
+    models = []
+    load = core.load_cross_encoder
+
+    def remember(settings):
+        loaded = load(settings)
+        models.append(weakref.ref(loaded[0]))
+        return loaded
+
+    monkeypatch.setattr(core, "load_cross_encoder", remember)
+    monkeypatch.setattr(ModulesForward, "launch", failing(MemoryError()))
+    with pytest.raises(ScorerOutOfMemoryError) as caught:
+        scorer.load()
+    gc.collect()  # The model's modules refer to each other.
+    assert caught.value.__cause__.__traceback__
+    assert models[0]() is None
+
+
+def test_a_classifier_without_a_padding_token_says_how_to_give_it_one(tmp_path):
+    build_tiny_model("llama", tmp_path)
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path)
+    tokenizer.pad_token = None
+    tokenizer.chat_template = None
+    tokenizer.save_pretrained(tmp_path)
+    config = AutoConfig.from_pretrained(tmp_path, num_labels=1, pad_token_id=None)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        AutoModelForSequenceClassification.from_config(config).save_pretrained(tmp_path)
+    with pytest.raises(ModelLoadError, match=r"has no padding token.*pad_token = model\.tokenizer"):
+        CrossEncoderScorer(tmp_path, device="cpu", dtype="float32").load()
+
+    model = CrossEncoder(str(tmp_path), device="cpu")
+    model.tokenizer.pad_token = model.tokenizer.eos_token
+    model.config.pad_token_id = model.tokenizer.pad_token_id
+    model.save_pretrained(str(tmp_path / "padding"))
+    right = model.predict([(QUERY, text) for text in TEXTS]).tolist()
+    for one in (model, tmp_path / "padding"):
+        with CrossEncoderScorer(one, device="cpu", dtype="float32") as scorer:
+            assert scorer.score(QUERY, TEXTS) == pytest.approx(right, abs=1e-5)

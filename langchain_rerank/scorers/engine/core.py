@@ -6,11 +6,15 @@ import gc
 from collections.abc import Sequence
 from concurrent.futures import Future
 
-from langchain_rerank.errors import ScorerClosedError
+from langchain_rerank.errors import RerankError, ScorerClosedError
 from langchain_rerank.scorers.base import Scores
 from langchain_rerank.scorers.engine.choice import choose_forward
 from langchain_rerank.scorers.engine.limits import effective_max_length
-from langchain_rerank.scorers.engine.loading import LoadSettings, load_cross_encoder
+from langchain_rerank.scorers.engine.loading import (
+    LoadSettings,
+    load_cross_encoder,
+    preparation_failed,
+)
 from langchain_rerank.scorers.engine.memory import TokenBudget, initial_budget
 from langchain_rerank.scorers.engine.templates import choose_tokenizer
 from langchain_rerank.scorers.engine.worker import Worker
@@ -29,6 +33,14 @@ class Engine:
     """
 
     def __init__(self, settings: LoadSettings) -> None:
+        try:
+            self._load(settings)
+        except RerankError:
+            raise
+        except Exception as error:  # Whatever it is: a fallback answers only a ScorerError.
+            raise preparation_failed(settings, error) from error
+
+    def _load(self, settings: LoadSettings) -> None:
         model, device, dtype = load_cross_encoder(settings)
         self.name = settings.name
         self.device = str(device)

@@ -5,13 +5,21 @@ from __future__ import annotations
 import json
 import logging
 import os
+import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from langchain_rerank.errors import ModelLoadError, see
+from langchain_rerank.errors import (
+    ModelLoadError,
+    RerankError,
+    ScorerError,
+    ScorerOutOfMemoryError,
+    see,
+)
 from langchain_rerank.scorers.engine.device import choose_device, choose_dtype
+from langchain_rerank.scorers.engine.memory import is_out_of_memory
 from langchain_rerank.scorers.engine.openvino import openvino
 
 if TYPE_CHECKING:
@@ -78,7 +86,9 @@ def load_cross_encoder(settings: LoadSettings) -> tuple[CrossEncoder, torch.devi
     Raises:
         ConfigurationError: The device or the precision is not there.
         MissingExtraError: The backend is not installed.
-        ModelLoadError: There is no such model, or it is not a cross-encoder with one score.
+        ModelLoadError: There is no such model, it is not a cross-encoder with one score, or its
+            tokenizer cannot pad.
+        ScorerOutOfMemoryError: It does not fit in memory.
     """
     device = choose_device(settings.device)
     if settings.device == "auto" and device.type == "cpu":
@@ -97,7 +107,27 @@ def load_cross_encoder(settings: LoadSettings) -> tuple[CrossEncoder, torch.devi
             f"(num_labels=1). Use a model trained for reranking, such as BAAI/bge-reranker-base. "
             f"{see('a-model-could-not-be-loaded')}"
         )
+    if getattr(model.tokenizer, "pad_token_id", 0) is None:
+        raise ModelLoadError(
+            f"The tokenizer of {settings.name} has no padding token, without which texts of "
+            f"different lengths make no batch. Load the model with sentence_transformers."
+            f"CrossEncoder, set model.tokenizer.pad_token = model.tokenizer.eos_token and "
+            f"model.config.pad_token_id = model.tokenizer.pad_token_id, and pass the model in, or "
+            f"save it and load its folder. {see('a-model-could-not-be-loaded')}"
+        )
     return model, device, dtype
+
+
+def preparation_failed(settings: LoadSettings, error: Exception) -> ScorerError:
+    """Return the error to raise where a model was loaded, but does not score the probe texts."""
+    if is_out_of_memory(error):
+        return _too_large(settings, error)
+    return ModelLoadError(
+        f"{settings.name} could not be made ready to score: {type(error).__name__}: "
+        f"{_first_line(error)} Try sentence_transformers.CrossEncoder(...).predict on a pair: if "
+        f"that fails too, the model's files are at odds with each other or with the installed "
+        f"transformers. {see('a-model-could-not-be-loaded')}"
+    )
 
 
 def _load(settings: LoadSettings, device: torch.device, dtype: torch.dtype) -> CrossEncoder:
@@ -121,8 +151,11 @@ def _load(settings: LoadSettings, device: torch.device, dtype: torch.dtype) -> C
             trust_remote_code=settings.trust_remote_code,
             model_kwargs={"dtype": weights, **settings.model_kwargs},
         )
-    # A broken folder or a missing one surfaces as almost anything, so the list is long.
-    except (OSError, ValueError, RuntimeError, KeyError, TypeError, ImportError) as error:
+    except RerankError:
+        raise
+    except Exception as error:  # A broken folder or a missing one surfaces as almost anything.
+        if is_out_of_memory(error):
+            raise _too_large(settings, error) from error
         raise ModelLoadError(_explanation(settings, error)) from error
     _refuse_random_head(model, settings.model)
     return model
@@ -145,13 +178,28 @@ def _refuse_random_head(model: CrossEncoder, name: str) -> None:
 
 
 def _explanation(settings: LoadSettings, error: Exception) -> str:
-    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    reason = _first_line(error)
     tried = f"Could not load the cross-encoder {settings.model!r}"
-    if Path(str(settings.model)).is_dir():
+    if settings.model and Path(str(settings.model)).is_dir():  # Path("") is the working folder.
         return f"{tried} from this local folder: {reason} {see('a-model-could-not-be-loaded')}"
     offline = " (HF_HUB_OFFLINE is set)" if os.environ.get("HF_HUB_OFFLINE") else ""
     return (
         f"{tried}: no such local folder, and the Hugging Face hub or its cache did not give it"
         f"{offline}: {reason} Check the spelling and the network, or give the path of a "
         f"downloaded model; model='embedded' needs no hub. {see('a-model-could-not-be-loaded')}"
+    )
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error).strip()
+    return text.splitlines()[0] if text else type(error).__name__
+
+
+def _too_large(settings: LoadSettings, error: Exception) -> ScorerOutOfMemoryError:
+    # The traceback's frames hold what was loaded, and so memory that a fallback may need.
+    traceback.clear_frames(error.__traceback__)
+    return ScorerOutOfMemoryError(
+        f"Out of memory while {settings.name} was loaded: {_first_line(error)} Use "
+        f"dtype='bfloat16' or a smaller model, or free memory on the device. "
+        f"{see('out-of-memory')}"
     )
