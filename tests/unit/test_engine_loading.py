@@ -15,7 +15,7 @@ from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTok
 
 from langchain_rerank.errors import ConfigurationError, ModelLoadError, ScorerOutOfMemoryError
 from langchain_rerank.scorers.cross_encoder import CrossEncoderScorer
-from langchain_rerank.scorers.engine import choice, core
+from langchain_rerank.scorers.engine import choice, core, memory
 from langchain_rerank.scorers.engine.forward import ModulesForward
 from langchain_rerank.scorers.engine.loading import LoadSettings, load_cross_encoder
 from langchain_rerank.testing.tiny_models import build_tiny_model
@@ -181,3 +181,11 @@ def test_a_classifier_without_a_padding_token_says_how_to_give_it_one(tmp_path):
     for one in (model, tmp_path / "padding"):
         with CrossEncoderScorer(one, device="cpu", dtype="float32") as scorer:
             assert scorer.score(QUERY, TEXTS) == pytest.approx(right, abs=1e-5)
+
+
+def test_a_failed_allocation_of_cublas_is_out_of_memory():
+    error = RuntimeError(
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"
+    )
+    assert memory.is_out_of_memory(error)
+    assert not memory.is_out_of_memory(RuntimeError("CUBLAS_STATUS_EXECUTION_FAILED"))

@@ -16,6 +16,9 @@ MPS_TOKENS = 8192
 MAX_GPU_TOKENS = 32_768
 MIN_GPU_TOKENS = 2048
 
+# What a RuntimeError says where memory ran out.
+_SIGNS = ("out of memory", "can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED")
+
 
 class TokenBudget:
     """The tokens of one batch; it only ever shrinks, since what did not fit once will not again."""
@@ -71,12 +74,11 @@ def _available_system_bytes() -> int:
 def is_out_of_memory(error: BaseException) -> bool:
     """Return whether `error` says that a device ran out of memory.
 
-    CUDA has a class for it; the CPU's and MPS's allocators raise a bare RuntimeError.
+    CUDA has a class for it; the CPU's and MPS's allocators raise a bare RuntimeError, and so does
+    cuBLAS where its workspace does not fit.
     """
     import torch
 
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
-    return isinstance(error, RuntimeError) and (
-        "out of memory" in str(error) or "can't allocate memory" in str(error)
-    )
+    return isinstance(error, RuntimeError) and any(sign in str(error) for sign in _SIGNS)
