@@ -11,6 +11,7 @@ import weakref
 import pytest
 import torch
 from sentence_transformers import CrossEncoder
+from tokenizers.pre_tokenizers import PreTokenizer
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 
 from langchain_rerank.errors import ConfigurationError, ModelLoadError, ScorerOutOfMemoryError
@@ -189,3 +190,22 @@ def test_a_failed_allocation_of_cublas_is_out_of_memory():
     )
     assert memory.is_out_of_memory(error)
     assert not memory.is_out_of_memory(RuntimeError("CUBLAS_STATUS_EXECUTION_FAILED"))
+
+
+class OnSpaces:
+    """A pre-tokeniser in Python, as some tokenizers for Chinese and Japanese have."""
+
+    def pre_tokenize(self, pretokenized):
+        pretokenized.split(lambda _, text: text.split(" ", "removed"))
+
+
+def test_a_tokenizer_with_python_in_it_is_used_through_transformers(folder, caplog):
+    model = CrossEncoder(str(folder), device="cpu")
+    model.tokenizer.backend_tokenizer.pre_tokenizer = PreTokenizer.custom(OnSpaces())
+    right = model.predict([(QUERY, text) for text in TEXTS]).tolist()
+    with (
+        caplog.at_level(logging.WARNING, "langchain_rerank"),
+        CrossEncoderScorer(model, device="cpu", dtype="float32") as scorer,
+    ):
+        assert scorer.score(QUERY, TEXTS) == pytest.approx(right, abs=1e-5)
+    assert "tokenising with transformers instead" in caplog.text

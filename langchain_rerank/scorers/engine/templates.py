@@ -89,12 +89,8 @@ def resolve_prompt(model: CrossEncoder, instruction: str | None) -> str | None:
 def choose_tokenizer(model: CrossEncoder, max_length: int) -> Tokenize:
     """Return the fastest tokenisation that gives sentence-transformers' own tokens."""
     reference = Reference(model, max_length)
-    backend = getattr(model.tokenizer, "backend_tokenizer", None)
-    if backend is not None:
-        # A copy: the truncation and padding that transformers sets on its own would change ours.
-        raw = type(backend).from_str(backend.to_str())
-        raw.no_truncation()
-        raw.no_padding()
+    raw = _copied_backend(model)
+    if raw is not None:
         for frame in _frames(model, raw, reference, max_length):
             tokenize = PairTokenizer(raw, frame, max_length, DocumentCache())
             if _agree(tokenize, reference):
@@ -104,6 +100,21 @@ def choose_tokenizer(model: CrossEncoder, max_length: int) -> Tokenize:
         type(model.tokenizer).__name__,
     )
     return _reading_anything(_instruction_checked(model, reference))
+
+
+def _copied_backend(model: CrossEncoder) -> Any | None:
+    """Return a copy of the Rust tokenizer: transformers sets truncation and padding on its own."""
+    backend = getattr(model.tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        return None
+    try:
+        raw = type(backend).from_str(backend.to_str())
+    except Exception as error:  # noqa: BLE001  # what tokenizers raises for parts written in Python
+        logger.debug("The tokenizer cannot be copied: %s", error)
+        return None
+    raw.no_truncation()
+    raw.no_padding()
+    return raw
 
 
 def _reading_anything(tokenize: Tokenize) -> Tokenize:
