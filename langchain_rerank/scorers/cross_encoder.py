@@ -190,6 +190,7 @@ class CrossEncoderScorer:
             ConfigurationError: The device is not there.
             MissingExtraError: The backend is not installed.
             ModelLoadError: There is no such model, or it is not a cross-encoder.
+            ScorerOutOfMemoryError: It does not fit in memory.
         """
         self._loaded_engine()
 

@@ -57,6 +57,7 @@ def acquire(settings: LoadSettings) -> tuple[Engine, Key]:
     Raises:
         ConfigurationError: The device or the precision is not there.
         ModelLoadError: The model cannot be loaded.
+        ScorerOutOfMemoryError: It does not fit in memory.
     """
     key = Key(settings, content_of(settings))
     with _lock:
