@@ -229,13 +229,8 @@ def ceilings(
 ) -> tuple[float, float]:
     """Return `oracle`, and the value of the best order of all that is relevant.
 
-    No reranker of `ids` can exceed the first, and no ranking at all the second.
-
-    Args:
-        measure: The measure.
-        ids: `(n,)` ids in any order.
-        qrels: Grade by id.
-        top_n: How many of the best order are judged; None for all.
+    No reranker of `ids` can exceed the first, and no ranking at all the second. The arguments are
+    those of `oracle`.
 
     Examples:
         >>> ceilings(parse_measure("P@10"), ["a", "c"], {"a": 1, "b": 1})

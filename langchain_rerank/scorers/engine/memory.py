@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     import torch
 
 # Small batches pay for every layer's start, large ones leave the caches: on two cores MiniLM-L6
-# gained 7 to 10 % from 1024 to 2048, and bge-base nothing beyond.
+# gained from 1024 to 2048, and bge-base nothing beyond.
 CPU_TOKENS = 2048
 MPS_TOKENS = 8192
 # Above this a GPU gains nothing from larger batches, and a request waits longer for its turn.

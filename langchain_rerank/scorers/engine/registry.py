@@ -45,7 +45,7 @@ class _Entry:
 _entries: dict[Key, _Entry] = {}
 # Reentrant: a garbage collection inside a locked section may run the finalizer of another scorer.
 _lock = threading.RLock()
-# Processes that load a model, or are children of one that did.
+# The ids of this process and of those it was forked from, as far as they loaded a model.
 _loaded_in: set[int] = set()
 
 
