@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from langchain_core.documents import Document
 
 from langchain_rerank import CrossEncoderReranker
-from langchain_rerank.scorers.base import check_request
+from langchain_rerank.scorers.contract import check_request
 from langchain_rerank.testing import check_scorer, contract_violations
 
 

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from langchain_rerank.retriever import (
         CrossEncoderRerankRetriever as CrossEncoderRerankRetriever,
     )
-    from langchain_rerank.scorers.base import Scorer as Scorer
-    from langchain_rerank.scorers.base import Scores as Scores
+    from langchain_rerank.scorers.contract import Scorer as Scorer
+    from langchain_rerank.scorers.contract import Scores as Scores
     from langchain_rerank.scorers.cross_encoder import CrossEncoderScorer as CrossEncoderScorer
 
 __version__ = "0.1.0"
@@ -36,8 +36,8 @@ _HOMES = {
     "RerankError": "errors",
     "RerankResult": "result",
     "RerankWarning": "errors",
-    "Scorer": "scorers.base",
-    "Scores": "scorers.base",
+    "Scorer": "scorers.contract",
+    "Scores": "scorers.contract",
     "hybrid_retriever": "first_stage",
 }
 

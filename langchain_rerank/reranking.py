@@ -9,13 +9,12 @@ import logging
 from collections.abc import Sequence
 from time import perf_counter
 from types import TracebackType
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Self
 
 from langchain_core.callbacks import Callbacks
 from langchain_core.documents import Document
 from langchain_core.runnables import RunnableConfig, RunnableLambda
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator, model_validator
-from typing_extensions import Self
 
 from langchain_rerank.checks import check_query, check_threshold, check_top_n
 from langchain_rerank.documents import (
@@ -27,10 +26,10 @@ from langchain_rerank.documents import (
     unique,
 )
 from langchain_rerank.errors import ConfigurationError, InputError, InputTypeError, see
-from langchain_rerank.models import LOAD_SETTINGS, ScorerUser, SharedScorer
+from langchain_rerank.resolving import LOAD_SETTINGS, ScorerUser, SharedScorer
 from langchain_rerank.result import RerankResult
-from langchain_rerank.scorers import base
-from langchain_rerank.scorers.base import Scorer, Scores
+from langchain_rerank.scorers import contract
+from langchain_rerank.scorers.contract import Scorer, Scores
 from langchain_rerank.scorers.cross_encoder import DEFAULT_MODEL
 
 logger = logging.getLogger(__name__)
@@ -232,17 +231,17 @@ class Reranking(BaseModel):
         scorer = self.scorer
         texts = [scored_text(document, self.metadata_fields) for document in candidates]
         # Here, so that a wrong input is the caller's error and never the scorer's failure.
-        base.check_request(query, texts)
+        contract.check_request(query, texts)
 
         def rerank(_: dict[str, Any]) -> dict[str, Any]:
-            return _outputs(base.score(scorer, query, texts))
+            return _outputs(contract.score(scorer, query, texts))
 
         async def arerank(_: dict[str, Any]) -> dict[str, Any]:
-            return _outputs(await base.ascore(scorer, query, texts))
+            return _outputs(await contract.ascore(scorer, query, texts))
 
         shown = {
             "query": query,
-            "model": base.scorer_name(scorer),
+            "model": contract.scorer_name(scorer),
             "candidates": len(candidates),
         }
         return RunnableLambda(rerank, arerank, name="rerank"), shown
@@ -276,7 +275,7 @@ class Reranking(BaseModel):
         logger.warning(
             "The reranker %s failed; returning the first stage's order (on_error='first_stage'). "
             "%s",
-            base.scorer_name(self.scorer),
+            contract.scorer_name(self.scorer),
             see("the-model-failed"),
             exc_info=error,
         )
@@ -307,7 +306,7 @@ class Reranking(BaseModel):
         return RerankResult(
             query=query,
             documents=kept,
-            model=base.scorer_name(self.scorer),
+            model=contract.scorer_name(self.scorer),
             candidates=len(candidates),
             truncated=scored.scores.truncated,
             timings={"rerank": ms, "total": ms},

@@ -7,14 +7,14 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import StrEnum
 
 from langchain_rerank.bench.machine import PeakMemory
 from langchain_rerank.bench.systems import System
-from langchain_rerank.scorers.base import Request
+from langchain_rerank.scorers.contract import Request
 
 
-class Scenario(str, Enum):
+class Scenario(StrEnum):
     """How the requests come in."""
 
     one = "one caller"

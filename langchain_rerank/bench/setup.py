@@ -18,7 +18,7 @@ from langchain_rerank.bench.summary import Work
 from langchain_rerank.bench.systems import Skipped, System
 from langchain_rerank.bench.workload import Sizes, Workload, guides, padding_share, pair_tokens
 from langchain_rerank.errors import ModelLoadError
-from langchain_rerank.scorers.base import Request
+from langchain_rerank.scorers.contract import Request
 from langchain_rerank.scorers.cross_encoder import CrossEncoderScorer
 
 MAX_LENGTH = 512

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from langchain_rerank.testing.tiny_models import build_tiny_model
 _TOKENIZER_VOCABULARY = 8000  # what the guides can fill; the model keeps its real vocabulary size
 
 
-class Shape(str, Enum):
+class Shape(StrEnum):
     """The shapes that can be built."""
 
     minilm_l6 = "minilm-l6"

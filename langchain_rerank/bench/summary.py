@@ -10,7 +10,7 @@ from scipy.stats import spearmanr
 
 from langchain_rerank.bench.rounds import Measured, Round, Scenario
 from langchain_rerank.bench.systems import REFERENCE
-from langchain_rerank.scorers.base import Request
+from langchain_rerank.scorers.contract import Request
 
 
 @dataclass(frozen=True)

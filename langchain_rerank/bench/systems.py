@@ -9,7 +9,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
-from langchain_rerank.scorers.base import Request
+from langchain_rerank.scorers.contract import Request
 from langchain_rerank.scorers.cross_encoder import CrossEncoderScorer
 
 REFERENCE = "LangChain's path"

@@ -6,12 +6,12 @@ import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import Enum
+from enum import StrEnum
 from importlib.resources import files
 from typing import Any
 
 from langchain_rerank.errors import ConfigurationError
-from langchain_rerank.scorers.base import Request
+from langchain_rerank.scorers.contract import Request
 
 
 def guides() -> str:
@@ -21,7 +21,7 @@ def guides() -> str:
     return "\n".join(page.read_text("utf-8") for page in pages if page.name.endswith(".md"))
 
 
-class Lengths(str, Enum):
+class Lengths(StrEnum):
     """How the lengths of passages are spread between the shortest and the longest."""
 
     even = "even"

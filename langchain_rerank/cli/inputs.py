@@ -29,8 +29,8 @@ from langchain_rerank.evaluation.beir import load_collection
 from langchain_rerank.evaluation.datasets import Dataset, load_dataset
 from langchain_rerank.evaluation.measures import Measure, parse_measures
 from langchain_rerank.evaluation.report import Report
-from langchain_rerank.models import resolve_scorer
-from langchain_rerank.scorers.base import Scorer
+from langchain_rerank.resolving import resolve_scorer
+from langchain_rerank.scorers.contract import Scorer
 from langchain_rerank.scorers.engine.loading import fingerprint
 
 JOURNAL = "journal.jsonl"

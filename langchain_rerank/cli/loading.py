@@ -6,7 +6,7 @@ import json
 import os
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ MOST_NAMED = 10  # of what cannot be read
 DEFAULT_EMBEDDING_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 
 
-class FirstStage(str, Enum):
+class FirstStage(StrEnum):
     """The first stages that the command line offers."""
 
     bm25 = "bm25"

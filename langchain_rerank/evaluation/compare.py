@@ -20,7 +20,7 @@ from langchain_rerank.evaluation.relevance import Relevance
 from langchain_rerank.evaluation.report import Report
 from langchain_rerank.evaluation.results import FIRST_STAGE, RERANKED
 from langchain_rerank.evaluation.scoring import ScoringPass
-from langchain_rerank.scorers.base import scorer_name
+from langchain_rerank.scorers.contract import scorer_name
 
 DEFAULT_MEASURES = ("nDCG@10", "RR@10", "Success@1", "R@10", "Judged@10")
 

@@ -16,7 +16,7 @@ from langchain_rerank.evaluation.datasets import Record
 from langchain_rerank.evaluation.progress import Progress
 from langchain_rerank.evaluation.results import FIRST_STAGE, RERANKED
 from langchain_rerank.evaluation.scoring import Candidates, Scored, ScoringPass
-from langchain_rerank.scorers.base import Scorer, scorer_name
+from langchain_rerank.scorers.contract import Scorer, scorer_name
 from langchain_rerank.wrappers.wrapper import is_pointwise
 
 _PREFIX_SAMPLE = 5

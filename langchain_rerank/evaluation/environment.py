@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import platform
 import sys
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from importlib import metadata
 from typing import Any
 
-from langchain_rerank.scorers.base import scorer_name
+from langchain_rerank.scorers.contract import scorer_name
 from langchain_rerank.wrappers.wrapper import identity_of, is_pointwise
 
 _PACKAGES = (
@@ -24,7 +24,7 @@ _PACKAGES = (
 
 def now() -> str:
     """Return the time in UTC, ISO 8601."""
-    return datetime.now(timezone.utc).isoformat(timespec="seconds")
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def environment(started: str) -> dict[str, Any]:

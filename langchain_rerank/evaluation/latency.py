@@ -9,7 +9,7 @@ from time import perf_counter
 
 from langchain_rerank.evaluation.datasets import Record
 from langchain_rerank.evaluation.scoring import ScoringPass
-from langchain_rerank.scorers.base import Scorer
+from langchain_rerank.scorers.contract import Scorer
 
 _SHARE = 0.2  # of the pairs of the curve: what measuring latency may cost on top
 _MOST = 30

@@ -16,7 +16,7 @@ from langchain_rerank.evaluation.relevance import Relevance
 from langchain_rerank.evaluation.report import Report
 from langchain_rerank.evaluation.results import FIRST_STAGE, QueryRow
 from langchain_rerank.evaluation.scoring import Candidates, Scored, ScoringPass
-from langchain_rerank.scorers.base import Scorer
+from langchain_rerank.scorers.contract import Scorer
 
 
 def run_pass(

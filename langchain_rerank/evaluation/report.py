@@ -8,9 +8,7 @@ import json
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-from typing_extensions import Self
+from typing import TYPE_CHECKING, Self
 
 from langchain_rerank.errors import DataFileError, MissingExtraError
 from langchain_rerank.evaluation.plots import Plot, draw, png, svg

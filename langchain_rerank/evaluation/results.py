@@ -10,9 +10,7 @@ from __future__ import annotations
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, Literal
-
-from typing_extensions import Self
+from typing import Any, Literal, Self
 
 from langchain_rerank.errors import ConfigurationError
 from langchain_rerank.evaluation.plain import build, plain

@@ -29,8 +29,8 @@ from langchain_rerank.evaluation.journal import Journal
 from langchain_rerank.evaluation.relevance import Relevance
 from langchain_rerank.evaluation.results import FIRST_STAGE
 from langchain_rerank.first_stage.depth import FirstStage, checked_depth, with_depth
-from langchain_rerank.scorers import base
-from langchain_rerank.scorers.base import Scorer, scorer_name
+from langchain_rerank.scorers import contract
+from langchain_rerank.scorers.contract import Scorer, scorer_name
 from langchain_rerank.wrappers.wrapper import identity_of
 
 _WARM_UP_TEXTS = 4
@@ -158,7 +158,7 @@ class ScoringPass:
         for name, scorer in scorers.items():
             if self.journal.get(name, record.id) is None:
                 try:
-                    base.score(scorer, record.question, texts)
+                    contract.score(scorer, record.question, texts)
                 except (ModelLoadError, MissingExtraError):
                     raise  # It would fail once per question, slowly, and leave nothing to report.
                 except Exception:  # noqa: BLE001, S112 - the real call reports it
@@ -221,7 +221,7 @@ class ScoringPass:
         if not documents:
             return []
         texts = [scored_text(one, self.metadata_fields) for one in documents]
-        return base.score(scorer, record.question, texts)
+        return contract.score(scorer, record.question, texts)
 
     def retrieved(self, record: Record, k: int) -> tuple[str, ...] | None:
         """Return the keys that the first stage gives now; None where it fails."""
@@ -264,7 +264,7 @@ def as_first_stage(retriever: Any) -> FirstStage:
 
 def resolved(models: Mapping[str, Any], **load_settings: Any) -> dict[str, Scorer]:
     """Return the scorers behind names, paths, models or scorers, by their names."""
-    from langchain_rerank.models import resolve_scorer
+    from langchain_rerank.resolving import resolve_scorer
 
     return {name: resolve_scorer(model, **load_settings) for name, model in models.items()}
 

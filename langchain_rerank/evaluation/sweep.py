@@ -34,7 +34,7 @@ from langchain_rerank.evaluation.results import (
 )
 from langchain_rerank.evaluation.scoring import ScoringPass
 from langchain_rerank.first_stage.depth import checked_depth
-from langchain_rerank.scorers.base import scorer_name
+from langchain_rerank.scorers.contract import scorer_name
 
 DEFAULT_KS = (10, 20, 30, 50, 75, 100)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from langchain_core.callbacks import (
     AsyncCallbackManagerForRetrieverRun,
@@ -18,7 +18,6 @@ from langchain_core.runnables.config import ensure_config, patch_config, run_in_
 from langchain_core.runnables.utils import ConfigurableFieldSpec, get_unique_config_specs
 from langchain_core.vectorstores import InMemoryVectorStore
 from pydantic import ConfigDict, Field, model_validator
-from typing_extensions import Self
 
 from langchain_rerank.errors import ConfigurationError, InputError, InputTypeError
 from langchain_rerank.first_stage.bm25 import BM25Retriever

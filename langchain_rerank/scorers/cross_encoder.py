@@ -12,18 +12,18 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from langchain_rerank.errors import ConfigurationError
-from langchain_rerank.scorers.base import Request, Scores, check_request
+from langchain_rerank.scorers.contract import Request, Scores, check_request
 from langchain_rerank.scorers.engine import registry
 from langchain_rerank.scorers.engine.device import DTYPES, choose_device, choose_dtype
-from langchain_rerank.scorers.engine.loading import BACKENDS, EMBEDDED, LoadSettings
+from langchain_rerank.scorers.engine.settings import BACKENDS, EMBEDDED, LoadSettings
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
+    from typing import Self
 
     import sentence_transformers
-    from typing_extensions import Self
 
-    from langchain_rerank.scorers.engine.core import Engine
+    from langchain_rerank.scorers.engine.engine import Engine
 
 DEFAULT_MODEL = "BAAI/bge-reranker-large"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from langchain_rerank.scorers.base import Scores, check_request, checked
+from langchain_rerank.scorers.contract import Scores, check_request, checked
 
 PairFunction = Callable[[list[tuple[str, str]]], Any]
 """Takes `(n,)` pairs and returns `(n,)` numbers: a list, a numpy array, an iterator."""

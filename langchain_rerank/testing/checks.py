@@ -13,8 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from langchain_rerank.scorers import base
-from langchain_rerank.scorers.base import Request, Scorer
+from langchain_rerank.scorers import contract
+from langchain_rerank.scorers.contract import Request, Scorer
 from langchain_rerank.wrappers import is_pointwise
 
 _THREADS = 8
@@ -232,7 +232,7 @@ def strings_only(scorer: Scorer, samples: Samples) -> None:
             continue
         raise AssertionError(
             f"score{refused!r:.80} gave {scores!r:.80}, expected TypeError or ValueError: "
-            f"langchain_rerank.scorers.base.check_request raises it."
+            f"langchain_rerank.scorers.contract.check_request raises it."
         )
 
 
@@ -253,7 +253,7 @@ def score_many_agrees(scorer: Scorer, samples: Samples) -> None:
     requests = [(query, list(texts)) for query, texts in samples.requests()]
     requests.append((samples.queries[0], []))
     expected = [_ask(scorer, query, texts) for query, texts in requests]
-    answers = base.score_many(scorer, requests)
+    answers = contract.score_many(scorer, requests)
     for (query, _), got, want in zip(requests, answers, expected, strict=True):
         _require_same(got, want, samples, f"score_many against score for {query!r}")
 
@@ -262,8 +262,8 @@ def ascore_agrees(scorer: Scorer, samples: Samples) -> None:
     """`ascore` gives what `score` gives, also with several calls at once."""
     requests = [(query, list(texts)) for query, texts in samples.requests()]
 
-    async def all_at_once() -> list[base.Scores]:
-        return await asyncio.gather(*(base.ascore(scorer, *request) for request in requests))
+    async def all_at_once() -> list[contract.Scores]:
+        return await asyncio.gather(*(contract.ascore(scorer, *request) for request in requests))
 
     expected = [_ask(scorer, query, texts) for query, texts in requests]
     # On a thread of its own: the caller may be in an event loop, as every notebook is.

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-from langchain_rerank.scorers import base
-from langchain_rerank.scorers.base import Scorer, scorer_name
+from langchain_rerank.scorers import contract
+from langchain_rerank.scorers.contract import Scorer, scorer_name
 from langchain_rerank.testing.checks import CHECKS, Samples
 
 
@@ -29,7 +29,7 @@ def contract_violations(scorer: Scorer, samples: Samples | None = None) -> dict[
     for name, check in CHECKS.items():
         try:
             check(scorer, samples or Samples())
-        except Exception as error:  # noqa: BLE001, PERF203 - whatever it raises
+        except Exception as error:  # noqa: BLE001 - whatever it raises
             prefix = "" if type(error) is AssertionError else f"raised {type(error).__name__}: "
             violations[name] = f"{prefix}{error}"
     return violations
@@ -53,7 +53,7 @@ def check_scorer(make_scorer: Callable[[], Scorer], samples: Samples | None = No
     try:
         violations = contract_violations(scorer, samples)
     finally:
-        base.close(scorer)
+        contract.close(scorer)
     if violations:
         lines = [f"  {name}: {message}" for name, message in violations.items()]
         raise AssertionError(

@@ -6,8 +6,8 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from langchain_rerank.scorers import base
-from langchain_rerank.scorers.base import Request, Scorer, Scores, check_request
+from langchain_rerank.scorers import contract
+from langchain_rerank.scorers.contract import Request, Scorer, Scores, check_request
 
 _WORD = re.compile(r"\w+")
 
@@ -60,7 +60,7 @@ class CountingScorer:
     @property
     def name(self) -> str:
         """The name of the scorer underneath."""
-        return base.scorer_name(self.scorer)
+        return contract.scorer_name(self.scorer)
 
     @property
     def identity(self) -> Any:
@@ -85,19 +85,19 @@ class CountingScorer:
     def score(self, query: str, texts: Sequence[str]) -> Scores:
         """Return the scores of the scorer underneath."""
         self.asked.append([(query, tuple(texts))])
-        return base.score(self.scorer, query, texts)
+        return contract.score(self.scorer, query, texts)
 
     async def ascore(self, query: str, texts: Sequence[str]) -> Scores:
         """Return the scores of the scorer underneath."""
         self.asked.append([(query, tuple(texts))])
-        return await base.ascore(self.scorer, query, texts)
+        return await contract.ascore(self.scorer, query, texts)
 
     def score_many(self, requests: Sequence[Request]) -> list[Scores]:
         """Return the scores of the scorer underneath, one list per request."""
         self.asked.append([(query, tuple(texts)) for query, texts in requests])
-        return base.score_many(self.scorer, requests)
+        return contract.score_many(self.scorer, requests)
 
     def close(self) -> None:
         """Close the scorer underneath."""
         self.closed = True
-        base.close(self.scorer)
+        contract.close(self.scorer)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from langchain_rerank.errors import ConfigurationError
-from langchain_rerank.scorers.base import Passage, Request, Scorer, Scores, scorer_name
+from langchain_rerank.scorers.contract import Passage, Request, Scorer, Scores, scorer_name
 from langchain_rerank.wrappers.score_stores import Entry, MemoryStore, SqliteStore
 from langchain_rerank.wrappers.wrapper import Ask, Do, Steps, Wrapper, identity_of, is_pointwise
 

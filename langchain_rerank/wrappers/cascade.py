@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from langchain_rerank.errors import ConfigurationError
-from langchain_rerank.scorers.base import Request, Scorer, Scores
+from langchain_rerank.scorers.contract import Request, Scorer, Scores
 from langchain_rerank.wrappers.wrapper import Ask, Steps, Wrapper
 
 

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Sequence
 
 from langchain_rerank.errors import ScorerError, see
-from langchain_rerank.scorers.base import Request, Scorer, Scores, scorer_name
+from langchain_rerank.scorers.contract import Request, Scorer, Scores, scorer_name
 from langchain_rerank.wrappers.wrapper import Ask, Steps, Wrapper
 
 _log = logging.getLogger(__name__)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Literal, get_args
 
 from langchain_rerank.errors import ConfigurationError
-from langchain_rerank.scorers.base import Passage, Request, Scorer, Scores
+from langchain_rerank.scorers.contract import Passage, Request, Scorer, Scores
 from langchain_rerank.wrappers.passages import split_passages
 from langchain_rerank.wrappers.wrapper import Ask, Steps, Wrapper
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from langchain_rerank.scorers.base import Passage
+from langchain_rerank.scorers.contract import Passage
 
 # Scripts that write without spaces (Chinese characters, kana, Thai, Lao, Khmer, Burmese): each
 # character counts as a word. Elsewhere a word is a run without spaces; one of more than 32

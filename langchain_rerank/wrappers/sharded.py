@@ -6,7 +6,7 @@ import threading
 from collections.abc import Sequence
 
 from langchain_rerank.errors import ConfigurationError
-from langchain_rerank.scorers.base import Passage, Request, Scorer, Scores
+from langchain_rerank.scorers.contract import Passage, Request, Scorer, Scores
 from langchain_rerank.wrappers.wrapper import Ask, AskAll, Steps, Wrapper, identity_of
 
 _SMALLEST_SHARE = 32

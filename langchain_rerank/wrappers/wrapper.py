@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar, TypeAlias, cast
 
-from langchain_rerank.scorers import base
-from langchain_rerank.scorers.base import Request, Scorer, Scores, check_request, scorer_name
+from langchain_rerank.scorers import contract
+from langchain_rerank.scorers.contract import Request, Scorer, Scores, check_request, scorer_name
 
 
 def identity_of(scorer: object) -> Any:
@@ -45,14 +45,14 @@ class Ask:
     def now(self) -> list[Scores]:
         """Return the scores, computed on this thread."""
         if len(self.requests) == 1:
-            return [base.score(self.scorer, *self.requests[0])]
-        return base.score_many(self.scorer, self.requests)
+            return [contract.score(self.scorer, *self.requests[0])]
+        return contract.score_many(self.scorer, self.requests)
 
     async def soon(self) -> list[Scores]:
         """Return the scores without blocking the event loop."""
         if len(self.requests) == 1:
-            return [await base.ascore(self.scorer, *self.requests[0])]
-        return await asyncio.to_thread(base.score_many, self.scorer, self.requests)
+            return [await contract.ascore(self.scorer, *self.requests[0])]
+        return await asyncio.to_thread(contract.score_many, self.scorer, self.requests)
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ def run(steps: Steps) -> list[Scores]:
     while not isinstance(step, _Done):
         try:
             answer = step.now()
-        except BaseException as error:  # noqa: BLE001, PERF203 - the steps decide
+        except BaseException as error:  # noqa: BLE001 - the steps decide
             step = _advance(partial(steps.throw, error))
         else:
             step = _advance(partial(steps.send, answer))
@@ -130,7 +130,7 @@ async def arun(steps: Steps) -> list[Scores]:
     while not isinstance(step, _Done):
         try:
             answer = await step.soon()
-        except BaseException as error:  # noqa: BLE001, PERF203 - the steps decide
+        except BaseException as error:  # noqa: BLE001 - the steps decide
             step = _advance(partial(steps.throw, error))
         else:
             step = _advance(partial(steps.send, answer))
@@ -214,4 +214,4 @@ class Wrapper(ABC):
     def close(self) -> None:
         """Close the scorers underneath."""
         for scorer in self.scorers:
-            base.close(scorer)
+            contract.close(scorer)

@@ -11,7 +11,7 @@ import time
 import numpy as np
 import pytest
 
-from langchain_rerank.scorers.base import check_request
+from langchain_rerank.scorers.contract import check_request
 from langchain_rerank.testing import (
     CHECKS,
     CountingScorer,

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from sentence_transformers import CrossEncoder
 
 from langchain_rerank.scorers.cross_encoder import CrossEncoderScorer
-from langchain_rerank.scorers.engine import choice
-from langchain_rerank.scorers.engine.forward import ModulesForward
+from langchain_rerank.scorers.engine.forward import choice
+from langchain_rerank.scorers.engine.forward.passes import ModulesForward
 from langchain_rerank.scorers.engine.memory import TokenBudget
-from langchain_rerank.scorers.engine.templates import Reference, choose_tokenizer
+from langchain_rerank.scorers.engine.tokens.templates import Reference, choose_tokenizer
 from langchain_rerank.scorers.engine.worker import Worker
 from langchain_rerank.testing.tiny_models import FAMILIES, build_tiny_model
 

@@ -9,7 +9,7 @@ import torch
 from sentence_transformers import CrossEncoder
 
 from langchain_rerank.scorers.cross_encoder import CrossEncoderScorer
-from langchain_rerank.scorers.engine.batch import pack
+from langchain_rerank.scorers.engine.forward.arrays import pack
 from langchain_rerank.testing.tiny_models import FAMILIES, build_tiny_model
 
 pytestmark = [

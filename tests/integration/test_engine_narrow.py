@@ -6,8 +6,8 @@ import pytest
 import torch
 from sentence_transformers import CrossEncoder
 
-from langchain_rerank.scorers.engine import choice
-from langchain_rerank.scorers.engine.templates import choose_tokenizer
+from langchain_rerank.scorers.engine.forward import choice
+from langchain_rerank.scorers.engine.tokens.templates import choose_tokenizer
 from langchain_rerank.testing.tiny_models import build_tiny_model
 
 QUERY = "How many people live in Berlin?"

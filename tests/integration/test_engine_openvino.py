@@ -253,7 +253,7 @@ def test_a_conversion_that_fails_or_differs_is_not_used(
 def test_importing_it_sends_nothing_home(tmp_path):
     code = (
         "import sys\n"
-        "from langchain_rerank.scorers.engine.openvino import openvino\n"
+        "from langchain_rerank.scorers.engine.forward.openvino import openvino\n"
         "assert openvino().convert_model\n"
         "assert 'openvino.tools.ovc.telemetry_stub' in sys.modules\n"
         "assert not any(name.startswith('openvino_telemetry') for name in sys.modules)\n"

@@ -11,7 +11,7 @@ import transformers
 from sentence_transformers import CrossEncoder
 
 from langchain_rerank.scorers.cross_encoder import CrossEncoderScorer
-from langchain_rerank.scorers.engine import forward, packed
+from langchain_rerank.scorers.engine.forward import packed_attention, passes
 from langchain_rerank.testing.tiny_models import build_tiny_model
 
 EXACT = 1e-5
@@ -106,13 +106,13 @@ def test_one_text_costs_what_its_pair_costs(tmp_path):
 
 def test_a_prompt_that_cannot_be_shared_is_computed_for_every_text(tmp_path, monkeypatch, caplog):
     """Were the shared tokens wrong for a model, its probes would show it."""
-    right = forward.key_rows
+    right = passes.key_rows
 
     def shifted(batch):
         rows, starts = right(batch)
         return (rows - 1).clip(0), starts
 
-    monkeypatch.setattr(forward, "key_rows", shifted)
+    monkeypatch.setattr(passes, "key_rows", shifted)
     build(tmp_path)
     model = CrossEncoder(str(tmp_path), device="cpu")
     with caplog.at_level(logging.WARNING):
@@ -128,12 +128,12 @@ def test_a_prompt_that_cannot_be_shared_is_computed_for_every_text(tmp_path, mon
 
 def test_only_a_model_in_which_no_token_sees_a_later_one_is_causal(tmp_path):
     decoder = CrossEncoder(str(build(tmp_path / "decoder")), device="cpu")
-    assert packed.is_causal(decoder)
+    assert packed_attention.is_causal(decoder)
     decoder.transformers_model.model.layers[1].self_attn.is_causal = False
-    assert not packed.is_causal(decoder)
+    assert not packed_attention.is_causal(decoder)
     encoder = CrossEncoder(str(build_tiny_model("bert", tmp_path / "encoder")), device="cpu")
-    assert not packed.is_causal(encoder)
-    assert not packed.is_causal(torch.nn.Linear(1, 1))
+    assert not packed_attention.is_causal(encoder)
+    assert not packed_attention.is_causal(torch.nn.Linear(1, 1))
 
 
 @pytest.mark.parametrize("key_heads", [4, 2])
@@ -147,7 +147,7 @@ def test_a_sequence_attends_to_what_it_shares_as_to_its_own(key_heads, window):
     # One whole sequence, two that share its first five tokens, one that shares nothing.
     sequences = [range(9), [*range(5), *range(9, 12)], [*range(5), *range(12, 16)], range(16, 20)]
     ends, key_ends = [0, 9, 12, 16, 20], [0, 9, 17, 26, 30]
-    layout = packed.Layout(
+    layout = packed_attention.Layout(
         boundaries=ends,
         key_boundaries=key_ends,
         key_rows=torch.tensor([token for sequence in sequences for token in sequence]),
@@ -156,7 +156,7 @@ def test_a_sequence_attends_to_what_it_shares_as_to_its_own(key_heads, window):
         longest=9,
         longest_keys=9,
     )
-    found, _ = packed.packed_attention(
+    found, _ = packed_attention.packed_attention(
         module, query, key, value, None, layout=layout, sliding_window=window
     )
     key, value = (x.repeat_interleave(4 // key_heads, 1) for x in (key, value))

@@ -7,8 +7,9 @@ import torch
 from sentence_transformers import CrossEncoder
 
 from langchain_rerank.scorers.cross_encoder import CrossEncoderScorer
-from langchain_rerank.scorers.engine import core, loading, prepack
-from langchain_rerank.scorers.engine.templates import Reference
+from langchain_rerank.scorers.engine import engine, loading
+from langchain_rerank.scorers.engine.forward import model_edits
+from langchain_rerank.scorers.engine.tokens.templates import Reference
 from langchain_rerank.testing.tiny_models import build_tiny_model
 
 QUERY = "How many people live in Berlin?"
@@ -43,7 +44,7 @@ def test_where_torch_can_every_weight_is_arranged_and_its_first_form_let_go(dtyp
     states = torch.randn(1, 5, 8, dtype=getattr(torch, dtype))
     with torch.inference_mode():
         before = layers(states)
-        prepack.prepack(layers)
+        model_edits.prepack(layers)
         after = layers(states)
     torch.testing.assert_close(after, before)
     assert {name for name, _ in layers.named_parameters()} == {"0.bias", "2.bias"}
@@ -51,8 +52,8 @@ def test_where_torch_can_every_weight_is_arranged_and_its_first_form_let_go(dtyp
 
 def test_the_engine_arranges_the_weights_of_a_model_that_it_loaded(folder, expected, monkeypatch):
     arranged = []
-    arrange = prepack._arrange
-    monkeypatch.setattr(prepack, "_arrange", lambda one: arranged.append(one) or arrange(one))
+    arrange = model_edits._arrange
+    monkeypatch.setattr(model_edits, "_arrange", lambda one: arranged.append(one) or arrange(one))
     with CrossEncoderScorer(folder, device="cpu", dtype="float32") as scorer:
         assert scorer.score(QUERY, TEXTS) == expected
         assert scorer.path == "packed"
@@ -67,8 +68,8 @@ def test_no_second_copy_of_the_weights_is_kept(folder, expected, monkeypatch):
         models.append(loading.load_cross_encoder(settings))
         return models[0]
 
-    monkeypatch.setattr(core, "load_cross_encoder", load)
-    monkeypatch.setattr(core, "choose_tokenizer", Reference)  # what still asks the model
+    monkeypatch.setattr(engine, "load_cross_encoder", load)
+    monkeypatch.setattr(engine, "choose_tokenizer", Reference)  # what still asks the model
     with CrossEncoderScorer(folder, device="cpu", dtype="float32") as scorer:
         assert scorer.score(QUERY, TEXTS) == expected
         assert all(weights.is_meta for weights in models[0][0].parameters())
@@ -81,7 +82,7 @@ def test_a_torch_without_the_operators_gives_the_same_scores(
     def arrange(_):
         raise error("no such operator")
 
-    monkeypatch.setattr(prepack, "_arrange", arrange)
+    monkeypatch.setattr(model_edits, "_arrange", arrange)
     with CrossEncoderScorer(folder, device="cpu", dtype="float32") as scorer:
         assert scorer.score(QUERY, TEXTS) == expected
         assert scorer.path == "packed"
@@ -93,7 +94,7 @@ def test_operators_that_compute_something_else_are_found_out(folder, expected, m
         weight = -linear.weight
         return lambda states: states @ weight.T
 
-    monkeypatch.setattr(prepack, "_arrange", arrange)
+    monkeypatch.setattr(model_edits, "_arrange", arrange)
     with CrossEncoderScorer(folder, device="cpu", dtype="float32") as scorer:
         assert scorer.score(QUERY, TEXTS) == expected
     [warning] = warnings(caplog)

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from langchain_rerank.scorers.engine.batch import Pair, key_rows, pack, pad, positions
+from langchain_rerank.scorers.engine.forward.arrays import key_rows, pack, pad, positions
 from langchain_rerank.scorers.engine.plan import plan_batches, share_out
-from langchain_rerank.scorers.engine.tokenization import (
+from langchain_rerank.scorers.engine.tokens.pairs import Pair
+from langchain_rerank.scorers.engine.tokens.tokenization import (
     Document,
     DocumentCache,
     Frame,

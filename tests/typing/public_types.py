@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import assert_type
 
 from langchain_core.documents import Document
 from langchain_core.vectorstores import VectorStore
-from typing_extensions import assert_type
 
 from langchain_rerank import (
     BM25Retriever,

@@ -17,9 +17,10 @@ import pytest
 from sentence_transformers import CrossEncoder
 
 from langchain_rerank.errors import ConfigurationError, InputTypeError, ModelLoadError
-from langchain_rerank.scorers import base
+from langchain_rerank.scorers import contract
 from langchain_rerank.scorers.cross_encoder import DEFAULT_MODEL, CrossEncoderScorer
-from langchain_rerank.scorers.engine import registry, templates
+from langchain_rerank.scorers.engine import registry
+from langchain_rerank.scorers.engine.tokens import templates
 from langchain_rerank.testing.tiny_models import build_tiny_model
 
 QUERY, TEXTS = "vitamin C", ["sailors and scurvy", "the river Seine", "lemons contain vitamin C"]
@@ -52,7 +53,7 @@ def test_constructing_loads_nothing_and_names_the_model():
 
 
 def test_it_is_a_scorer(scorer):
-    assert isinstance(scorer, base.Scorer)
+    assert isinstance(scorer, contract.Scorer)
 
 
 def test_no_texts_give_no_scores_and_load_nothing():
@@ -320,9 +321,9 @@ def test_a_worker_that_died_is_replaced_on_the_next_use(scorer):
 
 
 def test_a_packed_path_that_scores_wrongly_is_not_taken(folder, monkeypatch, caplog):
-    from langchain_rerank.scorers.engine import packed
+    from langchain_rerank.scorers.engine.forward import packed_attention
 
-    right = packed.packed_attention
+    right = packed_attention.packed_attention
 
     def across_texts(module, query, key, value, mask, **settings):
         layout = settings["layout"]
@@ -332,7 +333,7 @@ def test_a_packed_path_that_scores_wrongly_is_not_taken(folder, monkeypatch, cap
 
     with CrossEncoderScorer(folder, device="cpu", dtype="bfloat16") as scorer:
         expected = scorer.score(QUERY, TEXTS)
-    monkeypatch.setattr(packed, "packed_attention", across_texts)
+    monkeypatch.setattr(packed_attention, "packed_attention", across_texts)
     with (
         caplog.at_level(logging.WARNING, "langchain_rerank"),
         CrossEncoderScorer(folder, device="cpu", dtype="bfloat16") as scorer,
@@ -342,7 +343,7 @@ def test_a_packed_path_that_scores_wrongly_is_not_taken(folder, monkeypatch, cap
     assert len(caplog.records) == 1
     assert "packed: logits differ by" in caplog.records[0].message
     monkeypatch.undo()
-    packed.register()
+    packed_attention.register()
 
 
 def test_a_template_that_cannot_be_taken_apart_is_tokenised_whole(folder, monkeypatch, caplog):

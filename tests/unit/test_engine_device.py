@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from langchain_rerank.errors import ConfigurationError
-from langchain_rerank.scorers.engine import device, memory, packed
+from langchain_rerank.scorers.engine import device, memory
+from langchain_rerank.scorers.engine.forward import packed_attention
 from langchain_rerank.scorers.engine.memory import TokenBudget, initial_budget, is_out_of_memory
 
 CPU, CUDA, MPS = torch.device("cpu"), torch.device("cuda", 0), torch.device("mps")
@@ -65,12 +66,12 @@ def test_an_asked_for_precision_is_taken_as_it_is():
 
 
 def test_packed_attention_needs_half_precision_and_ampere_on_a_gpu(gpu):
-    assert packed.has_kernel(CPU, torch.float32)
-    assert packed.has_kernel(CUDA, torch.bfloat16)
-    assert not packed.has_kernel(CUDA, torch.float32)
-    assert not packed.has_kernel(MPS, torch.float16)
+    assert packed_attention.has_kernel(CPU, torch.float32)
+    assert packed_attention.has_kernel(CUDA, torch.bfloat16)
+    assert not packed_attention.has_kernel(CUDA, torch.float32)
+    assert not packed_attention.has_kernel(MPS, torch.float16)
     gpu.capability = (7, 5)
-    assert not packed.has_kernel(CUDA, torch.float16)
+    assert not packed_attention.has_kernel(CUDA, torch.float16)
 
 
 def test_the_budget_follows_the_free_memory_within_bounds(gpu):

@@ -16,9 +16,11 @@ from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTok
 
 from langchain_rerank.errors import ConfigurationError, ModelLoadError, ScorerOutOfMemoryError
 from langchain_rerank.scorers.cross_encoder import CrossEncoderScorer
-from langchain_rerank.scorers.engine import choice, core, memory
-from langchain_rerank.scorers.engine.forward import ModulesForward
-from langchain_rerank.scorers.engine.loading import LoadSettings, load_cross_encoder
+from langchain_rerank.scorers.engine import engine, memory
+from langchain_rerank.scorers.engine.forward import choice
+from langchain_rerank.scorers.engine.forward.passes import ModulesForward
+from langchain_rerank.scorers.engine.loading import load_cross_encoder
+from langchain_rerank.scorers.engine.settings import LoadSettings
 from langchain_rerank.testing.tiny_models import build_tiny_model
 
 QUERY, TEXTS = "vitamin C", ["sailors and scurvy", "the river Seine", "lemons contain vitamin C"]
@@ -145,14 +147,14 @@ def test_a_model_that_cannot_compute_the_probe_texts_is_a_scorers_error(
 
 def test_memory_that_ran_out_while_loading_holds_no_model(scorer, monkeypatch):
     models = []
-    load = core.load_cross_encoder
+    load = engine.load_cross_encoder
 
     def remember(settings):
         loaded = load(settings)
         models.append(weakref.ref(loaded[0]))
         return loaded
 
-    monkeypatch.setattr(core, "load_cross_encoder", remember)
+    monkeypatch.setattr(engine, "load_cross_encoder", remember)
     monkeypatch.setattr(ModulesForward, "launch", failing(MemoryError()))
     with pytest.raises(ScorerOutOfMemoryError) as caught:
         scorer.load()

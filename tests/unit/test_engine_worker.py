@@ -17,8 +17,8 @@ from langchain_rerank.errors import (
     ScorerError,
     ScorerOutOfMemoryError,
 )
-from langchain_rerank.scorers.engine.batch import Pair
 from langchain_rerank.scorers.engine.memory import TokenBudget
+from langchain_rerank.scorers.engine.tokens.pairs import Pair
 from langchain_rerank.scorers.engine.worker import Worker, _Request
 
 WAIT = 30  # Seconds until a broken test gives up; no test waits that long when it passes.

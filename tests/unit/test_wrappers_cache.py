@@ -18,7 +18,7 @@ from langchain_rerank.errors import (
     ScorerContractError,
     ScorerUnavailableError,
 )
-from langchain_rerank.scorers.base import Scores
+from langchain_rerank.scorers.contract import Scores
 from langchain_rerank.testing import CountingScorer, WordOverlapScorer
 from langchain_rerank.wrappers import CachedScorer, CascadeScorer, LongDocumentScorer, score_stores
 

@@ -10,7 +10,7 @@ import pytest
 
 from langchain_rerank.errors import ConfigurationError
 from langchain_rerank.ranking import order
-from langchain_rerank.scorers.base import Passage, Scores
+from langchain_rerank.scorers.contract import Passage, Scores
 from langchain_rerank.testing import CountingScorer, WordOverlapScorer
 from langchain_rerank.wrappers import CachedScorer, CascadeScorer
 

@@ -122,7 +122,7 @@ def test_a_file_that_a_child_cannot_open_at_first_is_tried_again(tmp_path):
 
 ASCORE_ANSWERS = """
 import asyncio, os, threading
-from langchain_rerank.scorers.base import ascore
+from langchain_rerank.scorers.contract import ascore
 
 class Meeting:
     def __init__(self, parties):

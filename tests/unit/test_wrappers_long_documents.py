@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from langchain_rerank.errors import ConfigurationError, InputTypeError
-from langchain_rerank.scorers.base import Passage, Scores
+from langchain_rerank.scorers.contract import Passage, Scores
 from langchain_rerank.testing import CountingScorer, WordOverlapScorer
 from langchain_rerank.wrappers import LongDocumentScorer
 from langchain_rerank.wrappers.passages import split_passages

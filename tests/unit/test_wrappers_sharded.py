@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from langchain_rerank.errors import ConfigurationError, ScorerUnavailableError
-from langchain_rerank.scorers.base import Scores
+from langchain_rerank.scorers.contract import Scores
 from langchain_rerank.testing import CountingScorer, WordOverlapScorer
 from langchain_rerank.wrappers import LongDocumentScorer, ShardedScorer
 from langchain_rerank.wrappers.sharded import split_evenly

@@ -91,7 +91,7 @@ def _embeddings_class() -> type:
 async def _in_time(embedding: Awaitable[T], timeout: float) -> T:
     try:
         return await asyncio.wait_for(embedding, timeout)
-    except asyncio.TimeoutError as error:
+    except TimeoutError as error:
         raise JudgeError(f"the embeddings did not answer within {timeout:g} s") from error
     except Exception as error:  # any provider's client: it raises what it likes
         raise JudgeError(f"the embeddings failed with {type(error).__name__}: {error}") from error

@@ -29,7 +29,7 @@ def parse_answer(text: str, model: type[M]) -> M:
     for found in _objects(text.rpartition("</think>")[2]):
         try:
             return check_answer(model.model_validate(found))
-        except (ValidationError, InputError) as error:  # noqa: PERF203 - the next may be it
+        except (ValidationError, InputError) as error:
             # Of nested objects, the outermost was meant: its problem is the one to tell.
             problem = problem or _short(error)
     raise InputError(

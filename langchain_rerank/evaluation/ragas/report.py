@@ -7,9 +7,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
-
-from typing_extensions import Self
+from typing import TYPE_CHECKING, Any, Self, get_args
 
 from langchain_rerank.errors import ConfigurationError
 from langchain_rerank.evaluation.plots import Plot, svg

@@ -85,7 +85,7 @@ class Verdicts:
             try:
                 found = json.loads(line)
                 self._known[found["key"]] = found["verdict"]
-            except (ValueError, KeyError, TypeError) as error:  # noqa: PERF203 - needs its line
+            except (ValueError, KeyError, TypeError) as error:
                 raise DataFileError(
                     "This is no line of a file of verdicts. Name another file for them.",
                     path=path,

@@ -6,10 +6,8 @@ import json
 import logging
 import os
 import traceback
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from langchain_rerank.errors import (
     ModelLoadError,
@@ -19,48 +17,15 @@ from langchain_rerank.errors import (
     see,
 )
 from langchain_rerank.scorers.engine.device import choose_device, choose_dtype
+from langchain_rerank.scorers.engine.forward.openvino import openvino
 from langchain_rerank.scorers.engine.memory import is_out_of_memory
-from langchain_rerank.scorers.engine.openvino import openvino
+from langchain_rerank.scorers.engine.settings import EMBEDDED, LoadSettings
 
 if TYPE_CHECKING:
     import torch
     from sentence_transformers import CrossEncoder
 
 logger = logging.getLogger(__name__)
-
-BACKENDS = ("torch", "openvino")
-
-EMBEDDED = "embedded"
-"""The name of the model that ships with the package."""
-
-
-@dataclass(frozen=True)
-class LoadSettings:
-    """Everything that decides which weights are loaded, where and how: equal settings share them.
-
-    `model_kwargs` may hold what has no hash, so its text stands for it in comparisons.
-    """
-
-    model: str | CrossEncoder
-    device: str = "auto"
-    dtype: str = "auto"
-    backend: str = "torch"
-    max_length: int | None = None
-    revision: str | None = None
-    trust_remote_code: bool = False
-    model_kwargs: Mapping[str, Any] = field(default_factory=dict, compare=False)
-    _model_kwargs_text: str = field(init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "_model_kwargs_text", repr(sorted(self.model_kwargs.items())))
-
-    @property
-    def name(self) -> str:
-        """The model's name, for traces and messages."""
-        if isinstance(self.model, str):
-            return self.model
-        config = getattr(self.model, "config", None)
-        return getattr(config, "name_or_path", None) or type(self.model).__name__
 
 
 def fingerprint(model: str) -> str:

@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from langchain_rerank.embedded import MODEL_FOLDER
-from langchain_rerank.scorers.engine.core import Engine
-from langchain_rerank.scorers.engine.loading import EMBEDDED, LoadSettings, fingerprint
+from langchain_rerank.scorers.engine.engine import Engine
+from langchain_rerank.scorers.engine.loading import fingerprint
+from langchain_rerank.scorers.engine.settings import EMBEDDED, LoadSettings
 
 logger = logging.getLogger(__name__)
 

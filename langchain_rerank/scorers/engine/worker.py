@@ -10,10 +10,9 @@ from __future__ import annotations
 import threading
 import traceback
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import TypeAlias
 
 from langchain_rerank.errors import (
     RerankError,
@@ -22,13 +21,11 @@ from langchain_rerank.errors import (
     ScorerOutOfMemoryError,
     see,
 )
-from langchain_rerank.scorers.base import Scores
-from langchain_rerank.scorers.engine.batch import Pair
-from langchain_rerank.scorers.engine.forward import Collect, Forward
+from langchain_rerank.scorers.contract import Scores
+from langchain_rerank.scorers.engine.forward.passes import Collect, Forward
 from langchain_rerank.scorers.engine.memory import TokenBudget, is_out_of_memory
 from langchain_rerank.scorers.engine.plan import plan_batches, share_out
-
-Tokenize: TypeAlias = Callable[[str, Sequence[str], str | None], list[Pair]]
+from langchain_rerank.scorers.engine.tokens.pairs import Pair, Tokenize
 
 MAX_WAITING_TEXTS = 200_000
 # Batches that are tokenised and planned together: enough that neighbours in the order of lengths

@@ -10,7 +10,7 @@ import itertools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from langchain_rerank.scorers.engine.narrow import reads_first_only
+from langchain_rerank.scorers.engine.forward.model_edits import reads_first_only
 
 if TYPE_CHECKING:
     import torch

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from langchain_rerank.errors import RequestRejectedError
-from langchain_rerank.scorers.engine.batch import Pair
+from langchain_rerank.scorers.engine.tokens.pairs import Pair
 
 if TYPE_CHECKING:
     import numpy as np

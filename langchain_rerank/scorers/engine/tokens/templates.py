@@ -12,14 +12,14 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from langchain_rerank.errors import ConfigurationError, see
-from langchain_rerank.scorers.engine.batch import Pair
-from langchain_rerank.scorers.engine.tokenization import (
+from langchain_rerank.scorers.engine.tokens.pairs import Pair, Tokenize
+from langchain_rerank.scorers.engine.tokens.probes import PROBES
+from langchain_rerank.scorers.engine.tokens.tokenization import (
     DocumentCache,
     Frame,
     PairTokenizer,
     encode_prefixes,
 )
-from langchain_rerank.scorers.engine.worker import Tokenize
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,17 +27,6 @@ if TYPE_CHECKING:
     from sentence_transformers import CrossEncoder
 
 logger = logging.getLogger(__name__)
-
-PROBES: tuple[tuple[str, list[str]], ...] = (
-    (
-        "How many people live in Berlin?",
-        ["Berlin had a population of 3,520,031.", "Paris (France)...", "", "Well-known: 42 %"],
-    ),
-    (
-        "  vitamin C:",
-        [" starts and ends with a space ", "\n\nnew lines\n", "Zürich, 北京, 🙂", "?"],
-    ),
-)
 
 # Characters of the private use area, which no template and hardly a text contains.
 _MARK = "\ue000\ue001\ue002"

@@ -10,10 +10,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
-from langchain_rerank.scorers.engine import packed
-from langchain_rerank.scorers.engine.batch import Pair, key_rows, pack, pad, positions
-from langchain_rerank.scorers.engine.heads import ReadOut, pool_packed, pool_padded
-from langchain_rerank.scorers.engine.narrow import FirstTokens
+from langchain_rerank.scorers.engine.forward import packed_attention
+from langchain_rerank.scorers.engine.forward.arrays import key_rows, pack, pad, positions
+from langchain_rerank.scorers.engine.forward.heads import ReadOut, pool_packed, pool_padded
+from langchain_rerank.scorers.engine.forward.model_edits import FirstTokens
+from langchain_rerank.scorers.engine.tokens.pairs import Pair
 
 if TYPE_CHECKING:
     import numpy as np
@@ -62,11 +63,11 @@ class PackedForward:
         *,
         share_prefixes: bool = False,
     ) -> None:
-        packed.register()
+        packed_attention.register()
         self.activation = activation
         self._read, self._device, self._share_prefixes = read, device, share_prefixes
         self._first = FirstTokens(read.last_layer) if read.last_layer else None
-        model.set_attn_implementation(packed.NAME)
+        model.set_attn_implementation(packed_attention.NAME)
 
     def launch(self, pairs: Sequence[Pair]) -> Collect:
         """Start computing `pairs`."""
@@ -85,7 +86,7 @@ class PackedForward:
             gathered_starts,
             device=self._device,
         )
-        layout = packed.Layout(
+        layout = packed_attention.Layout(
             boundaries=batch.starts.tolist(),
             key_boundaries=gathered_starts.tolist(),
             key_rows=rows if shares else None,

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from langchain_rerank.scorers.engine.narrow import LastLayer
+from langchain_rerank.scorers.engine.forward.model_edits import LastLayer
 
 if TYPE_CHECKING:
     import torch

@@ -21,10 +21,11 @@ from typing import TYPE_CHECKING, Any
 
 from langchain_rerank.errors import ScorerError
 from langchain_rerank.optional import require
-from langchain_rerank.scorers.engine.batch import Pair, pack, pad
-from langchain_rerank.scorers.engine.forward import Collect
-from langchain_rerank.scorers.engine.heads import ReadOut, pool_padded
-from langchain_rerank.scorers.engine.narrow import FirstTokens
+from langchain_rerank.scorers.engine.forward.arrays import pack, pad
+from langchain_rerank.scorers.engine.forward.heads import ReadOut, pool_padded
+from langchain_rerank.scorers.engine.forward.model_edits import FirstTokens
+from langchain_rerank.scorers.engine.forward.passes import Collect
+from langchain_rerank.scorers.engine.tokens.pairs import Pair
 from langchain_rerank.user_cache import cache_folder
 
 if TYPE_CHECKING:

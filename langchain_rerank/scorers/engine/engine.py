@@ -7,16 +7,12 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 
 from langchain_rerank.errors import RerankError, ScorerClosedError
-from langchain_rerank.scorers.base import Scores
-from langchain_rerank.scorers.engine.choice import choose_forward
-from langchain_rerank.scorers.engine.limits import effective_max_length
-from langchain_rerank.scorers.engine.loading import (
-    LoadSettings,
-    load_cross_encoder,
-    preparation_failed,
-)
+from langchain_rerank.scorers.contract import Scores
+from langchain_rerank.scorers.engine.forward.choice import choose_forward
+from langchain_rerank.scorers.engine.loading import load_cross_encoder, preparation_failed
 from langchain_rerank.scorers.engine.memory import TokenBudget, initial_budget
-from langchain_rerank.scorers.engine.templates import choose_tokenizer
+from langchain_rerank.scorers.engine.settings import LoadSettings, effective_max_length
+from langchain_rerank.scorers.engine.tokens.templates import choose_tokenizer
 from langchain_rerank.scorers.engine.worker import Worker
 
 

@@ -1,14 +1,50 @@
-"""How many tokens a pair may have."""
+"""What decides which weights are loaded, where and how, and how many tokens a pair may have."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from langchain_rerank.errors import ConfigurationError
-from langchain_rerank.scorers.engine.loading import LoadSettings
 
 if TYPE_CHECKING:
     from sentence_transformers import CrossEncoder
+
+BACKENDS = ("torch", "openvino")
+
+EMBEDDED = "embedded"
+"""The name of the model that ships with the package."""
+
+
+@dataclass(frozen=True)
+class LoadSettings:
+    """Everything that decides which weights are loaded, where and how: equal settings share them.
+
+    `model_kwargs` may hold what has no hash, so its text stands for it in comparisons.
+    """
+
+    model: str | CrossEncoder
+    device: str = "auto"
+    dtype: str = "auto"
+    backend: str = "torch"
+    max_length: int | None = None
+    revision: str | None = None
+    trust_remote_code: bool = False
+    model_kwargs: Mapping[str, Any] = field(default_factory=dict, compare=False)
+    _model_kwargs_text: str = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_model_kwargs_text", repr(sorted(self.model_kwargs.items())))
+
+    @property
+    def name(self) -> str:
+        """The model's name, for traces and messages."""
+        if isinstance(self.model, str):
+            return self.model
+        config = getattr(self.model, "config", None)
+        return getattr(config, "name_or_path", None) or type(self.model).__name__
+
 
 DEFAULT_MAX_LENGTH = 512
 

@@ -11,8 +11,8 @@ from weakref import WeakSet
 from langchain_core.cross_encoders import BaseCrossEncoder
 
 from langchain_rerank.errors import ConfigurationError
-from langchain_rerank.scorers import base
-from langchain_rerank.scorers.base import Scorer
+from langchain_rerank.scorers import contract
+from langchain_rerank.scorers.contract import Scorer
 from langchain_rerank.scorers.cross_encoder import CrossEncoderScorer
 from langchain_rerank.scorers.pairs import PairScorer
 
@@ -105,7 +105,7 @@ class SharedScorer:
         """Close the scorer if `user` was the last, unless it was passed in as `model`."""
         self._users.discard(user)
         if not self._users and self._scorer is not self._made_from[0]:
-            base.close(self._scorer)
+            contract.close(self._scorer)
 
 
 def _same(mine: Any, theirs: Any) -> bool:

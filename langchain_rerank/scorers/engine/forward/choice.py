@@ -8,21 +8,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from langchain_rerank.errors import ScorerError
-from langchain_rerank.scorers.engine import packed
-from langchain_rerank.scorers.engine.forward import (
+from langchain_rerank.scorers.engine.forward import packed_attention
+from langchain_rerank.scorers.engine.forward.heads import ReadOut, read_out
+from langchain_rerank.scorers.engine.forward.model_edits import prepack, view_of
+from langchain_rerank.scorers.engine.forward.openvino import OpenVinoForward
+from langchain_rerank.scorers.engine.forward.passes import (
     Forward,
     ModulesForward,
     PackedForward,
     PaddedForward,
 )
-from langchain_rerank.scorers.engine.heads import ReadOut, read_out
-from langchain_rerank.scorers.engine.limits import DEFAULT_MAX_LENGTH, token_limit
-from langchain_rerank.scorers.engine.loading import LoadSettings
-from langchain_rerank.scorers.engine.openvino import OpenVinoForward
-from langchain_rerank.scorers.engine.prepack import prepack
-from langchain_rerank.scorers.engine.templates import PROBES
-from langchain_rerank.scorers.engine.view import view_of
-from langchain_rerank.scorers.engine.worker import Tokenize
+from langchain_rerank.scorers.engine.settings import DEFAULT_MAX_LENGTH, LoadSettings, token_limit
+from langchain_rerank.scorers.engine.tokens.pairs import Tokenize
+from langchain_rerank.scorers.engine.tokens.probes import PROBES
 
 if TYPE_CHECKING:
     import torch
@@ -121,13 +119,13 @@ def _openvino(loaded: _Loaded, activation: Any) -> Forward | None:
 
 
 def _packed_sharing_prefixes(loaded: _Loaded, activation: Any) -> Forward | None:
-    if not packed.is_causal(loaded.model):
+    if not packed_attention.is_causal(loaded.model):
         return None
     return _packed(loaded, activation, share_prefixes=True)
 
 
 def _packed(loaded: _Loaded, activation: Any, *, share_prefixes: bool = False) -> Forward | None:
-    if not packed.has_kernel(loaded.device, loaded.dtype):
+    if not packed_attention.has_kernel(loaded.device, loaded.dtype):
         return None
     view, read = _view_and_read_out(loaded, loaded.dtype)
     if read is None or not read.packable:

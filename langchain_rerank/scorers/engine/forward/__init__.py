@@ -1,0 +1,1 @@
+"""From token ids to scores: the forward passes, and which of them a model takes."""

@@ -1,0 +1,111 @@
+"""What the engine changes in its view of a model: a view of its own, narrowed and prepacked.
+
+- `view_of`: a second module over the same weights, so that what the engine changes stays its own.
+- `FirstTokens`: the last layer of an encoder, computed for the first token of each sequence alone.
+  The head reads nothing else, and after the last attention no token reads another. With six layers
+  that is an eighth of the linear work.
+- `prepack`: linear layers with prepacked weights, laid out as the CPU's matrix kernels read them.
+  torch multiplies by a weight that lies as it was stored: in 16 bits oneDNN reorders it at every
+  call, and in float32 another library multiplies, slower than oneDNN on some processors. Prepacked
+  once, the products are the same up to rounding. The operators are those that `torch.compile` uses;
+  they are no stable interface, so the comparison at load decides here as well.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from langchain_rerank.scorers.engine.memory import CPU_TOKENS
+
+if TYPE_CHECKING:
+    import torch
+
+
+def view_of(model: torch.nn.Module, device: torch.device, dtype: torch.dtype) -> Any:
+    """Return a copy of `model` that shares its weights where device and precision agree.
+
+    The copy has its own config and attention setting. Buffers keep their precision: rotary
+    frequencies in bfloat16 would shift positions.
+    """
+    import torch
+
+    memo: dict[int, Any] = {}
+    for parameter in model.parameters():
+        data = parameter.detach()
+        target = dtype if data.is_floating_point() else data.dtype
+        memo[id(parameter)] = torch.nn.Parameter(
+            data.to(device=device, dtype=target), requires_grad=False
+        )
+    for buffer in model.buffers():
+        memo[id(buffer)] = buffer.to(device)
+    view: torch.nn.Module = copy.deepcopy(model, memo)
+    return view.eval()
+
+
+class LastLayer(NamedTuple):
+    """Where the last layer mixes tokens, and where it no longer does.
+
+    Attributes:
+        attention: The module that calls the attention function.
+        after: The next one; it takes the attention's output and the layer's input, `(B, L, width)`
+            each, and what follows sees its result alone.
+    """
+
+    attention: Any
+    after: Any
+
+
+class FirstTokens:
+    """Makes a model go on with first tokens after its last attention.
+
+    Attributes:
+        rows: `(B,)` where the sequences of the next packed row start; None where every row is one.
+    """
+
+    def __init__(self, layer: LastLayer) -> None:
+        self.rows: torch.Tensor | None = None
+        layer.attention.reads_first_only = True
+        forward = layer.after.forward
+        layer.after.forward = lambda *states: forward(*map(self._select, states))
+
+    def _select(self, states: torch.Tensor) -> torch.Tensor:
+        return states[:, :1] if self.rows is None else states.index_select(1, self.rows)
+
+
+def reads_first_only(attention: Any) -> bool:
+    """Return whether only what the first token of each sequence attends to is needed."""
+    return bool(getattr(attention, "reads_first_only", False))
+
+
+def prepack(module: torch.nn.Module) -> None:
+    """Prepack the weights of all linear layers in `module`, which is on a CPU, where torch can.
+
+    The layers' own weights are let go.
+    """
+    import torch
+
+    # Subclasses may compute something else.
+    linears = [part for part in module.modules() if type(part) is torch.nn.Linear]
+    try:
+        prepacked = [_prepacked(linear) for linear in linears]
+    except (AttributeError, RuntimeError):
+        return  # A torch without oneDNN, or a precision that this CPU has no kernel for.
+    for linear, forward in zip(linears, prepacked, strict=True):
+        linear.forward = forward  # type: ignore[method-assign]  # a view is ours to change
+        del linear.weight
+
+
+def _prepacked(linear: torch.nn.Linear) -> Any:
+    """Return the layer's forward pass over its prepacked weight, tried on one row."""
+    import torch
+
+    operators: Any = torch.ops.mkldnn
+    weight = operators._reorder_linear_weight(linear.weight, CPU_TOKENS)  # noqa: SLF001 - see above
+    bias = linear.bias  # or None
+
+    def forward(states: torch.Tensor) -> Any:
+        return operators._linear_pointwise(states, weight, bias, "none", [], "")  # noqa: SLF001 - see above
+
+    forward(torch.zeros_like(linear.weight[:1]))
+    return forward
