@@ -19,13 +19,13 @@ from langchain_core.runnables.config import ensure_config, patch_config, run_in_
 from langchain_core.runnables.utils import ConfigurableFieldSpec
 from pydantic import ConfigDict, Field, PrivateAttr, field_validator, model_validator
 
-from langchain_rerank.checks import check_first_stage_k, check_query, check_threshold, check_top_n
-from langchain_rerank.errors import ConfigurationError, InputTypeError, RerankWarning, see
-from langchain_rerank.first_stage.call_arguments import (
+from langchain_rerank.base_retrievers.call_arguments import (
     arguments_refused,
     only_sync_takes_arguments,
 )
-from langchain_rerank.first_stage.depth import depth_of, with_depth
+from langchain_rerank.base_retrievers.depth import depth_of, with_depth
+from langchain_rerank.checks import check_first_stage_k, check_query, check_threshold, check_top_n
+from langchain_rerank.errors import ConfigurationError, InputTypeError, RerankWarning, see
 from langchain_rerank.reranking import Cut, Reranking
 from langchain_rerank.result import RerankResult
 

@@ -18,6 +18,7 @@ from langchain_core.documents import Document
 from langchain_core.runnables import RunnableConfig
 from pydantic import BaseModel
 
+from langchain_rerank.base_retrievers.depth import FirstStage, checked_depth, with_depth
 from langchain_rerank.documents import unique
 from langchain_rerank.errors import ConfigurationError, EvaluationError, JudgeError
 from langchain_rerank.evaluation.datasets import DatasetLike, Record, as_dataset
@@ -27,7 +28,6 @@ from langchain_rerank.evaluation.ragas.judge import Judge, as_judge, unreachable
 from langchain_rerank.evaluation.ragas.verdicts import Verdicts, verdict_key
 from langchain_rerank.evaluation.relevance import Relevance
 from langchain_rerank.evaluation.scoring import as_first_stage, described
-from langchain_rerank.first_stage.depth import FirstStage, checked_depth, with_depth
 
 logger = logging.getLogger(__name__)
 

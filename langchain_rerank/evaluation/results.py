@@ -167,7 +167,7 @@ class EvaluationResult:
             raise ConfigurationError("There is no depth to apply: this is no report of sweep_k().")
         if "first_stage_k" in getattr(type(retriever), "model_fields", {}):
             return retriever.model_copy(update={"first_stage_k": self.sweep.recommended_k})
-        from langchain_rerank.first_stage.depth import with_depth
+        from langchain_rerank.base_retrievers.depth import with_depth
 
         return with_depth(retriever, self.sweep.recommended_k)
 

@@ -16,6 +16,7 @@ from typing import Any
 from langchain_core.documents import Document
 from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
 
+from langchain_rerank.base_retrievers.depth import FirstStage, checked_depth, with_depth
 from langchain_rerank.documents import first_stage_score, scored_text, unique
 from langchain_rerank.errors import (
     ConfigurationError,
@@ -28,7 +29,6 @@ from langchain_rerank.evaluation.datasets import Dataset, Record
 from langchain_rerank.evaluation.journal import Journal
 from langchain_rerank.evaluation.relevance import Relevance
 from langchain_rerank.evaluation.results import FIRST_STAGE
-from langchain_rerank.first_stage.depth import FirstStage, checked_depth, with_depth
 from langchain_rerank.scorers import contract
 from langchain_rerank.scorers.contract import Scorer, scorer_name
 from langchain_rerank.wrappers.wrapper import identity_of

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from langchain_core.runnables import RunnableConfig
 
+from langchain_rerank.base_retrievers.depth import checked_depth
 from langchain_rerank.checks import check_top_n
 from langchain_rerank.errors import ConfigurationError, EvaluationError
 from langchain_rerank.evaluation import assemble, scoring
@@ -33,7 +34,6 @@ from langchain_rerank.evaluation.results import (
     SweepPoint,
 )
 from langchain_rerank.evaluation.scoring import ScoringPass
-from langchain_rerank.first_stage.depth import checked_depth
 from langchain_rerank.scorers.contract import scorer_name
 
 DEFAULT_KS = (10, 20, 30, 50, 75, 100)

@@ -14,10 +14,10 @@ from langchain_core.runnables.config import run_in_executor
 from numpy.typing import NDArray
 from pydantic import ConfigDict, Field
 
+from langchain_rerank.base_retrievers.depth import checked_depth
 from langchain_rerank.documents import FIRST_STAGE_SCORE, with_metadata
 from langchain_rerank.errors import ConfigurationError, InputTypeError
 from langchain_rerank.first_stage.bm25_index import Backend, BM25Index, build_index
-from langchain_rerank.first_stage.depth import checked_depth
 from langchain_rerank.first_stage.filters import DocumentFilter, predicate
 from langchain_rerank.first_stage.terms import english_terms
 

@@ -19,11 +19,14 @@ from langchain_core.runnables.utils import ConfigurableFieldSpec, get_unique_con
 from langchain_core.vectorstores import InMemoryVectorStore
 from pydantic import ConfigDict, Field, model_validator
 
+from langchain_rerank.base_retrievers.call_arguments import (
+    arguments_taken,
+    only_sync_takes_arguments,
+)
+from langchain_rerank.base_retrievers.depth import FirstStage, checked_depth, with_depth
 from langchain_rerank.errors import ConfigurationError, InputError, InputTypeError
 from langchain_rerank.first_stage.bm25 import BM25Retriever
-from langchain_rerank.first_stage.call_arguments import arguments_taken, only_sync_takes_arguments
 from langchain_rerank.first_stage.dense import DenseRetriever
-from langchain_rerank.first_stage.depth import FirstStage, checked_depth, with_depth
 from langchain_rerank.first_stage.fusion import C, checked_weights, fused_documents
 
 

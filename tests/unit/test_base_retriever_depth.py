@@ -32,8 +32,8 @@ from langchain_core.structured_query import StructuredQuery, Visitor
 from langchain_core.vectorstores import InMemoryVectorStore
 from langchain_text_splitters import CharacterTextSplitter
 
+from langchain_rerank.base_retrievers.depth import depth_of, with_depth
 from langchain_rerank.errors import ConfigurationError
-from langchain_rerank.first_stage.depth import depth_of, with_depth
 
 N = 60
 EMBEDDINGS = DeterministicFakeEmbedding(size=8)

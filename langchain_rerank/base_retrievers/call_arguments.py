@@ -27,7 +27,7 @@ from langchain_core.runnables.configurable import (
     RunnableConfigurableFields,
 )
 
-from langchain_rerank.first_stage.depth import FirstStage
+from langchain_rerank.base_retrievers.depth import FirstStage
 
 
 def arguments_taken(stage: FirstStage, kwargs: Mapping[str, Any]) -> dict[str, Any]:
