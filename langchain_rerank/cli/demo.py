@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from langchain_core.documents import Document
     from rich.console import Console
 
-    from langchain_rerank.evaluation.datasets import Dataset
-    from langchain_rerank.evaluation.report import Report
-    from langchain_rerank.evaluation.summaries import Comparison, SweepPoint
+    from langchain_rerank.evaluation.data.datasets import Dataset
+    from langchain_rerank.evaluation.report.report import Report
+    from langchain_rerank.evaluation.score.summaries import Comparison, SweepPoint
     from langchain_rerank.result import RerankResult
 
 KS = (10, 20, 30, 50, 75, 100)
@@ -50,7 +50,7 @@ def demo(
     from langchain_rerank.cli.loading import build_first_stage, load_documents
     from langchain_rerank.embedded import CORPUS_FOLDER, QUESTIONS_FILE
     from langchain_rerank.errors import ConfigurationError
-    from langchain_rerank.evaluation.datasets import load_dataset
+    from langchain_rerank.evaluation.data.datasets import load_dataset
     from langchain_rerank.evaluation.sweep import sweep_k
     from langchain_rerank.retriever import CrossEncoderRerankRetriever
 

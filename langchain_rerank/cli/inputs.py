@@ -25,10 +25,10 @@ from langchain_rerank.cli.loading import (
 )
 from langchain_rerank.cli.run_candidates import run_retriever
 from langchain_rerank.errors import ConfigurationError
-from langchain_rerank.evaluation.beir import load_collection
-from langchain_rerank.evaluation.datasets import Dataset, load_dataset
-from langchain_rerank.evaluation.measures import Measure, parse_measures
-from langchain_rerank.evaluation.report import Report
+from langchain_rerank.evaluation.data.beir import load_collection
+from langchain_rerank.evaluation.data.datasets import Dataset, load_dataset
+from langchain_rerank.evaluation.report.report import Report
+from langchain_rerank.evaluation.score.measures import Measure, parse_measures
 from langchain_rerank.resolving import resolve_scorer
 from langchain_rerank.scorers.contract import Scorer
 from langchain_rerank.scorers.engine.loading import fingerprint

@@ -180,7 +180,7 @@ def _judge(
 def _chain(base_url: str | None, model: str | None, api_key: str | None, timeout: float) -> Any:
     """Return what builds the plainest RAG chain around a retriever, or None without a model."""
     from langchain_rerank.errors import ConfigurationError
-    from langchain_rerank.evaluation.ragas.judge import chat_model
+    from langchain_rerank.evaluation.judge.judge import chat_model
 
     if model is None:
         return None

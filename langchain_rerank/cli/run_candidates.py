@@ -12,8 +12,8 @@ from pydantic import ConfigDict
 
 from langchain_rerank.documents import FIRST_STAGE_SCORE, with_metadata
 from langchain_rerank.errors import ConfigurationError, DataFileError
-from langchain_rerank.evaluation.datasets import Dataset
-from langchain_rerank.evaluation.trec import read_run
+from langchain_rerank.evaluation.data.datasets import Dataset
+from langchain_rerank.evaluation.data.trec import read_run
 
 
 class RunRetriever(BaseRetriever):

@@ -9,54 +9,54 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from langchain_rerank.evaluation.beir import Collection as Collection
-    from langchain_rerank.evaluation.beir import load_collection as load_collection
+    from langchain_rerank.evaluation.chain import EvaluationChain as EvaluationChain
     from langchain_rerank.evaluation.compare import compare_models as compare_models
     from langchain_rerank.evaluation.compare import compare_rerank as compare_rerank
-    from langchain_rerank.evaluation.datasets import Dataset as Dataset
-    from langchain_rerank.evaluation.datasets import Record as Record
-    from langchain_rerank.evaluation.datasets import from_ragas as from_ragas
-    from langchain_rerank.evaluation.datasets import from_records as from_records
-    from langchain_rerank.evaluation.datasets import load_dataset as load_dataset
-    from langchain_rerank.evaluation.experiment import EvaluationChain as EvaluationChain
-    from langchain_rerank.evaluation.judging import ajudge_relevance as ajudge_relevance
-    from langchain_rerank.evaluation.judging import judge_relevance as judge_relevance
-    from langchain_rerank.evaluation.measures import parse_measure as parse_measure
-    from langchain_rerank.evaluation.relevance import Relevance as Relevance
-    from langchain_rerank.evaluation.relevance import basename as basename
-    from langchain_rerank.evaluation.report import Report as Report
+    from langchain_rerank.evaluation.data.beir import Collection as Collection
+    from langchain_rerank.evaluation.data.beir import load_collection as load_collection
+    from langchain_rerank.evaluation.data.datasets import Dataset as Dataset
+    from langchain_rerank.evaluation.data.datasets import Record as Record
+    from langchain_rerank.evaluation.data.datasets import from_ragas as from_ragas
+    from langchain_rerank.evaluation.data.datasets import from_records as from_records
+    from langchain_rerank.evaluation.data.datasets import load_dataset as load_dataset
+    from langchain_rerank.evaluation.data.relevance import Relevance as Relevance
+    from langchain_rerank.evaluation.data.relevance import basename as basename
+    from langchain_rerank.evaluation.data.trec import read_qrels as read_qrels
+    from langchain_rerank.evaluation.data.trec import read_run as read_run
+    from langchain_rerank.evaluation.data.trec import write_qrels as write_qrels
+    from langchain_rerank.evaluation.data.trec import write_run as write_run
+    from langchain_rerank.evaluation.judge.judging import ajudge_relevance as ajudge_relevance
+    from langchain_rerank.evaluation.judge.judging import judge_relevance as judge_relevance
+    from langchain_rerank.evaluation.report.report import Report as Report
+    from langchain_rerank.evaluation.score.measures import parse_measure as parse_measure
     from langchain_rerank.evaluation.sweep import sweep_k as sweep_k
-    from langchain_rerank.evaluation.trec import read_qrels as read_qrels
-    from langchain_rerank.evaluation.trec import read_run as read_run
-    from langchain_rerank.evaluation.trec import write_qrels as write_qrels
-    from langchain_rerank.evaluation.trec import write_run as write_run
-    from langchain_rerank.evaluation.tuning import (
+    from langchain_rerank.evaluation.tune import (
         tune_first_stage_weight as tune_first_stage_weight,
     )
 
 _HOMES = {
-    "Collection": "beir",
-    "Dataset": "datasets",
-    "EvaluationChain": "experiment",
-    "Record": "datasets",
-    "Relevance": "relevance",
-    "Report": "report",
-    "ajudge_relevance": "judging",
-    "basename": "relevance",
+    "Collection": "data.beir",
+    "Dataset": "data.datasets",
+    "EvaluationChain": "chain",
+    "Record": "data.datasets",
+    "Relevance": "data.relevance",
+    "Report": "report.report",
+    "ajudge_relevance": "judge.judging",
+    "basename": "data.relevance",
     "compare_models": "compare",
     "compare_rerank": "compare",
-    "from_ragas": "datasets",
-    "from_records": "datasets",
-    "judge_relevance": "judging",
-    "load_collection": "beir",
-    "load_dataset": "datasets",
-    "parse_measure": "measures",
-    "read_qrels": "trec",
-    "read_run": "trec",
+    "from_ragas": "data.datasets",
+    "from_records": "data.datasets",
+    "judge_relevance": "judge.judging",
+    "load_collection": "data.beir",
+    "load_dataset": "data.datasets",
+    "parse_measure": "score.measures",
+    "read_qrels": "data.trec",
+    "read_run": "data.trec",
     "sweep_k": "sweep",
-    "tune_first_stage_weight": "tuning",
-    "write_qrels": "trec",
-    "write_run": "trec",
+    "tune_first_stage_weight": "tune",
+    "write_qrels": "data.trec",
+    "write_run": "data.trec",
 }
 
 __all__ = [*_HOMES]  # noqa: PLE0604 - all strings, which the rule cannot see

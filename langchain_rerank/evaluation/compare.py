@@ -10,16 +10,17 @@ from langchain_core.runnables import RunnableConfig
 
 from langchain_rerank.checks import check_top_n
 from langchain_rerank.errors import ConfigurationError
-from langchain_rerank.evaluation import assemble, scoring
-from langchain_rerank.evaluation.datasets import DatasetLike, as_dataset
-from langchain_rerank.evaluation.environment import now, scorer_settings
-from langchain_rerank.evaluation.measures import Measure, parse_measures
-from langchain_rerank.evaluation.passes import finished, rankings, run_pass
-from langchain_rerank.evaluation.progress import Progress
-from langchain_rerank.evaluation.relevance import Relevance
-from langchain_rerank.evaluation.report import Report
-from langchain_rerank.evaluation.results import FIRST_STAGE, RERANKED
-from langchain_rerank.evaluation.scoring import ScoringPass
+from langchain_rerank.evaluation.data.datasets import DatasetLike, as_dataset
+from langchain_rerank.evaluation.data.relevance import Relevance
+from langchain_rerank.evaluation.report.passes import finished, rankings, run_pass
+from langchain_rerank.evaluation.report.report import Report
+from langchain_rerank.evaluation.run import scoring
+from langchain_rerank.evaluation.run.environment import now, scorer_settings
+from langchain_rerank.evaluation.run.progress import Progress
+from langchain_rerank.evaluation.run.scoring import ScoringPass
+from langchain_rerank.evaluation.score import assemble
+from langchain_rerank.evaluation.score.measures import Measure, parse_measures
+from langchain_rerank.evaluation.score.results import FIRST_STAGE, RERANKED
 from langchain_rerank.scorers.contract import scorer_name
 
 DEFAULT_MEASURES = ("nDCG@10", "RR@10", "Success@1", "R@10", "Judged@10")

@@ -13,27 +13,28 @@ from langchain_core.runnables import RunnableConfig
 from langchain_rerank.base_retrievers.depth import checked_depth
 from langchain_rerank.checks import check_top_n
 from langchain_rerank.errors import ConfigurationError, EvaluationError
-from langchain_rerank.evaluation import assemble, scoring
 from langchain_rerank.evaluation.compare import DEFAULT_MEASURES
-from langchain_rerank.evaluation.datasets import DatasetLike, Record, as_dataset
-from langchain_rerank.evaluation.depths import Depths, at_depths
-from langchain_rerank.evaluation.environment import now, scorer_settings
-from langchain_rerank.evaluation.latency import measured
-from langchain_rerank.evaluation.measures import Measure, parse_measures
-from langchain_rerank.evaluation.pareto import pareto
-from langchain_rerank.evaluation.passes import finished, mean_ceilings, rankings
-from langchain_rerank.evaluation.progress import Progress, progress_of
-from langchain_rerank.evaluation.recommendation import Recommendation, knee, recommend
-from langchain_rerank.evaluation.relevance import Relevance
-from langchain_rerank.evaluation.report import Report
-from langchain_rerank.evaluation.results import (
+from langchain_rerank.evaluation.data.datasets import DatasetLike, Record, as_dataset
+from langchain_rerank.evaluation.data.relevance import Relevance
+from langchain_rerank.evaluation.report.passes import finished, mean_ceilings, rankings
+from langchain_rerank.evaluation.report.report import Report
+from langchain_rerank.evaluation.run import scoring
+from langchain_rerank.evaluation.run.depths import Depths, at_depths
+from langchain_rerank.evaluation.run.environment import now, scorer_settings
+from langchain_rerank.evaluation.run.latency import measured
+from langchain_rerank.evaluation.run.progress import Progress, progress_of
+from langchain_rerank.evaluation.run.scoring import ScoringPass
+from langchain_rerank.evaluation.score import assemble
+from langchain_rerank.evaluation.score.measures import Measure, parse_measures
+from langchain_rerank.evaluation.score.pareto import pareto
+from langchain_rerank.evaluation.score.recommendation import Recommendation, knee, recommend
+from langchain_rerank.evaluation.score.results import (
     FIRST_STAGE,
     RERANKED,
     QueryRow,
     Sweep,
     SweepPoint,
 )
-from langchain_rerank.evaluation.scoring import ScoringPass
 from langchain_rerank.scorers.contract import scorer_name
 
 DEFAULT_KS = (10, 20, 30, 50, 75, 100)

@@ -16,7 +16,7 @@ import typer
 from rich.console import Console
 
 from langchain_rerank.cli.inputs import resumable
-from langchain_rerank.evaluation.report import Report
+from langchain_rerank.evaluation.report.report import Report
 from langchain_rerank.testing.tiny_models import build_tiny_model
 
 QUERIES = 40

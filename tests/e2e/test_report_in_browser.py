@@ -9,7 +9,7 @@ import subprocess
 import pytest
 
 from langchain_rerank.evaluation.compare import compare_models, compare_rerank
-from langchain_rerank.evaluation.datasets import from_records
+from langchain_rerank.evaluation.data.datasets import from_records
 from langchain_rerank.first_stage import BM25Retriever
 from langchain_rerank.testing import WordOverlapScorer
 

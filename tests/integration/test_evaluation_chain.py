@@ -7,10 +7,10 @@ from langchain_core.documents import Document
 from langchain_core.runnables import RunnableLambda
 
 from langchain_rerank.errors import ConfigurationError, EvaluationError
+from langchain_rerank.evaluation.chain import EvaluationChain
 from langchain_rerank.evaluation.compare import compare_rerank
-from langchain_rerank.evaluation.experiment import EvaluationChain
-from langchain_rerank.evaluation.relevance import Relevance
-from langchain_rerank.evaluation.report import Report
+from langchain_rerank.evaluation.data.relevance import Relevance
+from langchain_rerank.evaluation.report.report import Report
 from langchain_rerank.first_stage import BM25Retriever
 from langchain_rerank.retriever import CrossEncoderRerankRetriever
 from langchain_rerank.testing import WordOverlapScorer

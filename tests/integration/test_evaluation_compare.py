@@ -6,8 +6,8 @@ from langchain_core.runnables import RunnableLambda
 
 from langchain_rerank.errors import ConfigurationError, EvaluationError, ModelLoadError
 from langchain_rerank.evaluation.compare import compare_models, compare_rerank
-from langchain_rerank.evaluation.relevance import Relevance
-from langchain_rerank.evaluation.trec import write_qrels, write_run
+from langchain_rerank.evaluation.data.relevance import Relevance
+from langchain_rerank.evaluation.data.trec import write_qrels, write_run
 from langchain_rerank.first_stage import BM25Retriever
 from langchain_rerank.testing import CountingScorer, WordOverlapScorer
 

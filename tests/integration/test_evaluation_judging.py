@@ -9,9 +9,9 @@ from pydantic import Field
 
 from langchain_rerank.errors import ConfigurationError, EvaluationError
 from langchain_rerank.evaluation.compare import compare_rerank
-from langchain_rerank.evaluation.datasets import from_records
-from langchain_rerank.evaluation.judging import ajudge_relevance, judge_relevance
-from langchain_rerank.evaluation.ragas.judge import Judge
+from langchain_rerank.evaluation.data.datasets import from_records
+from langchain_rerank.evaluation.judge.judge import Judge
+from langchain_rerank.evaluation.judge.judging import ajudge_relevance, judge_relevance
 from langchain_rerank.first_stage import BM25Retriever
 from langchain_rerank.testing import WordOverlapScorer
 

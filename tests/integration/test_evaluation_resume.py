@@ -13,8 +13,8 @@ from langchain_core.documents import Document
 
 from langchain_rerank.errors import ConfigurationError, DataFileError
 from langchain_rerank.evaluation.compare import compare_rerank
-from langchain_rerank.evaluation.journal import Journal
-from langchain_rerank.evaluation.relevance import Relevance
+from langchain_rerank.evaluation.data.relevance import Relevance
+from langchain_rerank.evaluation.run.journal import Journal
 from langchain_rerank.testing import CountingScorer, WordOverlapScorer
 
 ROOT = Path(__file__).parents[2]

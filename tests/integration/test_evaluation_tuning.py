@@ -4,7 +4,7 @@ from langchain_core.documents import Document
 
 from langchain_rerank.errors import ConfigurationError, EvaluationError
 from langchain_rerank.evaluation.compare import compare_rerank
-from langchain_rerank.evaluation.tuning import choose_weight, tune_first_stage_weight
+from langchain_rerank.evaluation.tune import choose_weight, tune_first_stage_weight
 from langchain_rerank.first_stage import BM25Retriever
 from langchain_rerank.retriever import CrossEncoderRerankRetriever
 from langchain_rerank.testing import CountingScorer, WordOverlapScorer

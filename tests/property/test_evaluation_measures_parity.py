@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from langchain_rerank.evaluation.measures import oracle, parse_measure
+from langchain_rerank.evaluation.score.measures import oracle, parse_measure
 
 NAMES = [
     "nDCG",

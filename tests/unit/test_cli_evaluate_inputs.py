@@ -11,7 +11,7 @@ from langchain_rerank.cli.kept_embeddings import BLOCK, KeptEmbeddings
 from langchain_rerank.cli.run_candidates import run_retriever
 from langchain_rerank.errors import ConfigurationError, DataFileError
 from langchain_rerank.evaluation.compare import compare_rerank
-from langchain_rerank.evaluation.datasets import from_records
+from langchain_rerank.evaluation.data.datasets import from_records
 from langchain_rerank.resolving import LOAD_SETTINGS
 from langchain_rerank.scorers.engine.loading import fingerprint
 from langchain_rerank.testing import WordOverlapScorer

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from langchain_rerank.errors import ConfigurationError, DataFileError
-from langchain_rerank.evaluation.datasets import (
+from langchain_rerank.evaluation.data.datasets import (
     as_dataset,
     from_ragas,
     from_records,

@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from langchain_rerank.errors import ConfigurationError, MissingExtraError
-from langchain_rerank.evaluation.measures import parse_measure, parse_measures
+from langchain_rerank.evaluation.score.measures import parse_measure, parse_measures
 
 
 def test_a_measure_of_ir_measures_is_computed_by_it():

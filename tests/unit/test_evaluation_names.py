@@ -19,7 +19,7 @@ def test_an_unknown_name_is_an_attribute_error():
 
 def test_importing_it_loads_neither_torch_nor_langchain_nor_scipy():
     script = (
-        "import sys, langchain_rerank.evaluation, langchain_rerank.evaluation.results;"
+        "import sys, langchain_rerank.evaluation, langchain_rerank.evaluation.score.results;"
         "print([m for m in ('torch', 'langchain_core', 'numpy', 'scipy', 'ragas', 'matplotlib')"
         " if m in sys.modules])"
     )

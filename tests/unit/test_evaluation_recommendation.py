@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from langchain_rerank.evaluation.recommendation import knee, recommend
+from langchain_rerank.evaluation.score.recommendation import knee, recommend
 
 KS = [10, 20, 30, 50, 75, 100]
 

@@ -2,9 +2,9 @@ import pytest
 from langchain_core.documents import Document
 
 from langchain_rerank.errors import ConfigurationError
-from langchain_rerank.evaluation.datasets import from_records
-from langchain_rerank.evaluation.measures import parse_measure
-from langchain_rerank.evaluation.relevance import Relevance, basename
+from langchain_rerank.evaluation.data.datasets import from_records
+from langchain_rerank.evaluation.data.relevance import Relevance, basename
+from langchain_rerank.evaluation.score.measures import parse_measure
 
 
 def record(**labels):

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from langchain_rerank.errors import ConfigurationError
-from langchain_rerank.evaluation.results import (
+from langchain_rerank.evaluation.score.results import (
     Comparison,
     EvaluationResult,
     Latency,

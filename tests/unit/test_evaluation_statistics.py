@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from langchain_rerank.evaluation.statistics import (
+from langchain_rerank.evaluation.score.statistics import (
     bootstrap_means,
     holm,
     interval,

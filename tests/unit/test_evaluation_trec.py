@@ -4,9 +4,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from langchain_rerank.errors import DataFileError
-from langchain_rerank.evaluation.beir import is_collection, load_collection
-from langchain_rerank.evaluation.datasets import as_dataset
-from langchain_rerank.evaluation.trec import read_qrels, read_run, write_qrels, write_run
+from langchain_rerank.evaluation.data.beir import is_collection, load_collection
+from langchain_rerank.evaluation.data.datasets import as_dataset
+from langchain_rerank.evaluation.data.trec import read_qrels, read_run, write_qrels, write_run
 
 
 @given(

@@ -1,12 +1,12 @@
 """The hand-off to RAGAS: the contexts that were scored, as rows, and judged by its metrics."""
 
+from langchain_rerank.evaluation.judge.judge import Judge
 from langchain_rerank.evaluation.ragas.adapters import ragas_embeddings, ragas_llm
 from langchain_rerank.evaluation.ragas.cells import Cell
 from langchain_rerank.evaluation.ragas.estimate import Estimate
 from langchain_rerank.evaluation.ragas.evaluation import RagasEvaluation
 from langchain_rerank.evaluation.ragas.handoff import ragas_step, to_ragas
 from langchain_rerank.evaluation.ragas.importing import import_ragas
-from langchain_rerank.evaluation.ragas.judge import Judge
 from langchain_rerank.evaluation.ragas.metrics import METRICS, WITHOUT_JUDGE
 from langchain_rerank.evaluation.ragas.report import RagasReport
 from langchain_rerank.evaluation.ragas.rows import (

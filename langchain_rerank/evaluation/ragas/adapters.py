@@ -12,9 +12,9 @@ from langchain_core.language_models import BaseChatModel
 from pydantic import BaseModel
 
 from langchain_rerank.errors import JudgeError
-from langchain_rerank.evaluation.ragas.background import run
+from langchain_rerank.evaluation.judge.judge import Judge, as_judge
 from langchain_rerank.evaluation.ragas.importing import import_ragas
-from langchain_rerank.evaluation.ragas.judge import Judge, as_judge
+from langchain_rerank.evaluation.run.background import run
 
 T = TypeVar("T")
 Ask = Callable[[str, type[BaseModel]], Awaitable[BaseModel]]

@@ -18,24 +18,24 @@ from pydantic import BaseModel
 
 from langchain_rerank.checks import check_top_n
 from langchain_rerank.errors import ConfigurationError
-from langchain_rerank.evaluation.datasets import as_dataset
-from langchain_rerank.evaluation.environment import now
-from langchain_rerank.evaluation.journal import Journal
-from langchain_rerank.evaluation.progress import Progress, progress_of
+from langchain_rerank.evaluation.data.datasets import as_dataset
+from langchain_rerank.evaluation.data.relevance import Relevance
+from langchain_rerank.evaluation.judge.judge import Judge, as_judge, embeddings_identity
+from langchain_rerank.evaluation.judge.verdicts import Verdicts
 from langchain_rerank.evaluation.ragas.adapters import ragas_embeddings
-from langchain_rerank.evaluation.ragas.background import run
 from langchain_rerank.evaluation.ragas.bench import Bench, judge_all
 from langchain_rerank.evaluation.ragas.estimate import Estimate, Estimating
 from langchain_rerank.evaluation.ragas.gathering import Gathered, gather, given
 from langchain_rerank.evaluation.ragas.importing import import_ragas, require_installed
-from langchain_rerank.evaluation.ragas.judge import Judge, as_judge, embeddings_identity
 from langchain_rerank.evaluation.ragas.labels import Labels
 from langchain_rerank.evaluation.ragas.metrics import chosen_metrics
 from langchain_rerank.evaluation.ragas.report import RagasReport
 from langchain_rerank.evaluation.ragas.summary import report_of
 from langchain_rerank.evaluation.ragas.systems import ChainKeys, MakeChain, Stage, stages
-from langchain_rerank.evaluation.ragas.verdicts import Verdicts
-from langchain_rerank.evaluation.relevance import Relevance
+from langchain_rerank.evaluation.run.background import run
+from langchain_rerank.evaluation.run.environment import now
+from langchain_rerank.evaluation.run.journal import Journal
+from langchain_rerank.evaluation.run.progress import Progress, progress_of
 
 logger = logging.getLogger(__name__)
 

@@ -11,12 +11,12 @@ from langchain_core.documents import Document
 from langchain_core.runnables import RunnableConfig
 
 from langchain_rerank.errors import ConfigurationError
-from langchain_rerank.evaluation import scoring
-from langchain_rerank.evaluation.datasets import Dataset, Record
-from langchain_rerank.evaluation.journal import Journal
+from langchain_rerank.evaluation.data.datasets import Dataset, Record
 from langchain_rerank.evaluation.ragas.labels import Labels
 from langchain_rerank.evaluation.ragas.rows import RagasRow
 from langchain_rerank.evaluation.ragas.systems import Found, Stage
+from langchain_rerank.evaluation.run import scoring
+from langchain_rerank.evaluation.run.journal import Journal
 
 T = TypeVar("T")
 

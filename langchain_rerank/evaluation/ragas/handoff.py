@@ -10,11 +10,11 @@ from langchain_core.documents import Document
 from langchain_core.runnables import Runnable, RunnableLambda
 
 from langchain_rerank.errors import ConfigurationError, InputTypeError
-from langchain_rerank.evaluation.datasets import Dataset, DatasetLike, Record, as_dataset
+from langchain_rerank.evaluation.data.datasets import Dataset, DatasetLike, Record, as_dataset
+from langchain_rerank.evaluation.data.relevance import Relevance
 from langchain_rerank.evaluation.ragas.labels import Labels
 from langchain_rerank.evaluation.ragas.rows import RagasRow
-from langchain_rerank.evaluation.relevance import Relevance
-from langchain_rerank.evaluation.results import EvaluationResult
+from langchain_rerank.evaluation.score.results import EvaluationResult
 
 
 def to_ragas(

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 
 from langchain_core.documents import Document
 
-from langchain_rerank.evaluation.datasets import Record
+from langchain_rerank.evaluation.data.datasets import Record
+from langchain_rerank.evaluation.data.relevance import Relevance
 from langchain_rerank.evaluation.ragas.rows import RagasRow
-from langchain_rerank.evaluation.relevance import Relevance
 
 
 class Labels:

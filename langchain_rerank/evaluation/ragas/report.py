@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, get_args
 
 from langchain_rerank.errors import ConfigurationError
-from langchain_rerank.evaluation.plots import Plot, svg
 from langchain_rerank.evaluation.ragas.cells import Cell, CellStatus
 from langchain_rerank.evaluation.ragas.metrics import METRICS
 from langchain_rerank.evaluation.ragas.rows import RagasRow, write_jsonl
 from langchain_rerank.evaluation.ragas.shown import side_by_side
-from langchain_rerank.evaluation.rendering import html, markdown, terminal
-from langchain_rerank.evaluation.rendering.words import file_names
-from langchain_rerank.evaluation.report import Report
-from langchain_rerank.evaluation.results import EvaluationResult
+from langchain_rerank.evaluation.report.plots import Plot, svg
+from langchain_rerank.evaluation.report.rendering import html, markdown, terminal
+from langchain_rerank.evaluation.report.rendering.words import file_names
+from langchain_rerank.evaluation.report.report import Report
+from langchain_rerank.evaluation.score.results import EvaluationResult
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from langchain_rerank.errors import DataFileError, InputTypeError
+from langchain_rerank.evaluation.data.records import read_jsonl
 from langchain_rerank.evaluation.ragas.importing import import_ragas
-from langchain_rerank.evaluation.records import read_jsonl
 
 # What else a RAGAS sample can hold. It says nothing about retrieval, so it is read over.
 _OTHER_FIELDS = {"rubrics", "multi_responses", "persona_name", "query_style", "query_length"}

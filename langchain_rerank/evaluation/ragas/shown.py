@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from langchain_rerank.evaluation.ragas.metrics import METRICS
-from langchain_rerank.evaluation.rendering.view import Table, View, view
-from langchain_rerank.evaluation.rendering.words import (
+from langchain_rerank.evaluation.report.rendering.view import Table, View, view
+from langchain_rerank.evaluation.report.rendering.words import (
     NOTHING,
     between,
     fraction,
@@ -15,7 +15,7 @@ from langchain_rerank.evaluation.rendering.words import (
     signed,
     system_label,
 )
-from langchain_rerank.evaluation.results import Comparison, EvaluationResult
+from langchain_rerank.evaluation.score.results import Comparison, EvaluationResult
 
 _NARROW = 24  # characters of a name that leave room for figures in 80 columns
 

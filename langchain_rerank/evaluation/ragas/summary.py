@@ -9,15 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from langchain_rerank.evaluation import assemble, statistics
-from langchain_rerank.evaluation.datasets import Dataset, Record
-from langchain_rerank.evaluation.environment import environment
+from langchain_rerank.evaluation.data.datasets import Dataset, Record
 from langchain_rerank.evaluation.ragas.cells import Cell
 from langchain_rerank.evaluation.ragas.metrics import Metric
 from langchain_rerank.evaluation.ragas.report import RagasReport
 from langchain_rerank.evaluation.ragas.rows import RagasRow
-from langchain_rerank.evaluation.rendering.words import system_label
-from langchain_rerank.evaluation.results import (
+from langchain_rerank.evaluation.report.rendering.words import system_label
+from langchain_rerank.evaluation.run.environment import environment
+from langchain_rerank.evaluation.score import assemble, statistics
+from langchain_rerank.evaluation.score.results import (
     Comparison,
     MeasureSummary,
     QueryRow,

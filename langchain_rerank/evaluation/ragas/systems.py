@@ -13,9 +13,9 @@ from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
 from langchain_rerank.base_retrievers.depth import with_depth
 from langchain_rerank.documents import unique
 from langchain_rerank.errors import ConfigurationError, InputTypeError
-from langchain_rerank.evaluation.environment import scorer_settings
-from langchain_rerank.evaluation.results import FIRST_STAGE, RERANKED
-from langchain_rerank.evaluation.scoring import as_first_stage, described
+from langchain_rerank.evaluation.run.environment import scorer_settings
+from langchain_rerank.evaluation.run.scoring import as_first_stage, described
+from langchain_rerank.evaluation.score.results import FIRST_STAGE, RERANKED
 from langchain_rerank.retriever import CrossEncoderRerankRetriever
 
 MakeChain = Callable[[Runnable[str, list[Document]]], Runnable[Any, Any]]

@@ -8,8 +8,8 @@ from langchain_core.runnables import RunnableLambda
 
 from langchain_rerank import CrossEncoderRerankRetriever
 from langchain_rerank.errors import ConfigurationError, EvaluationError
+from langchain_rerank.evaluation.data.relevance import Relevance
 from langchain_rerank.evaluation.ragas import ChainKeys, Judge, RagasEvaluation
-from langchain_rerank.evaluation.relevance import Relevance
 from langchain_rerank.testing import WordOverlapScorer
 
 METRIC = "context_recall"

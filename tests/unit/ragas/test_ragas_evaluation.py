@@ -11,8 +11,8 @@ from langchain_core.runnables import RunnableLambda
 from langchain_rerank import CrossEncoderRerankRetriever
 from langchain_rerank.errors import ConfigurationError, RegressionError
 from langchain_rerank.evaluation.ragas import WITHOUT_JUDGE, RagasEvaluation, RagasReport, RagasRow
-from langchain_rerank.evaluation.ragas.background import run
-from langchain_rerank.evaluation.report import Report
+from langchain_rerank.evaluation.report.report import Report
+from langchain_rerank.evaluation.run.background import run
 from langchain_rerank.testing import CountingScorer, WordOverlapScorer
 
 CORPUS = [

@@ -12,8 +12,8 @@ from langchain_core.runnables import RunnableLambda
 from pydantic import BaseModel, Field
 
 from langchain_rerank.errors import ConfigurationError, JudgeError
+from langchain_rerank.evaluation.judge.judge import retryable, unreachable
 from langchain_rerank.evaluation.ragas import Judge
-from langchain_rerank.evaluation.ragas.judge import retryable, unreachable
 
 
 class Verdict(BaseModel):
@@ -114,7 +114,7 @@ async def test_the_servers_own_wait_comes_before_the_backoff(monkeypatch):
     async def sleep(seconds):
         waited.append(seconds)
 
-    monkeypatch.setattr("langchain_rerank.evaluation.ragas.judge.asyncio.sleep", sleep)
+    monkeypatch.setattr("langchain_rerank.evaluation.judge.judge.asyncio.sleep", sleep)
     asked, _ = judge(HTTPError(429, {"retry-after": "7"}), HTTPError(503), GOOD, backoff=2.0)
     await asked.answer("?", Verdict, {})
     assert waited[0] == 7.0

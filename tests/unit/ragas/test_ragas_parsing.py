@@ -4,8 +4,8 @@ import pytest
 from pydantic import BaseModel
 
 from langchain_rerank.errors import DataFileError, InputError
-from langchain_rerank.evaluation.ragas.parsing import parse_answer
-from langchain_rerank.evaluation.ragas.verdicts import Verdicts, verdict_key
+from langchain_rerank.evaluation.judge.parsing import parse_answer
+from langchain_rerank.evaluation.judge.verdicts import Verdicts, verdict_key
 
 
 class Verdict(BaseModel):

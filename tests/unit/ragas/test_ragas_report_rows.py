@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from langchain_rerank.evaluation import compare_rerank
-from langchain_rerank.evaluation.datasets import from_records
+from langchain_rerank.evaluation.data.datasets import from_records
 from langchain_rerank.evaluation.ragas import METRICS, RagasRow, to_ragas
 from langchain_rerank.evaluation.ragas.cells import Cell
 from langchain_rerank.evaluation.ragas.summary import report_of

@@ -9,9 +9,10 @@ from langchain_core.documents import Document
 from langchain_core.runnables import RunnableLambda, RunnableParallel, RunnablePassthrough
 
 from langchain_rerank.errors import ConfigurationError, DataFileError, InputTypeError
-from langchain_rerank.evaluation.beir import Collection
 from langchain_rerank.evaluation.compare import compare_rerank
-from langchain_rerank.evaluation.datasets import Record, from_records
+from langchain_rerank.evaluation.data.beir import Collection
+from langchain_rerank.evaluation.data.datasets import Record, from_records
+from langchain_rerank.evaluation.data.relevance import Relevance
 from langchain_rerank.evaluation.ragas import (
     RagasRow,
     ragas_step,
@@ -20,7 +21,6 @@ from langchain_rerank.evaluation.ragas import (
     write_jsonl,
 )
 from langchain_rerank.evaluation.ragas.labels import Labels
-from langchain_rerank.evaluation.relevance import Relevance
 from langchain_rerank.testing import WordOverlapScorer
 
 CORPUS = (

@@ -2,8 +2,8 @@
 
 import pytest
 
-from langchain_rerank.evaluation.report import Report
-from langchain_rerank.evaluation.results import (
+from langchain_rerank.evaluation.report.report import Report
+from langchain_rerank.evaluation.score.results import (
     Comparison,
     Latency,
     LossSplit,

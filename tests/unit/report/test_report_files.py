@@ -10,8 +10,8 @@ import ir_measures
 import pytest
 
 from langchain_rerank.errors import DataFileError
-from langchain_rerank.evaluation.report import Report
-from langchain_rerank.evaluation.results import QueryRow, SystemRow
+from langchain_rerank.evaluation.report.report import Report
+from langchain_rerank.evaluation.score.results import QueryRow, SystemRow
 
 
 def page_data(text):

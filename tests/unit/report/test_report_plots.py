@@ -6,8 +6,8 @@ import pytest
 from matplotlib.image import imread
 
 from langchain_rerank.errors import ConfigurationError
-from langchain_rerank.evaluation import plots
-from langchain_rerank.evaluation.pareto import pareto
+from langchain_rerank.evaluation.report import plots
+from langchain_rerank.evaluation.score.pareto import pareto
 
 
 def values(n):

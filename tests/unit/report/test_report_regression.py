@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from langchain_rerank.errors import ConfigurationError, RegressionError, RerankError
-from langchain_rerank.evaluation.results import MeasureSummary, SystemSummary
+from langchain_rerank.evaluation.score.results import MeasureSummary, SystemSummary
 
 
 def test_a_fall_within_the_margin_passes_and_one_beyond_it_fails(make_report):

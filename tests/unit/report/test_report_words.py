@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from langchain_rerank.evaluation.rendering.view import view
-from langchain_rerank.evaluation.results import MeasureSummary, SystemSummary
+from langchain_rerank.evaluation.report.rendering.view import view
+from langchain_rerank.evaluation.score.results import MeasureSummary, SystemSummary
 
 
 def headlines(report):

@@ -1,0 +1,1 @@
+"""Questions and their labels: read from files and objects, and compared with documents."""

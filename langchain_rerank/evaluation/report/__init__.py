@@ -1,0 +1,1 @@
+"""What an evaluation found, shown, saved, loaded and compared."""

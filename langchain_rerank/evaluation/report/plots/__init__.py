@@ -1,0 +1,106 @@
+"""Plots of a result: quality against latency, the depth curve, gains and losses, rank movement.
+
+Nothing is told by colour alone. Needs matplotlib (extra `plots`).
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from langchain_rerank.evaluation.report.plots.by_query import (
+    differences,
+    paired_differences,
+    rank_movement,
+)
+from langchain_rerank.evaluation.report.plots.depth import depth_curve
+from langchain_rerank.evaluation.report.plots.latency import quality_latency, timed
+from langchain_rerank.evaluation.report.rendering.words import file_names, system_label
+from langchain_rerank.evaluation.score.results import EvaluationResult
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = [
+    "Plot",
+    "depth_curve",
+    "differences",
+    "draw",
+    "png",
+    "quality_latency",
+    "rank_movement",
+    "svg",
+]
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A figure, the name of its file and what it shows."""
+
+    name: str
+    caption: str
+    figure: Figure
+
+
+def draw(result: EvaluationResult) -> list[Plot]:
+    """Return the plots that `result` has the data for; at most one of each kind and system.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+    """
+    return list(_draw(result))
+
+
+def svg(plot: Plot) -> str:
+    """Return `plot` as SVG, letters drawn as paths: it looks the same everywhere."""
+    return _saved(plot.figure, "svg").decode()
+
+
+def png(plot: Plot, dpi: int = 160) -> bytes:
+    """Return `plot` as PNG."""
+    return _saved(plot.figure, "png", dpi)
+
+
+def _saved(figure: Figure, kind: Literal["svg", "png"], dpi: int = 160) -> bytes:
+    target = io.BytesIO()
+    with warnings.catch_warnings():
+        # A query id in a script that the font lacks shows as boxes; that is no reason to fail.
+        warnings.filterwarnings("ignore", message=r"Glyph .* missing from font")
+        metadata = {"Date": None} if kind == "svg" else None
+        figure.savefig(target, format=kind, dpi=dpi, metadata=metadata)
+    return target.getvalue()
+
+
+def _draw(result: EvaluationResult) -> Iterator[Plot]:
+    measure = result.measures[0]
+    if result.sweep is not None:
+        yield Plot(
+            "depth",
+            f"{result.sweep.measure} and time by first-stage depth K",
+            depth_curve(result.sweep),
+        )
+    if len(timed(result)) > 1:
+        yield Plot("quality_latency", f"{measure} against time per query", quality_latency(result))
+    names = file_names(result.systems)
+    for system in result.systems:
+        if system == result.baseline:
+            continue
+        suffix = "" if len(result.systems) == 2 else f"_{names[system]}"
+        if paired_differences(result, system, measure):
+            yield Plot(
+                f"differences{suffix}",
+                f"Change of {measure} by query, {_pair(result, system)}",
+                differences(result, system, measure),
+            )
+            yield Plot(
+                f"rank_movement{suffix}",
+                f"Rank of the first relevant document, {_pair(result, system)}",
+                rank_movement(result, system),
+            )
+
+
+def _pair(result: EvaluationResult, system: str) -> str:
+    return f"{system_label(result.baseline).lower()} to {system_label(system).lower()}"

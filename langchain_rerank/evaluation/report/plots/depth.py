@@ -1,0 +1,92 @@
+"""Quality and time by first-stage depth."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from langchain_rerank.evaluation.report.plots.canvas import BLUE, GREEN, GREY, ORANGE, canvas, tidy
+from langchain_rerank.evaluation.report.rendering.words import milliseconds
+from langchain_rerank.evaluation.score.results import Sweep
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+def depth_curve(sweep: Sweep) -> Figure:
+    """Return quality (with interval and ceiling) and time (with the budget) by first-stage depth.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+    """
+    timed = [one for one in sweep.points if "total" in one.latency]
+    figure, panels = canvas(height=6.0 if timed else 4.2, rows=2 if timed else 1)
+    axes = panels[0] if timed else panels
+    _quality_by_depth(axes, sweep)
+    if timed:
+        below = panels[1]
+        depths = [one.k for one in timed]
+        below.plot(
+            depths, [one.latency["total"].p50 for one in timed], "o-", color=BLUE, label="p50"
+        )
+        below.plot(
+            depths, [one.latency["total"].p95 for one in timed], "s:", color=GREY, label="p95"
+        )
+        if sweep.budget_ms is not None:
+            below.axhline(sweep.budget_ms, color=ORANGE, linestyle="-.", linewidth=1.6)
+            below.annotate(
+                f"budget {milliseconds(sweep.budget_ms)}",
+                (0.99, sweep.budget_ms),
+                xycoords=below.get_yaxis_transform(),
+                xytext=(0, 4),
+                textcoords="offset points",
+                ha="right",
+                color=ORANGE,
+                fontsize=9,
+            )
+        below.axvline(sweep.recommended_k, color=GREEN, linewidth=1.2)
+        below.set_ylim(bottom=0)
+        below.margins(y=0.15)
+        below.set_ylabel("Time per query (ms)")
+        below.legend(frameon=False, fontsize=9)
+        tidy(below)
+    last = panels[1] if timed else axes
+    last.set_xlabel("First-stage depth K (candidates that are reranked)")
+    depths = [one.k for one in sweep.points]
+    if depths[-1] > 15 * depths[0]:
+        last.set_xscale("log")  # or the small depths would lie on each other
+    last.set_xticks(depths, [str(depth) for depth in depths])
+    last.set_xticks([], minor=True)
+    return figure
+
+
+def _quality_by_depth(axes: Axes, sweep: Sweep) -> None:
+    depths = [one.k for one in sweep.points]
+    summaries = [one.measures[sweep.measure] for one in sweep.points]
+    axes.fill_between(
+        depths,
+        [one.ci[0] for one in summaries],
+        [one.ci[1] for one in summaries],
+        color=BLUE,
+        alpha=0.18,
+        linewidth=0,
+        label="95 % interval",
+    )
+    axes.plot(depths, [one.mean for one in summaries], "o-", color=BLUE, label="reranked")
+    axes.plot(
+        depths,
+        [one.oracle for one in sweep.points],
+        "^--",
+        color=GREY,
+        label="ceiling: best order of K candidates",
+    )
+    axes.axvline(
+        sweep.recommended_k,
+        color=GREEN,
+        linewidth=1.2,
+        label=f"{sweep.verdict.replace('_', ' ')}: K = {sweep.recommended_k}",
+    )
+    axes.set_ylabel(f"{sweep.measure} (mean)")
+    axes.margins(y=0.08)
+    axes.figure.legend(loc="outside upper left", ncols=2, frameon=False, fontsize=9)
+    tidy(axes)

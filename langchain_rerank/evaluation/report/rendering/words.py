@@ -1,0 +1,127 @@
+"""Figures as a reader wants them: few digits, a sign where the sign is the point, units."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from langchain_rerank.evaluation.score.results import FIRST_STAGE, RERANKED
+
+NOTHING = "-"
+_LABELS = {FIRST_STAGE: "First stage", RERANKED: "Reranked"}
+
+
+def system_label(name: str) -> str:
+    """Return how a system is called in a table.
+
+    Examples:
+        >>> system_label("first_stage"), system_label("hybrid")
+        ('First stage', 'hybrid')
+    """
+    return _LABELS.get(name, name)
+
+
+def file_names(systems: Iterable[str]) -> dict[str, str]:
+    """Return a file name for each system: its own name where every file system can have it.
+
+    Examples:
+        >>> file_names(["first_stage", "BAAI/bge", "BAAI:bge"])
+        {'first_stage': 'first_stage', 'BAAI/bge': 'BAAI_bge', 'BAAI:bge': 'BAAI_bge_2'}
+    """
+    found: dict[str, str] = {}
+    for name in systems:
+        plain = "".join(one if one.isalnum() or one in "-._" else "_" for one in name).lstrip(".")
+        plain, unique, number = plain or "system", plain or "system", 1
+        while unique.lower() in {one.lower() for one in found.values()}:
+            number += 1
+            unique = f"{plain}_{number}"
+        found[name] = unique
+    return found
+
+
+def fraction(value: float) -> str:
+    """Return a measure with three digits.
+
+    Examples:
+        >>> fraction(0.67649)
+        '0.676'
+    """
+    return f"{value:.3f}"
+
+
+def signed(value: float) -> str:
+    """Return a difference with its sign; one that rounds to zero has none.
+
+    Examples:
+        >>> signed(0.0412), signed(-0.2), signed(-0.0001)
+        ('+0.041', '-0.200', '0.000')
+    """
+    text = f"{value:+.3f}"
+    return text if float(text) else text[1:]
+
+
+def between(ends: tuple[float, float], write: Callable[[float], str] = fraction) -> str:
+    """Return an interval.
+
+    Examples:
+        >>> between((0.6, 0.75))
+        '[0.600, 0.750]'
+    """
+    return f"[{write(ends[0])}, {write(ends[1])}]"
+
+
+def percent(value: float | None) -> str:
+    """Return a change in percent, or a dash where there is none.
+
+    Examples:
+        >>> percent(6.23), percent(-0.5), percent(None)
+        ('+6.2 %', '-0.5 %', '-')
+    """
+    if value is None:
+        return NOTHING
+    text = f"{value:+.1f} %"
+    return text if float(text[:-2]) else text[1:]
+
+
+def p_value(value: float | None) -> str:
+    """Return a p value, or a dash where there is none.
+
+    Examples:
+        >>> p_value(0.00002), p_value(0.0444), p_value(None)
+        ('< 0.001', '0.044', '-')
+    """
+    if value is None:
+        return NOTHING
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def milliseconds(value: float) -> str:
+    """Return a time with about three digits and its unit.
+
+    Examples:
+        >>> milliseconds(0.4444), milliseconds(31.26), milliseconds(312.4), milliseconds(12345.0)
+        ('0.44 ms', '31.3 ms', '312 ms', '12.3 s')
+    """
+    if value >= 9_999.5:
+        return f"{value / 1000:.1f} s"
+    digits = 2 if value < 9.995 else 1 if value < 99.95 else 0
+    return f"{value:.{digits}f} ms"
+
+
+def times(value: float) -> str:
+    """Return a factor.
+
+    Examples:
+        >>> times(1.254), times(3067.2)
+        ('1.25 times', '3,067 times')
+    """
+    return f"{value:,.0f} times" if value >= 100 else f"{value:.3g} times"
+
+
+def yes_no(value: bool | None) -> str:
+    """Return "yes", "no", or a dash for what nobody asked.
+
+    Examples:
+        >>> yes_no(True), yes_no(None)
+        ('yes', '-')
+    """
+    return NOTHING if value is None else "yes" if value else "no"

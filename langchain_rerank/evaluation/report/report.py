@@ -1,0 +1,218 @@
+"""A result that can show itself, be saved, and be asserted on."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from langchain_rerank.errors import DataFileError, MissingExtraError
+from langchain_rerank.evaluation.data.trec import write_qrels, write_run
+from langchain_rerank.evaluation.report.plots import Plot, draw, png, svg
+from langchain_rerank.evaluation.report.regression import check_no_regression
+from langchain_rerank.evaluation.report.rendering import html, markdown, terminal
+from langchain_rerank.evaluation.report.rendering.queries import flat_rows
+from langchain_rerank.evaluation.report.rendering.view import view
+from langchain_rerank.evaluation.report.rendering.words import file_names
+from langchain_rerank.evaluation.score.results import EvaluationResult
+from langchain_rerank.optional import require
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from rich.console import Console, ConsoleOptions, RenderResult
+
+    from langchain_rerank.evaluation.ragas import RagasRow
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Report(EvaluationResult):
+    """What an evaluation found, with the ways to show it.
+
+    Print it with rich (`rich.print(report)` or `report.print()`), leave it as the last line of a
+    notebook cell, or `report.save("results")`.
+    """
+
+    @classmethod
+    def of(cls, result: EvaluationResult) -> Self:
+        """Return `result` as a report."""
+        return cls(**vars(result))
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Return the report that `save` wrote to a folder (or to a `report.json`).
+
+        Document texts are not part of it.
+
+        Raises:
+            DataFileError: The file is not there, or is not a report.
+        """
+        file = Path(path)
+        file = file / "report.json" if file.is_dir() else file
+        try:
+            return cls.from_dict(json.loads(file.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError, LookupError, RecursionError) as error:
+            raise DataFileError(
+                f"cannot be read as a report: {error}. Expected the report.json that "
+                f"Report.save() writes.",
+                path=file,
+            ) from error
+
+    def print(self) -> None:
+        """Print the summary to the terminal.
+
+        Raises:
+            MissingExtraError: rich is not installed.
+        """
+        require("rich.console", extra="eval").Console().print(self)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield from terminal.renderables(view(self))
+
+    def _repr_html_(self) -> str:
+        return html.fragment(view(self))
+
+    def to_markdown(self) -> str:
+        """Return the summary as Markdown."""
+        return markdown.markdown(view(self))
+
+    def to_html(self) -> str:
+        """Return a page of its own: summary, figures, every query; no request to anywhere.
+
+        The figures are left out, with a warning in the log, where matplotlib is not installed.
+        """
+        return html.page(self, view(self), {one.caption: svg(one) for one in self._plots()})
+
+    def to_json(self) -> str:
+        """Return everything but the document texts as JSON, one line per query."""
+        data = self.to_dict()
+        queries = data.pop("queries")
+        head = json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False, default=str)
+        lines = (json.dumps(one, ensure_ascii=False, allow_nan=False) for one in queries)
+        rows = ",\n".join(f"    {line}" for line in lines)
+        return f'{head[:-2]},\n  "queries": [\n{rows}\n  ]\n}}\n'
+
+    def to_csv(self) -> str:
+        """Return one line per query: status, and every system's measures, ranks and times."""
+        rows = list(flat_rows(self))
+        text = io.StringIO()
+        writer = csv.DictWriter(text, fieldnames=list(rows[0]) if rows else ["query_id"])
+        writer.writeheader()
+        writer.writerows(rows)
+        return text.getvalue()
+
+    def to_ragas(self, system: str, top_n: int | None = None) -> list[RagasRow]:
+        """Return what `system` returned as RAGAS rows, plain data, one per question that ran.
+
+        Args:
+            system: The system, for instance "reranked".
+            top_n: How many documents of each ranking are handed over; None for all.
+
+        Raises:
+            ConfigurationError: No such system, or the report was read from a file without texts.
+        """
+        from langchain_rerank.evaluation.ragas import to_ragas
+
+        return to_ragas(self, system, top_n)
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return the rows of `to_csv` as a data frame.
+
+        Raises:
+            MissingExtraError: pandas is not installed.
+        """
+        frame: pd.DataFrame = require("pandas", extra="eval").DataFrame(list(flat_rows(self)))
+        return frame
+
+    def plots(self) -> list[Plot]:
+        """Return the plots that fit this result (`langchain_rerank.evaluation.report.plots`).
+
+        Raises:
+            MissingExtraError: matplotlib is not installed.
+        """
+        return draw(self)
+
+    def _plots(self) -> list[Plot]:
+        try:
+            return draw(self)
+        except MissingExtraError as error:
+            logger.warning("The plots are left out. %s", error)
+            return []
+
+    def save(self, directory: str | Path) -> Path:
+        """Write the report in every form to a folder.
+
+        `report.json`, `report.md`, `report.html`, `per_query.csv`, `qrels.trec`, `runs/SYSTEM.trec`
+        and `plots/*.svg` and `*.png`. From the TREC files other tools compute the same means. The
+        plots need matplotlib; without it they are left out, with a warning in the log.
+
+        Args:
+            directory: A folder; made where it is not there, files of the same names overwritten.
+
+        Returns:
+            The folder.
+        """
+        folder, plots = Path(directory), self._plots()
+        drawn = {one.name: svg(one) for one in plots}
+        texts = {
+            "report.json": self.to_json(),
+            "report.md": self.to_markdown(),
+            "report.html": html.page(
+                self, view(self), {one.caption: drawn[one.name] for one in plots}
+            ),
+            "per_query.csv": self.to_csv(),
+            **{f"plots/{name}.svg": picture for name, picture in drawn.items()},
+        }
+        for part in ("runs", "plots") if plots else ("runs",):
+            (folder / part).mkdir(parents=True, exist_ok=True)
+        for name, text in texts.items():
+            # As it is: CSV has line ends of its own, and half a character is no reason to lose all.
+            (folder / name).write_text(
+                text, encoding="utf-8", errors="backslashreplace", newline=""
+            )
+        for one in plots:
+            (folder / "plots" / f"{one.name}.png").write_bytes(png(one))
+        self._save_trec(folder)
+        return folder
+
+    def _save_trec(self, folder: Path) -> None:
+        # What no mean counts is left out, so that other tools compute the same means.
+        counted = [row for row in self.queries if any(one.measures for one in row.systems.values())]
+        write_qrels(folder / "qrels.trec", {row.query_id: row.qrels for row in counted})
+        for name, file in file_names(self.systems).items():
+            runs = {row.query_id: row.systems[name] for row in counted if name in row.systems}
+            write_run(
+                folder / "runs" / f"{file}.trec",
+                {query: (row.ids, row.scores) for query, row in runs.items()},
+                tag=name,
+            )
+
+    def assert_no_regression(
+        self,
+        measure: str | None = None,
+        margin: float = 0.0,
+        *,
+        system: str | None = None,
+        against: EvaluationResult | None = None,
+    ) -> None:
+        """Raise when a system is worse than its baseline by more than `margin`.
+
+        Made for a continuous-integration run: figures and worst queries are in the message.
+
+        Args:
+            measure: The measure; the main one of the report by default.
+            margin: How much the mean may fall, at least 0.
+            system: The system; every one but the baseline by default.
+            against: An earlier report: each system is compared with itself there (the baseline
+                included), in place of this report's baseline.
+
+        Raises:
+            RegressionError: A mean fell by more than `margin`. It is an AssertionError.
+            ConfigurationError: No such measure or system, a negative margin, or no labelled query.
+        """
+        check_no_regression(self, measure or self.measures[0], margin, system, against)

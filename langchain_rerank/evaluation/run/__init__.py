@@ -1,0 +1,1 @@
+"""Ask every system every question, once, and keep what was found."""

@@ -1,0 +1,270 @@
+"""From rankings to a result: judge every query, then summarise, compare and split the loss."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from langchain_core.documents import Document
+
+from langchain_rerank.evaluation.data.datasets import Record
+from langchain_rerank.evaluation.data.relevance import Judgement, Relevance
+from langchain_rerank.evaluation.score import statistics
+from langchain_rerank.evaluation.score.measures import Measure, ceilings
+from langchain_rerank.evaluation.score.results import (
+    Comparison,
+    Latency,
+    LossSplit,
+    MeasureSummary,
+    QueryDifference,
+    QueryRow,
+    Status,
+    SystemRow,
+    SystemSummary,
+)
+
+_SHOWN_QUERIES = 10
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """What one system returned for one question.
+
+    Attributes:
+        keys: `(n,)` document keys, best first.
+        scores: `(n,)` their scores; empty where there are none.
+        latency_ms: Time by stage; empty where it was not measured.
+        error: Why there is nothing.
+    """
+
+    keys: tuple[str, ...] = ()
+    scores: tuple[float, ...] = ()
+    latency_ms: dict[str, float] = field(default_factory=dict)
+    error: str | None = None
+
+
+def judge(
+    relevance: Relevance, record: Record, keys: Sequence[str], documents: Mapping[str, Document]
+) -> Judgement:
+    """Return the judgement of a record over the documents `keys`."""
+    return relevance.judge(record, {key: documents[key] for key in keys})
+
+
+def query_row(
+    record: Record,
+    rankings: Mapping[str, Ranking],
+    documents: Mapping[str, Document],
+    measures: Sequence[Measure],
+    relevance: Relevance,
+    top_n: int | None = None,
+) -> QueryRow:
+    """Return one query with every system judged.
+
+    Args:
+        record: The record.
+        rankings: Its rankings by system; empty where the record is invalid.
+        documents: Documents by key.
+        measures: The measures.
+        relevance: What counts as a hit.
+        top_n: How many documents of each ranking are judged; None for all.
+    """
+    shown = dict.fromkeys(key for one in rankings.values() for key in one.keys)
+    judgement = judge(relevance, record, list(shown), documents)
+    labelled = relevance.rule_for(record) is not None
+    systems = {}
+    for name, ranking in rankings.items():
+        keys = ranking.keys[:top_n]
+        ids = relevance.ids(judgement, keys)
+        values = {str(one): one(ids, judgement.qrels) for one in measures} if labelled else {}
+        # Where repeats are left out, a score belongs to the first of its unit.
+        kept = _kept(judgement, keys) if len(ids) < len(keys) else range(len(keys))
+        systems[name] = SystemRow(
+            ids=ids,
+            scores=tuple(ranking.scores[one] for one in kept) if ranking.scores else (),
+            measures=values,
+            latency_ms=ranking.latency_ms,
+            error=ranking.error,
+            document_ids=tuple(keys[one] for one in kept),
+        )
+    status, error = _status(record, rankings, labelled)
+    return QueryRow(
+        query_id=record.id,
+        question=record.question,
+        status=status,
+        error=error,
+        systems=systems,
+        qrels=judgement.qrels,
+        reference=record.reference,
+        tags=record.tags,
+    )
+
+
+def _kept(judgement: Judgement, keys: Sequence[str]) -> list[int]:
+    first: dict[str, int] = {}
+    for position, key in enumerate(keys):
+        first.setdefault(judgement.units[key], position)
+    return list(first.values())
+
+
+def _status(
+    record: Record, rankings: Mapping[str, Ranking], labelled: bool
+) -> tuple[Status, str | None]:
+    if record.problem:
+        return "invalid", record.problem
+    failed = next((f"{name}: {one.error}" for name, one in rankings.items() if one.error), None)
+    if failed:
+        return "failed", failed
+    if not labelled:
+        return "unlabelled", "nothing says what is relevant to this question"
+    return "ok", None
+
+
+def summaries(
+    rows: Sequence[QueryRow], systems: Sequence[str], measures: Sequence[Measure], seed: int = 0
+) -> dict[str, SystemSummary]:
+    """Return the summary of every system over the labelled queries."""
+    names = [str(one) for one in measures]
+    values = values_of([row for row in rows if counts(row)], systems, names)
+    means = measure_summaries(values.reshape(len(values), len(systems) * len(names)), seed)
+    found = {}
+    for system in systems:
+        ran = [row.systems[system] for row in rows if row.systems]
+        found[system] = SystemSummary(
+            measures={name: next(means) for name in names},
+            latency=latency([one.latency_ms for one in ran]),
+            failed=sum(one.error is not None for one in ran),
+            empty=sum(one.error is None and not one.ids for one in ran),
+        )
+    return found
+
+
+def measure_summaries(values: statistics.Floats, seed: int = 0) -> Iterator[MeasureSummary]:
+    """Yield mean and interval of each column of `values`, `(n, m)`, from the same resamples."""
+    n = len(values)
+    drawn = statistics.bootstrap_means(values, seed=seed) if n else None
+    for column, one in enumerate(values.T):
+        ci = (0.0, 0.0) if drawn is None else statistics.interval(drawn[:, column])
+        yield MeasureSummary(statistics.mean(one.tolist()), ci, n)
+
+
+def values_of(
+    rows: Sequence[QueryRow], systems: Sequence[str], names: Sequence[str]
+) -> statistics.Floats:
+    """Return the values `(queries, systems, measures)` of labelled rows."""
+    return np.array(
+        [[[row.systems[s].measures[name] for name in names] for s in systems] for row in rows],
+        dtype=np.float64,
+    ).reshape(len(rows), len(systems), len(names))
+
+
+def counts(row: QueryRow) -> bool:
+    """Whether a query is in the means: a failed one is, with 0; one without labels is not."""
+    return any(one.measures for one in row.systems.values())
+
+
+def latency(times: Sequence[Mapping[str, float]]) -> dict[str, Latency]:
+    """Return the latency by stage over the queries that were timed."""
+    found = {}
+    for stage in dict.fromkeys(stage for one in times for stage in one):
+        values = [one[stage] for one in times if stage in one]
+        p50, p90, p95 = (float(one) for one in np.percentile(values, [50, 90, 95]))
+        found[stage] = Latency(p50, p90, p95, statistics.mean(values), len(values))
+    return found
+
+
+def comparisons(
+    rows: Sequence[QueryRow],
+    summary: Mapping[str, SystemSummary],
+    baseline: str,
+    systems: Sequence[str],
+    measures: Sequence[Measure],
+    seed: int = 0,
+) -> tuple[Comparison, ...]:
+    """Return each of `systems` against the baseline by each measure, with Holm's correction."""
+    counted = [row for row in rows if counts(row)]
+    note = statistics.too_few_queries(len(counted))
+
+    def values(system: str, measure: str) -> list[float]:
+        return [row.systems[system].measures[measure] for row in counted]
+
+    names = [str(one) for one in measures]
+    theirs = {name: values(baseline, name) for name in names}
+    ours = {(s, name): values(s, name) for name in names for s in systems}
+    pairs = statistics.paired({key: (one, theirs[key[1]]) for key, one in ours.items()}, seed=seed)
+    found = []
+    for name in names:
+        corrected = statistics.holm([pairs[system, name].p_value for system in systems])
+        for system, p_holm in zip(systems, corrected, strict=True):
+            pair = pairs[system, name]
+            changes = [
+                QueryDifference(row.query_id, row.question, a - b)
+                for row, a, b in zip(counted, ours[system, name], theirs[name], strict=True)
+                if a != b
+            ]
+            changes.sort(key=lambda one: one.difference)
+            base = statistics.mean(theirs[name])
+            added, factor = _cost(summary[system], summary[baseline])
+            found.append(
+                Comparison(
+                    system=system,
+                    baseline=baseline,
+                    measure=name,
+                    baseline_mean=base,
+                    mean=statistics.mean(ours[system, name]),
+                    difference=pair.difference,
+                    ci=pair.ci,
+                    p_value=pair.p_value,
+                    p_holm=p_holm,
+                    wins=pair.wins,
+                    ties=pair.ties,
+                    losses=pair.losses,
+                    improvement_percent=100.0 * pair.difference / base if base else None,
+                    gained=tuple(c for c in reversed(changes) if c.difference > 0)[:_SHOWN_QUERIES],
+                    lost=tuple(c for c in changes if c.difference < 0)[:_SHOWN_QUERIES],
+                    added_ms=added,
+                    latency_factor=factor,
+                    note=note,
+                )
+            )
+    return tuple(found)
+
+
+def _cost(system: SystemSummary, baseline: SystemSummary) -> tuple[float | None, float | None]:
+    ours, theirs = system.latency.get("total"), baseline.latency.get("total")
+    if ours is None or theirs is None:
+        return None, None
+    return ours.p50 - theirs.p50, ours.p50 / theirs.p50 if theirs.p50 else None
+
+
+def loss_split(
+    rows: Sequence[QueryRow],
+    candidates: Mapping[str, Sequence[str]],
+    systems: Sequence[str],
+    measures: Sequence[Measure],
+    k: int,
+    top_n: int | None = None,
+) -> tuple[LossSplit, ...]:
+    """Return what the first stage missed and what each system misordered, by measure.
+
+    Args:
+        rows: The judged queries.
+        candidates: The candidates of each query, as units in first-stage order, by query id.
+        systems: The systems that reorder them.
+        measures: The measures.
+        k: How many candidates the first stage was asked for.
+        top_n: How many of an order are judged; None for all.
+    """
+    counted = [row for row in rows if counts(row)]
+    found = []
+    for measure in measures:
+        name = str(measure)
+        if not counted or name.startswith("Judged"):
+            continue
+        both = [ceilings(measure, candidates[one.query_id], one.qrels, top_n) for one in counted]
+        # R@1 of three relevant documents is a third at most: nobody's loss.
+        best, reach = (statistics.mean(one) for one in zip(*both, strict=True))
+        for system in systems:
+            actual = statistics.mean([row.systems[system].measures[name] for row in counted])
+            found.append(LossSplit(system, name, k, best, actual, reach - best, best - actual))
+    return tuple(found)

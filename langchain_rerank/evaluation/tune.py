@@ -1,0 +1,259 @@
+"""How much of the first stage's order to keep: the interpolation weight, cross-validated."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from langchain_core.runnables import RunnableConfig
+
+from langchain_rerank import ranking
+from langchain_rerank.checks import check_top_n
+from langchain_rerank.errors import ConfigurationError, EvaluationError
+from langchain_rerank.evaluation.data.datasets import DatasetLike, Record, as_dataset
+from langchain_rerank.evaluation.data.relevance import Relevance
+from langchain_rerank.evaluation.report.passes import run_pass
+from langchain_rerank.evaluation.run import scoring
+from langchain_rerank.evaluation.run.progress import Progress
+from langchain_rerank.evaluation.run.scoring import Candidates, Scored, ScoringPass
+from langchain_rerank.evaluation.score import assemble, statistics
+from langchain_rerank.evaluation.score.measures import Measure, parse_measure
+from langchain_rerank.evaluation.score.results import RERANKED
+from langchain_rerank.evaluation.score.statistics import Floats
+
+DEFAULT_WEIGHTS = tuple(step / 20 for step in range(21))
+FEWEST_QUERIES = 10  # fewer leave folds of one query
+
+
+@dataclass(frozen=True)
+class WeightPoint:
+    """One weight.
+
+    Attributes:
+        weight: The weight of the first stage, 0 to 1.
+        mean: Mean of the measure over all queries.
+    """
+
+    weight: float
+    mean: float
+
+
+@dataclass(frozen=True)
+class WeightTuning:
+    """Which weight of the first stage to use.
+
+    Attributes:
+        weight: The weight to use: 0.0 where no gain is shown, since then the reranker alone does.
+        gain: Mean gain over the reranker alone, each query judged with the weight that the other
+            folds chose, so that no query helps to choose its own.
+        ci: 95 % percentile bootstrap interval of `gain`.
+        has_gain: Whether the interval lies above 0, and the paired sign-flip test says p < 0.05.
+        reason: That in a sentence.
+        measure: The measure.
+        best_weight: The weight with the best mean over all queries; its mean flatters itself.
+        fold_weights: The weight that was best without each fold: how stable the choice is.
+        points: The curve.
+        queries: How many labelled queries it rests on.
+    """
+
+    weight: float
+    gain: float
+    ci: tuple[float, float]
+    has_gain: bool
+    reason: str
+    measure: str
+    best_weight: float
+    fold_weights: tuple[float, ...]
+    points: tuple[WeightPoint, ...]
+    queries: int
+
+    def apply(self, retriever: Any) -> Any:
+        """Return a copy of a reranking retriever or compressor with `first_stage_weight` set.
+
+        Raises:
+            ConfigurationError: It has no such setting.
+        """
+        if "first_stage_weight" not in getattr(type(retriever), "model_fields", {}):
+            raise ConfigurationError(
+                f"{type(retriever).__name__} has no first_stage_weight; expected a "
+                f"CrossEncoderRerankRetriever or a CrossEncoderReranker."
+            )
+        return retriever.model_copy(update={"first_stage_weight": self.weight})
+
+
+def tune_first_stage_weight(
+    retriever: Any,
+    model: Any,
+    dataset: DatasetLike,
+    *,
+    first_stage_k: int = 50,
+    weights: Sequence[float] = DEFAULT_WEIGHTS,
+    folds: int = 5,
+    top_n: int | None = None,
+    measure: str | Measure = "nDCG@10",
+    relevance: Relevance | None = None,
+    metadata_fields: Sequence[str] = (),
+    seed: int = 0,
+    journal: str | Path | None = None,
+    resume: bool = False,
+    progress: Progress | bool | None = None,
+    settings: Mapping[str, Any] | None = None,
+    config: RunnableConfig | None = None,
+    **load_settings: Any,
+) -> WeightTuning:
+    """Return which share of the first stage's order to keep, from one scoring pass.
+
+    Every weight orders the same candidates by the same scores, as `first_stage_weight` of a
+    reranking retriever does; nothing is scored twice.
+
+    Args:
+        retriever: The first stage, as for `compare_rerank`.
+        model: The reranker, as for `compare_rerank`.
+        dataset: A data set, the path of one, or a list of records.
+        first_stage_k: How many candidates are scored.
+        weights: The weights to try, 0 to 1; 0 is always tried.
+        folds: How many folds the queries are split into.
+        top_n: How many documents of an order are judged; None for all.
+        measure: A name such as "nDCG@10", or a measure.
+        relevance: What counts as a hit.
+        metadata_fields: Metadata put before the text that is scored.
+        seed: Seed of folds and bootstrap.
+        journal: A file that keeps what is finished; one of `compare_rerank` with the same settings
+            is taken over with `resume`.
+        resume: Whether to go on with what `journal` holds.
+        progress: A hook, True, False or None.
+        settings: What the journal belongs to, as for `compare_rerank`.
+        config: Config for the retriever.
+        **load_settings: How to load a model given by name.
+
+    Raises:
+        ConfigurationError: An impossible setting, or labels that no document can be compared with.
+        DataFileError: The data set or the journal cannot be read.
+        EvaluationError: Fewer than 10 labelled queries, or every question failed.
+    """
+    check_top_n(top_n)
+    tried = sorted({0.0, *map(float, weights)})
+    if tried[0] < 0.0 or tried[-1] > 1.0 or len(tried) < 2:
+        raise ConfigurationError(f"weights={weights}: expected weights from 0 to 1, one above 0.")
+    if folds < 2:
+        raise ConfigurationError(f"folds={folds}: at least 2 are needed.")
+    dataset, judge_by = as_dataset(dataset), parse_measure(measure)
+    scorers = scoring.resolved({RERANKED: model}, **load_settings)
+    work = ScoringPass.begin(
+        retriever,
+        dataset,
+        scorers,
+        first_stage_k,
+        relevance=relevance,
+        metadata_fields=metadata_fields,
+        journal=journal,
+        resume=resume,
+        settings={**load_settings, **(settings or {})},
+        config=config,
+    )
+    found, scored = run_pass(work, dataset, first_stage_k, scorers, progress)
+    labelled = [
+        one
+        for one in dataset.records
+        if one.id in found and work.relevance.rule_for(one) is not None
+    ]
+    if len(labelled) < FEWEST_QUERIES:
+        raise EvaluationError(
+            f"{len(labelled)} labelled questions are too few to tune a weight; at least "
+            f"{FEWEST_QUERIES} are needed, and 50 or more to see a small gain."
+        )
+    values = np.array(
+        [
+            _values(work, one, found[one.id], scored[one.id][RERANKED], tried, judge_by, top_n)
+            for one in labelled
+        ]
+    )
+    return choose_weight(values, tried, folds=folds, seed=seed, measure=str(judge_by))
+
+
+def _values(
+    work: ScoringPass,
+    record: Record,
+    candidates: Candidates,
+    scored: Scored,
+    weights: Sequence[float],
+    measure: Measure,
+    top_n: int | None,
+) -> list[float]:
+    """Return the value of one query at each weight; a failed one is 0 at all."""
+    if candidates.error or scored.error:
+        return [0.0] * len(weights)
+    judgement = assemble.judge(work.relevance, record, candidates.keys, work.documents)
+    before = candidates.first_stage_scores or None
+    found = []
+    for weight in weights:
+        # 0 is the reranker itself: rounding in z-scores must not order what it ties.
+        mixed = ranking.interpolate(scored.scores, before, weight) if weight else scored.scores
+        keys = [candidates.keys[position] for position in ranking.order(mixed)]
+        found.append(measure(work.relevance.ids(judgement, keys[:top_n]), judgement.qrels))
+    return found
+
+
+def choose_weight(
+    values: Floats,
+    weights: Sequence[float],
+    *,
+    folds: int = 5,
+    seed: int = 0,
+    measure: str = "nDCG@10",
+) -> WeightTuning:
+    """Return the weight to use, from the value of every query at every weight.
+
+    Args:
+        values: `(n, w)`; the first column is weight 0.
+        weights: `(w,)` ascending, beginning with 0.
+        folds: How many folds the queries are split into, at most one per query.
+        seed: Seed of folds and bootstrap.
+        measure: What the values are.
+    """
+    means = values.mean(axis=0)
+    order = np.random.default_rng(seed).permutation(len(values))
+    parts = np.array_split(order, min(folds, len(values)))
+    gains = np.zeros(len(values))
+    chosen = []
+    for part in parts:
+        others = np.setdiff1d(order, part)
+        best = int(np.argmax(values[others].mean(axis=0)))  # the smallest weight of equals
+        chosen.append(float(weights[best]))
+        gains[part] = values[part, best] - values[part, 0]
+    low, high = statistics.interval(statistics.bootstrap_means(gains[:, None], seed=seed)[:, 0])
+    best_weight = float(weights[int(np.argmax(means))])
+    p = statistics.sign_flip_p(gains, seed=seed)
+    # Of a few queries that gain and none that loses, every resample is above 0.
+    shown = p is not None and p < statistics.SIGNIFICANT and low > 0.0
+    has_gain = shown and best_weight > 0.0
+    figures = (
+        f"{measure} changes by {gains.mean():+.3f} (95 % interval {low:+.3f} to {high:+.3f}"
+        + ("" if p is None else f", p = {p:.3f}" if p >= 0.001 else ", p < 0.001")
+        + ")"
+    )
+    reason = (
+        f"Keeping {best_weight:g} of the first stage helps: on queries that did not choose it, "
+        f"{figures}." + (" The reranker adds nothing to it." if best_weight == 1.0 else "")
+        if has_gain
+        else f"No gain is shown over the reranker alone: on queries that did not choose the "
+        f"weight, {figures}. Keep first_stage_weight=0."
+    )
+    return WeightTuning(
+        weight=best_weight if has_gain else 0.0,
+        gain=float(gains.mean()),
+        ci=(low, high),
+        has_gain=has_gain,
+        reason=reason,
+        measure=measure,
+        best_weight=best_weight,
+        fold_weights=tuple(chosen),
+        points=tuple(
+            WeightPoint(float(weight), float(mean))
+            for weight, mean in zip(weights, means, strict=True)
+        ),
+        queries=len(values),
+    )
