@@ -13,6 +13,7 @@ from langchain_rerank import ranking
 
 RELEVANCE_SCORE = "relevance_score"
 FIRST_STAGE_SCORE = "first_stage_score"
+DENSE_SCORE = "dense_score"
 FIRST_STAGE_RANK = "first_stage_rank"
 RERANK_RANK = "rerank_rank"
 BEST_PASSAGE = "best_passage"
@@ -42,8 +43,17 @@ def with_metadata(document: Document, extra: Mapping[str, Any]) -> Document:
 
 def first_stage_score(document: Document) -> float | None:
     """Return the score that the first stage left in the metadata, or None if it is no number."""
+    return _number(document, FIRST_STAGE_SCORE)
+
+
+def dense_score(document: Document) -> float | None:
+    """Return the score of a hybrid's embeddings in the metadata, or None if it is no number."""
+    return _number(document, DENSE_SCORE)
+
+
+def _number(document: Document, key: str) -> float | None:
     try:
-        score = float(document.metadata[FIRST_STAGE_SCORE])
+        score = float(document.metadata[key])
     except (KeyError, TypeError, ValueError):
         return None
     return score if math.isfinite(score) else None
@@ -91,7 +101,7 @@ def _content(document: Document) -> tuple[str, str]:
     own = {
         key: value
         for key, value in document.metadata.items()
-        if key not in _FROM_RERANKING and key != FIRST_STAGE_SCORE
+        if key not in _FROM_RERANKING and key not in {FIRST_STAGE_SCORE, DENSE_SCORE}
     }
     return document.page_content, repr(sorted(own.items(), key=lambda item: str(item[0])))
 
@@ -111,8 +121,8 @@ def rank_documents(
         scores: `(n,)` relevance scores; ties keep first-stage order.
         top_n: How many to return at most; None returns all.
         score_threshold: The lowest relevance score that is returned (inclusive).
-        first_stage_weight: Share of the first stage in the order, 0 to 1: of its scores where all
-            are known and agree with its order, else of its ranks.
+        first_stage_weight: Share of the first stage in the order, 0 to 1: of what `scores_to_mix`
+            finds.
     """
     extras: list[dict[str, Any]] = [
         {RELEVANCE_SCORE: score, FIRST_STAGE_RANK: rank}
@@ -123,7 +133,7 @@ def rank_documents(
             extra[BEST_PASSAGE] = passage.text
     keys = list(scores)
     if first_stage_weight > 0.0:
-        keys = ranking.interpolate(keys, _first_stage_scores(candidates), first_stage_weight)
+        keys = ranking.interpolate(keys, scores_to_mix(candidates), first_stage_weight)
         for extra, key in zip(extras, keys, strict=True):
             extra[INTERPOLATED_SCORE] = key
     kept = [
@@ -137,11 +147,19 @@ def rank_documents(
     ]
 
 
-def _first_stage_scores(candidates: Sequence[Document]) -> list[float] | None:
-    """Return the first stage's scores, or None where they are not what ordered the candidates.
+def scores_to_mix(candidates: Sequence[Document]) -> list[float] | None:
+    """Return the first stage's scores that `first_stage_weight` mixes, or None for its ranks.
 
-    An ensemble passes on scores of several scales, a reranker below those of its own first stage.
+    Those of a hybrid's embeddings where all candidates have one, since they say more than fused
+    ranks. Else the first stage's own, where all are known and are what ordered the candidates: an
+    ensemble passes on scores of several scales, a reranker below those of its own first stage.
+
+    Args:
+        candidates: `(n,)` documents in first-stage order.
     """
+    dense = [score for score in map(dense_score, candidates) if score is not None]
+    if len(dense) == len(candidates):
+        return dense
     found = map(first_stage_score, candidates)
     scores = [score for score in found if score is not None]
     falling = all(

@@ -93,8 +93,9 @@ class Reranking(BaseModel):
     equal "text", or all ("off")."""
     first_stage_weight: float = Field(default=0.0, ge=0.0, le=1.0)
     """Share of the first stage in the order, 0 (the reranker alone) to 1: z-scores of both within
-    the candidates, reciprocal ranks where the first stage gives no scores that fit its order.
-    `relevance_score` stays the reranker's; the mixture stands in `interpolated_score`."""
+    the candidates; of a hybrid with a `DenseRetriever` the scores of that one, and reciprocal ranks
+    where the first stage gives no scores that fit its order. `relevance_score` stays the
+    reranker's; the mixture stands in `interpolated_score`."""
     max_candidates: int = Field(default=1000, ge=1)
     """More candidates than this are an error: nobody reranks a corpus by accident."""
     on_error: Literal["raise", "first_stage"] = "raise"

@@ -187,7 +187,7 @@ def _values(
     if candidates.error or scored.error:
         return [0.0] * len(weights)
     judgement = assemble.judge(work.relevance, record, candidates.keys, work.documents)
-    before = candidates.first_stage_scores or None
+    before = candidates.mixed_scores or None
     found = []
     for weight in weights:
         # 0 is the reranker itself: rounding in z-scores must not order what it ties.

@@ -13,7 +13,7 @@ from typing import Any, Protocol, TypeVar
 
 from langchain_core.documents import Document
 
-from langchain_rerank.documents import FIRST_STAGE_SCORE, with_metadata
+from langchain_rerank.documents import DENSE_SCORE, FIRST_STAGE_SCORE, dense_score, with_metadata
 from langchain_rerank.errors import ConfigurationError
 
 C = 60
@@ -102,6 +102,10 @@ def fused_documents(
     never the same, whatever their texts. Of the same document, the copy that ranked best is kept;
     one with an id before one without.
 
+    Where one ranking alone carries scores of embeddings (`metadata["dense_score"]`), every document
+    keeps its own; those that are missing from that ranking get its lowest, which theirs cannot
+    exceed. Scores of two rankings have no common scale, so they are left out.
+
     Args:
         rankings: Rankings of documents, best first.
         weights: One per ranking, above 0; None for 1 each.
@@ -120,13 +124,35 @@ def fused_documents(
             place = (document.id is None, rank, document.page_content, repr(metadata))
             if key not in kept or place < kept[key][0]:
                 kept[key] = (place, document)
-    return [
-        with_metadata(kept[key][1], {FIRST_STAGE_SCORE: score})
-        for key, score in reciprocal_rank_fusion(keys, weights=weights, c=c)
-    ]
+    dense = _dense_scores(rankings, keys)
+    lowest = min(dense.values(), default=None)
+    fused = []
+    for key, score in reciprocal_rank_fusion(keys, weights=weights, c=c):
+        document = with_metadata(kept[key][1], {FIRST_STAGE_SCORE: score})
+        document.metadata.pop(DENSE_SCORE, None)  # of the copy, which is ours
+        if lowest is not None:
+            document.metadata[DENSE_SCORE] = dense.get(key, lowest)
+        fused.append(document)
+    return fused
 
 
 _DocumentKey = tuple[str, str]
+
+
+def _dense_scores(
+    rankings: Sequence[Sequence[Document]], keys: Sequence[Sequence[_DocumentKey]]
+) -> dict[_DocumentKey, float]:
+    """Return the embeddings' scores by document where one ranking alone has them, else nothing."""
+    found: list[dict[_DocumentKey, float]] = []
+    for ranking, ranking_keys in zip(rankings, keys, strict=True):
+        scores: dict[_DocumentKey, float] = {}
+        for document, key in zip(ranking, ranking_keys, strict=True):
+            score = dense_score(document)
+            if score is not None:
+                scores.setdefault(key, score)
+        if scores:
+            found.append(scores)
+    return found[0] if len(found) == 1 else {}
 
 
 def _keys(rankings: Sequence[Sequence[Document]]) -> list[list[_DocumentKey]]:

@@ -14,6 +14,7 @@ from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
 from langchain_core.retrievers import BaseRetriever
 from langchain_core.runnables import Runnable, RunnableConfig
+from langchain_core.runnables.base import RunnableBindingBase
 from langchain_core.runnables.config import ensure_config, patch_config, run_in_executor
 from langchain_core.runnables.utils import ConfigurableFieldSpec, get_unique_config_specs
 from langchain_core.vectorstores import InMemoryVectorStore
@@ -24,6 +25,7 @@ from langchain_rerank.base_retrievers.call_arguments import (
     only_sync_takes_arguments,
 )
 from langchain_rerank.base_retrievers.depth import FirstStage, checked_depth, with_depth
+from langchain_rerank.documents import DENSE_SCORE, FIRST_STAGE_SCORE, with_metadata
 from langchain_rerank.errors import ConfigurationError, InputError, InputTypeError
 from langchain_rerank.first_stage.bm25 import BM25Retriever
 from langchain_rerank.first_stage.dense import DenseRetriever
@@ -34,9 +36,11 @@ class HybridRetriever(BaseRetriever):
     """Retriever that asks several stages and fuses their rankings by reciprocal rank.
 
     Every stage is asked for `k` documents (where its depth can be set), the fused ranking is cut to
-    `k`, and its score is in `metadata["first_stage_score"]`. The order of the stages does not
-    matter. Documents are matched by id, or by text where they have none. Under async the stages
-    run at the same time; in traces each is a child run.
+    `k`, and its score is in `metadata["first_stage_score"]`. Where one of the stages is a
+    `DenseRetriever`, its score is in `metadata["dense_score"]` too: that is what a reranker with
+    `first_stage_weight` mixes in. The order of the stages does not matter. Documents are matched by
+    id, or by text where they have none. Under async the stages run at the same time; in traces each
+    is a child run.
 
     Arguments of a call other than `k` reach the stages that take them. A `filter` must be taken by
     all of them: a stage that ignored it would bring back what it is meant to keep out.
@@ -170,8 +174,20 @@ class HybridRetriever(BaseRetriever):
                 raise InputTypeError(
                     f"{retriever.get_name()} must return a list of documents, got {ranking!r:.200}."
                 )
-            checked.append(ranking[:k])
+            checked.append(_with_dense_scores(retriever, ranking[:k]))
         return fused_documents(checked, weights=self.weights, c=self.c)[:k]
+
+
+def _with_dense_scores(retriever: Runnable[str, Any], ranking: list[Document]) -> list[Document]:
+    """Return a ranking with its scores as `dense_score` too, where embeddings gave them."""
+    while isinstance(retriever, RunnableBindingBase):
+        retriever = retriever.bound
+    if not isinstance(retriever, DenseRetriever):
+        return ranking
+    return [
+        with_metadata(document, {DENSE_SCORE: document.metadata[FIRST_STAGE_SCORE]})
+        for document in ranking
+    ]
 
 
 class _Stage(NamedTuple):

@@ -16,8 +16,19 @@ from langchain_rerank.wrappers import (
     CascadeScorer,
     FallbackScorer,
     LongDocumentScorer,
+    MixedScorer,
     ShardedScorer,
 )
+
+
+class Letters:
+    """A bi-encoder that counts letters."""
+
+    def embed_query(self, text):
+        return [float(text.lower().count(letter)) for letter in "abcdefghijklmnopqrstuvwxyz"]
+
+    def embed_documents(self, texts):
+        return [self.embed_query(text) for text in texts]
 
 
 class Down:
@@ -45,6 +56,10 @@ STACKS = {
     "cached on disk over long": lambda path: CachedScorer(_long(WordOverlapScorer()), path=path),
     "sharded": lambda path: ShardedScorer(WordOverlapScorer(), WordOverlapScorer()),
     "sharded over long": lambda path: ShardedScorer(*[_long(WordOverlapScorer())] * 3),
+    "mixed": lambda path: MixedScorer(WordOverlapScorer(), Letters(), weight=0.3),
+    "mixed over cached": lambda path: MixedScorer(
+        CachedScorer(WordOverlapScorer(), path=path), Letters()
+    ),
     "everything": lambda path: FallbackScorer(
         Down(),
         CascadeScorer(

@@ -131,7 +131,12 @@ def at_depths(
 
 
 def _prefix(found: Candidates, k: int) -> Candidates:
-    return Candidates(found.keys[:k], found.first_stage_scores[:k], error=found.error)
+    return Candidates(
+        found.keys[:k],
+        found.first_stage_scores[:k],
+        found.mixed_scores[:k],
+        error=found.error,
+    )
 
 
 def _picked(found: Candidates, by_key: Mapping[str, float], pass_: Scored) -> Scored:

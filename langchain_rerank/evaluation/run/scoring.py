@@ -17,7 +17,7 @@ from langchain_core.documents import Document
 from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
 
 from langchain_rerank.base_retrievers.depth import FirstStage, checked_depth, with_depth
-from langchain_rerank.documents import first_stage_score, scored_text, unique
+from langchain_rerank.documents import first_stage_score, scored_text, scores_to_mix, unique
 from langchain_rerank.errors import (
     ConfigurationError,
     EvaluationError,
@@ -43,12 +43,14 @@ class Candidates:
     Attributes:
         keys: `(n,)` keys of the documents, in first-stage order.
         first_stage_scores: `(n,)` its scores; empty where it gives none.
+        mixed_scores: `(n,)` what `first_stage_weight` mixes in; empty where that is the ranks.
         ms: How long it took; None where it was replayed or failed.
         error: Why there is nothing.
     """
 
     keys: tuple[str, ...] = ()
     first_stage_scores: tuple[float, ...] = ()
+    mixed_scores: tuple[float, ...] = ()
     ms: float | None = None
     error: str | None = None
 
@@ -184,7 +186,8 @@ class ScoringPass:
         """Return the candidates of a question at depth `k`, from the journal where it has them."""
         row = self.journal.get(system, record.id)
         if row is not None:
-            return Candidates(tuple(row["keys"]), tuple(row["first_stage_scores"]))
+            known = tuple(row["first_stage_scores"])
+            return Candidates(tuple(row["keys"]), known, tuple(row.get("mixed_scores", known)))
         started = perf_counter()
         try:
             found = self.retrieve(record, k)
@@ -195,9 +198,10 @@ class ScoringPass:
         documents = {self.relevance.key(one): one for one in found}
         keys = tuple(documents)
         known = known_scores(documents.values())
-        row = {"keys": keys, "first_stage_scores": known, "ms": ms}
+        mixed = tuple(scores_to_mix(list(documents.values())) or ())
+        row = {"keys": keys, "first_stage_scores": known, "mixed_scores": mixed, "ms": ms}
         self.journal.put(system, record.id, row, documents)
-        return Candidates(keys, known, ms)
+        return Candidates(keys, known, mixed, ms)
 
     def scores(self, name: str, scorer: Scorer, record: Record, keys: Sequence[str]) -> Scored:
         """Return the scores of the documents `keys`, from the journal where it has them."""
