@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
 
 from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
@@ -16,8 +14,12 @@ from langchain_core.retrievers import BaseRetriever
 
 from langchain_rerank.errors import ConfigurationError, DataFileError, RerankWarning, see
 from langchain_rerank.optional import require
+from langchain_rerank.passages import read_passages
+from langchain_rerank.reading import ROW_SUFFIXES, Form, is_saved_dataset, suffix_of
+from langchain_rerank.reading.text import read_text
 
-SUFFIXES = (".txt", ".md", ".markdown", ".jsonl")
+SUFFIXES = (".txt", ".md", ".markdown", ".jsonl", ".json")
+CHUNK_SIZE = 512  # characters of a passage of running text
 MOST_NAMED = 10  # of what cannot be read
 DEFAULT_EMBEDDING_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 
@@ -31,61 +33,91 @@ class FirstStage(StrEnum):
 
 
 def load_documents(
-    paths: Sequence[Path], *, chunk_size: int = 512, chunk_overlap: int = 50
+    paths: Sequence[Path],
+    *,
+    chunk_size: int | None = None,
+    chunk_overlap: int | None = None,
+    form: Form | None = None,
 ) -> list[Document]:
     """Return the passages of the text, Markdown and JSONL files under `paths`.
 
-    What cannot be read below a folder is left out with a `RerankWarning` that names it, so that one
-    stray file does not hide a thousand good ones. A file that is named itself must be readable.
+    Running text is cut into passages. The rows of a file of passages (JSONL, JSON, CSV, Parquet)
+    are passages already: they keep their ids, their metadata and, unless a chunk size is given,
+    their length. A passage that is cut becomes `id#1`, `id#2`, ...
 
     What cannot be read below a folder is left out, and a warning names it: one stray file must not
     hide a thousand good ones. A file that is named itself has to be readable.
 
-    A document's `source` is its path below the folder that was named, or the file's name. A JSONL
-    line is an object with "text" (or "page_content"), and "_id" or "id", "title" and "metadata"
-    where there are any.
+    A document's `source` is its path below the folder that was named, or the file's name. A row is
+    an object with "text" (or "page_content"), and "_id" or "id", "title" and "metadata" where there
+    are any.
 
     Args:
         paths: Files and folders; folders are read with everything below them.
-        chunk_size: Characters in a passage at most.
-        chunk_overlap: Characters that neighbours share.
+        chunk_size: Characters in a passage at most; None is 512 for running text, and leaves
+            passages as they are.
+        chunk_overlap: Characters that neighbours share; None is 50, or a tenth of small chunks.
+        form: Encoding and delimiter of files of passages.
 
     Raises:
         DataFileError: A path does not exist or holds nothing to read, or a file that was named is
             not what its name says.
         MissingExtraError: The text splitter is not installed.
     """
+    size = CHUNK_SIZE if chunk_size is None else chunk_size
+    overlap = min(50, size // 10) if chunk_overlap is None else chunk_overlap
+    if size < 1 or not 0 <= overlap < size:
+        raise ConfigurationError(
+            f"chunk_size={size} with chunk_overlap={overlap}: a chunk has at least one character, "
+            f"and shares fewer than it has."
+        )
+    found: dict[str, Document] = {}
+    for document, is_passage in _read_all(paths, form or Form()):
+        whole = is_passage and (chunk_size is None or len(document.page_content) <= chunk_size)
+        for one in [document] if whole else _chunks(document, size, overlap):
+            if found.setdefault(str(one.id), one) is not one:
+                raise DataFileError(
+                    f"two of its passages have the id {one.id!r}; give each its own, since labels "
+                    f"name passages by their ids",
+                    path=" and ".join(map(str, paths)),
+                )
+    if not any(one.page_content.strip() for one in found.values()):
+        raise DataFileError("every file is empty; give at least one with text in it", path=paths[0])
+    return list(found.values())
+
+
+def _chunks(document: Document, size: int, overlap: int) -> list[Document]:
+    """Return the chunks of a document, with the ids `id#1`, `id#2` and on."""
     splitters = require("langchain_text_splitters", extra="cli")
     splitter = splitters.RecursiveCharacterTextSplitter(
-        chunk_size=chunk_size, chunk_overlap=chunk_overlap, add_start_index=True
+        chunk_size=size, chunk_overlap=overlap, add_start_index=True
     )
-    texts = list(_read_all(paths))
-    chunks: list[Document] = splitter.split_documents(texts)
-    if not chunks:
-        raise DataFileError("every file is empty; give at least one with text in it", path=paths[0])
-    numbers: dict[str, int] = {}
-    for chunk in chunks:
-        # The splitter made these copies, so they are ours to change.
-        name = chunk.metadata.pop("_name")
-        numbers[name] = numbers.get(name, 0) + 1
-        chunk.metadata["chunk"] = numbers[name]
-        chunk.id = f"{name}#{numbers[name]}"
-    return chunks
+    chunks: list[Document] = splitter.split_documents([document])
+    return [
+        # What the user's metadata says stays.
+        Document(
+            chunk.page_content,
+            id=f"{document.id}#{number}",
+            metadata={"chunk": number, **chunk.metadata, **document.metadata},
+        )
+        for number, chunk in enumerate(chunks, 1)
+    ]
 
 
-def _read_all(paths: Iterable[Path]) -> Iterator[Document]:
+def _read_all(paths: Iterable[Path], form: Form) -> Iterator[tuple[Document, bool]]:
+    """Yield each document, and whether it is a passage already."""
     seen: set[str] = set()
     for root in paths:
         left_out: list[DataFileError] = []
         read = 0
         for path in _files(root, left_out):
-            source = path.relative_to(root).as_posix() if root.is_dir() else path.name
+            source = path.name if path == root else path.relative_to(root).as_posix()
             # Two folders may hold files of one name: what is listed must stay apart.
             source = path.as_posix() if source in seen else source
             seen.add(source)
             try:
                 # Whole files: half of one would be searched as if it were all of it.
-                documents = list(_read(path, source))
+                documents = list(_read(path, source, form))
             except DataFileError as error:
                 left_out.append(error)
             else:
@@ -114,7 +146,7 @@ def _files(root: Path, left_out: list[DataFileError]) -> list[Path]:
         raise DataFileError(
             "no such file or folder; check the spelling, or give the full path", path=root
         )
-    if root.is_file():
+    if root.is_file() or is_saved_dataset(root):
         return [root]
 
     def unlisted(error: OSError) -> None:
@@ -142,54 +174,12 @@ def _skip_hidden(folders: list[str]) -> bool:
     return False
 
 
-def _read(path: Path, source: str) -> Iterator[Document]:
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DataFileError(
-            f"not UTF-8 text (byte {error.start}); convert it to text or Markdown in UTF-8 first",
-            path=path,
-        ) from error
-    except OSError as error:
-        raise DataFileError(f"cannot be read: {error.strerror}", path=path) from error
-    if path.suffix.lower() == ".jsonl":
-        yield from _read_jsonl(path, source, text)
-    else:
-        yield Document(text, metadata={"source": source, "_name": source})
-
-
-def _read_jsonl(path: Path, source: str, text: str) -> Iterator[Document]:
-    for number, line in enumerate(text.split("\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            record = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise DataFileError(f"not JSON: {error.msg}", path=path, line=number) from error
-        yield _from_record(record, path, source, number)
-
-
-def _from_record(record: Any, path: Path, source: str, number: int) -> Document:
-    text = record.get("text", record.get("page_content")) if isinstance(record, dict) else None
-    metadata = record.get("metadata", {}) if isinstance(record, dict) else None
-    if not isinstance(text, str) or not isinstance(metadata, dict):
-        raise DataFileError(
-            'expected an object with a string "text" (and "_id", "title" and an object "metadata" '
-            "where there are any)",
-            path=path,
-            line=number,
-        )
-    title = record.get("title") or ""
-    name = str(record.get("_id", record.get("id", f"{source}:{number}")))
-    return Document(
-        f"{title}\n{text}" if title else text,
-        metadata={
-            "source": source,
-            **metadata,
-            **({"title": title} if title else {}),
-            "_name": name,
-        },
-    )
+def _read(path: Path, source: str, form: Form) -> Iterator[tuple[Document, bool]]:
+    if path.is_dir() or suffix_of(path) in ROW_SUFFIXES:
+        yield from ((one, True) for one in read_passages(path, source, form=form))
+        return
+    text = read_text(path, encoding=form.encoding)
+    yield Document(text, id=source, metadata={"source": source}), False
 
 
 def default_embeddings(model: str | None = None) -> Embeddings:

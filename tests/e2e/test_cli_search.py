@@ -57,7 +57,7 @@ def test_json_goes_to_the_screen_or_to_a_file(run, docs, tmp_path, first_stage):
 def test_jsonl_records_keep_their_id_title_and_source(run, docs):
     _, out, _ = search(run, "cats", docs, "--first-stage", "bm25", "--json", "-")
     best = json.loads(out)["documents"][0]
-    assert best["id"] == "d1#1"
+    assert best["id"] == "d1"
     assert best["text"] == "Cats\nThey sleep a lot."
     assert best["metadata"]["title"] == "Cats"
     _, out, _ = search(run, "counts words", docs, "--first-stage", "bm25", "--json", "-")

@@ -1,0 +1,82 @@
+"""Passages from files of rows: JSONL, JSON arrays, CSV, Parquet, SQuAD's own JSON.
+
+A passage is what somebody cut already: it keeps its id, its text and its metadata.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from langchain_core.documents import Document
+
+from langchain_rerank.errors import DataFileError
+from langchain_rerank.reading import Form, read_rows
+from langchain_rerank.reading.squad import Paragraph, paragraphs, squad_articles
+
+# The first that a row has counts. "_id" and "text" are BEIR's, "page_content" is LangChain's.
+TEXT_KEYS = ("text", "page_content", "content", "contents", "passage", "body")
+ID_KEYS = ("_id", "id", "docid", "doc_id", "pid", "passage_id", "document_id")
+_EXPECTED = (
+    'expected an object with a string "text" or "page_content" (and "_id" or "id", "title" and an '
+    'object "metadata" where there are any)'
+)
+
+
+def read_passages(path: Path, source: str, *, form: Form | None = None) -> list[Document]:
+    """Return the passages of a file, one a row, each with the id that its row has.
+
+    A row without an id is called by `source` and its line. Its `source` is that of its metadata,
+    else `source`; columns that are no text, id, title or metadata are kept as metadata.
+
+    Args:
+        path: The file.
+        source: The name of the file in metadata.
+        form: How to read it.
+
+    Raises:
+        DataFileError: It cannot be read, a row has no text, or an id stands twice.
+    """
+    rows = read_rows(path, known=TEXT_KEYS.__contains__, what="the text", form=form)
+    articles = squad_articles(rows[0][1]) if len(rows) == 1 else None
+    if articles is not None:
+        return [_of_paragraph(one) for one in paragraphs(articles, path)]
+    lines: dict[str, int] = {}
+    found = []
+    for line, row in rows:
+        document = _of_row(row, path, source, line)
+        earlier = lines.setdefault(str(document.id), line)
+        if earlier != line:
+            raise DataFileError(
+                f"the id {document.id!r} was used in line {earlier}; give each passage its own, "
+                f"since labels name passages by their ids",
+                path=path,
+                line=line,
+            )
+        found.append(document)
+    return found
+
+
+def _of_paragraph(one: Paragraph) -> Document:
+    return Document(one.text, id=one.id, metadata={"source": one.title, "title": one.title})
+
+
+def _of_row(row: Any, path: Path, source: str, line: int) -> Document:
+    row = row if isinstance(row, Mapping) else {}
+    text_key = next((key for key in TEXT_KEYS if isinstance(row.get(key), str)), None)
+    id_key = next((key for key in ID_KEYS if row.get(key) not in (None, "")), None)
+    id_ = f"{source}:{line}" if id_key is None else row[id_key]
+    title = row.get("title") or ""
+    metadata = row.get("metadata") or {}
+    if text_key is None or not isinstance(title, str) or isinstance(id_, (Mapping, list, bool)):
+        raise DataFileError(_EXPECTED, path=path, line=line)
+    if not isinstance(metadata, Mapping):
+        raise DataFileError(_EXPECTED, path=path, line=line)
+    own = {text_key, id_key, "title", "metadata"}
+    extra = {key: value for key, value in row.items() if key not in own and value not in (None, "")}
+    return Document(
+        f"{title}\n{row[text_key]}" if title else row[text_key],
+        id=str(id_),
+        metadata={"source": source, **extra, **({"title": title} if title else {}), **metadata},
+    )
