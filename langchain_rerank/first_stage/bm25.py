@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import threading
+from collections.abc import Iterable, Sequence
 from itertools import islice
+from os import PathLike
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -16,10 +18,21 @@ from pydantic import ConfigDict, Field
 
 from langchain_rerank.base_retrievers.depth import checked_depth
 from langchain_rerank.documents import FIRST_STAGE_SCORE, with_metadata
-from langchain_rerank.errors import ConfigurationError, InputTypeError
-from langchain_rerank.first_stage.bm25_index import Backend, BM25Index, build_index
+from langchain_rerank.errors import ConfigurationError, InputError, InputTypeError
+from langchain_rerank.first_stage.bm25_files import read_bm25, write_bm25
+from langchain_rerank.first_stage.bm25_index import Backend, BM25Index, SearchedIndex
 from langchain_rerank.first_stage.filters import DocumentFilter, predicate
-from langchain_rerank.first_stage.terms import english_terms
+from langchain_rerank.first_stage.terms import (
+    ENGLISH,
+    Terms,
+    TextToTerms,
+    terms_of_query,
+    text_to_terms,
+    warn_of_texts_without_terms,
+)
+
+# One for all retrievers: a lock inside one could neither be copied nor pickled.
+_CHANGING = threading.Lock()
 
 
 class BM25Retriever(BaseRetriever):
@@ -41,13 +54,13 @@ class BM25Retriever(BaseRetriever):
     """
 
     documents: list[Document] = Field(repr=False)
-    """The corpus. Never changed."""
+    """The corpus. Read it; `add_documents` and `delete` change it."""
     index: Any = Field(repr=False)
     """The index of `documents`, as `from_documents` builds it."""
     k: int = Field(default=50, ge=1, strict=True)
     """How many documents to return at most."""
-    preprocess_func: Callable[[str], list[str]] = english_terms
-    """How a text becomes terms; the same for documents and queries."""
+    preprocess_func: TextToTerms = Terms(ENGLISH)
+    """How a text becomes terms."""
 
     # What a call may override; a hybrid hands its arguments to the stages that take them.
     call_arguments: ClassVar[frozenset[str]] = frozenset({"k", "filter"})
@@ -63,7 +76,8 @@ class BM25Retriever(BaseRetriever):
         backend: Backend = "auto",
         k1: float = 0.9,
         b: float = 0.4,
-        preprocess_func: Callable[[str], list[str]] = english_terms,
+        language: str | None = ENGLISH,
+        preprocess_func: TextToTerms | None = None,
         **kwargs: Any,
     ) -> Self:
         """Return a retriever over `documents`.
@@ -78,30 +92,28 @@ class BM25Retriever(BaseRetriever):
             k1: Saturation of the term frequency, above 0. The defaults are those of the BEIR
                 baselines (Anserini).
             b: Weight of the document length, from 0 to 1.
-            preprocess_func: How a text becomes terms: a top-level function, so that the retriever
-                can be pickled. The default is for English.
+            language: Whose stemmer words get: a name ("german") or a code ("de"); None for none.
+                Scripts without spaces (Chinese, Japanese, Thai) need no language.
+            preprocess_func: How a text becomes terms, in place of `language`; the same for
+                documents and queries. A top-level function, so that the retriever can be pickled.
             **kwargs: Further fields of a retriever (`tags`, `metadata`).
 
         Raises:
             InputError: There is no document, or none with a term.
             InputTypeError: One of `documents` is not a document.
-            ConfigurationError: A setting is out of its range.
+            ConfigurationError: A setting is out of its range, or the language is unknown.
             MissingExtraError: The packages of the extra `bm25` are not installed.
         """
-        corpus = list(documents)
-        for position, document in enumerate(corpus):
-            if not isinstance(document, Document):
-                raise InputTypeError(
-                    f"documents[{position}] is of type {type(document).__name__}; expected "
-                    f"LangChain documents. Texts go into BM25Retriever.from_texts."
-                )
-        terms = [preprocess_func(document.page_content) for document in corpus]
-        index = build_index(terms, backend=backend, k1=k1, b=b)
+        corpus = _checked(documents)
+        cut = text_to_terms(language, preprocess_func)
+        terms = [cut(document.page_content) for document in corpus]
+        index = BM25Index(corpus, terms, backend=backend, k1=k1, b=b)
+        _check_searchable(corpus, terms)
         return cls(
-            documents=corpus,
+            documents=index.documents,
             index=index,
             k=checked_depth(k),
-            preprocess_func=preprocess_func,
+            preprocess_func=cut,
             **kwargs,
         )
 
@@ -147,6 +159,80 @@ class BM25Retriever(BaseRetriever):
         ]
         return cls.from_documents(documents, **kwargs)
 
+    def add_documents(self, documents: Iterable[Document]) -> None:
+        """Add documents at the end; one with the id of an earlier one takes its place.
+
+        A search that has begun sees the corpus as it was, and so do copies of this retriever.
+        Everything but the terms of what was there is computed anew: add many at a time.
+
+        Raises:
+            InputTypeError: One of `documents` is not a document.
+        """
+        added = _checked(documents)
+        terms = [self.preprocess_func(document.page_content) for document in added]
+        self._change({document.id for document in added if document.id is not None}, added, terms)
+
+    def delete(self, ids: Iterable[str]) -> None:
+        """Remove the documents with these ids, for searches that begin later.
+
+        Raises:
+            InputError: There is no document with one of these ids; none is removed then.
+            InputTypeError: `ids` is one string.
+        """
+        if isinstance(ids, str):
+            raise InputTypeError(f"ids={ids!r} is one string; expected several, as in [{ids!r}].")
+        self._change(set(ids), [], [])
+
+    def _change(self, without: set[str], added: list[Document], terms: list[list[str]]) -> None:
+        with _CHANGING:
+            if not isinstance(self.index, BM25Index):
+                raise ConfigurationError(
+                    "This retriever reads a kept index: change the files and refresh that."
+                )
+            missing = without.difference(d.id for d in [*self.index.documents, *added] if d.id)
+            if missing:
+                shown = ", ".join(map(repr, sorted(missing)[:5]))
+                raise InputError(
+                    f"No document has the id {shown}; nothing was removed from the "
+                    f"{len(self.index.documents)} documents."
+                )
+            self.index = self.index.changed(without, added, terms)
+            self.documents = self.index.documents
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write the documents, their terms and the settings to one file, as JSON by line.
+
+        Raises:
+            InputError: Metadata would come back as something else than it is.
+            InputTypeError: A document is of a class of its own, which no file remembers.
+            OSError: The file cannot be written; what was there stays.
+        """
+        write_bm25(path, self.index, {"k": self.k}, self.preprocess_func)
+
+    @classmethod
+    def load(
+        cls,
+        path: str | PathLike[str],
+        *,
+        preprocess_func: TextToTerms | None = None,
+        **kwargs: Any,
+    ) -> Self:
+        """Return the retriever that `save` wrote.
+
+        Args:
+            path: The file.
+            preprocess_func: The function that the retriever was built with, if it was with one.
+            **kwargs: Further fields of a retriever (`k`, `tags`, `metadata`).
+
+        Raises:
+            DataFileError: The file is missing, damaged, or not of `save`.
+            ConfigurationError: The function is missing, or there was none.
+            MissingExtraError: The packages of the extra `bm25` are not installed.
+        """
+        index, settings, cut = read_bm25(path, preprocess_func)
+        fields = {**settings, **kwargs}
+        return cls(documents=index.documents, index=index, preprocess_func=cut, **fields)
+
     def _get_relevant_documents(
         self,
         query: str,
@@ -176,15 +262,38 @@ class BM25Retriever(BaseRetriever):
                 f"The query must be a string, got {type(query).__name__}: {query!r}."
             )
         keep = predicate(given)
-        index: BM25Index = self.index
-        scores = index.scores(self.preprocess_func(query))
+        index: SearchedIndex = self.index
+        scores = index.scores(terms_of_query(self.preprocess_func, query))
         # Without a filter the best k are enough to sort.
         ranked = _best_first(scores, limit=k if given is None else None)
-        found = ((self.documents[position], float(scores[position])) for position in ranked)
+        found = ((index.documents[position], float(scores[position])) for position in ranked)
         return [
             with_metadata(document, {FIRST_STAGE_SCORE: score})
             for document, score in islice((pair for pair in found if keep(pair[0])), k)
         ]
+
+
+def _checked(documents: Iterable[Document]) -> list[Document]:
+    corpus = list(documents)
+    for position, document in enumerate(corpus):
+        if not isinstance(document, Document):
+            raise InputTypeError(
+                f"documents[{position}] is of type {type(document).__name__}; expected "
+                f"LangChain documents. Texts go into BM25Retriever.from_texts."
+            )
+    return corpus
+
+
+def _check_searchable(corpus: Sequence[Document], terms: Sequence[Sequence[str]]) -> None:
+    if not corpus:
+        raise InputError("BM25 got no documents; it needs at least one to search in.")
+    if not any(terms):
+        raise InputError(
+            f"None of the {len(corpus)} documents has a term to search for: they are empty, or "
+            f"only stop words and punctuation. Check the documents, or pass language= or a "
+            f"preprocess_func that fits what they are written in."
+        )
+    warn_of_texts_without_terms([document.page_content for document in corpus], terms)
 
 
 def _best_first(scores: NDArray[np.float64], limit: int | None) -> Sequence[int]:

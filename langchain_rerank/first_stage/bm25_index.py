@@ -15,13 +15,14 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
-from typing import Literal, Protocol, TypeAlias, cast
+from collections.abc import Sequence, Set
+from typing import Any, Literal, Protocol, TypeAlias, cast
 
 import numpy as np
+from langchain_core.documents import Document
 from numpy.typing import NDArray
 
-from langchain_rerank.errors import ConfigurationError, InputError
+from langchain_rerank.errors import ConfigurationError
 from langchain_rerank.optional import require
 
 Backend: TypeAlias = Literal["auto", "rank_bm25", "bm25s"]
@@ -31,47 +32,87 @@ Backend: TypeAlias = Literal["auto", "rank_bm25", "bm25s"]
 AUTO_LIMIT = 1000
 
 
-class BM25Index(Protocol):
-    """What the retriever asks of an index."""
+class Scoring(Protocol):
+    """What an index asks of the package behind it."""
 
     def scores(self, terms: Sequence[str]) -> NDArray[np.float64]:
         """Return `(n,)` scores of the documents, in corpus order; 0 where no term occurs."""
         ...
 
 
-def build_index(
-    corpus: Sequence[Sequence[str]], *, backend: Backend, k1: float, b: float
-) -> BM25Index:
-    """Return the index of a corpus.
+class SearchedIndex(Scoring, Protocol):
+    """What the retriever asks of an index."""
+
+    documents: Sequence[Document]
+
+
+class BM25Index:
+    """Documents, their terms, and what scores them.
+
+    It is never changed, so that a search that has begun sees one state of the corpus.
 
     Args:
+        documents: `(n,)` the corpus; there may be none.
         corpus: `(n,)` the terms of each document; some may have none.
         backend: "auto" takes rank_bm25 up to 1,000 documents and bm25s above.
         k1: Saturation of the term frequency, above 0.
         b: Weight of the document length, from 0 to 1.
 
     Raises:
-        InputError: There is no document, or none with a term.
         ConfigurationError: A parameter is out of its range.
         MissingExtraError: The package of the back end is not installed.
     """
-    if backend not in {"auto", "rank_bm25", "bm25s"}:
-        raise ConfigurationError(f"backend={backend!r}: expected 'auto', 'rank_bm25' or 'bm25s'.")
-    if not (k1 > 0 and math.isfinite(k1)):
-        raise ConfigurationError(f"k1={k1!r}: expected a number above 0 (0.9 is the default).")
-    if not 0 <= b <= 1:
-        raise ConfigurationError(f"b={b!r}: expected a number from 0 to 1 (0.4 is the default).")
-    if not corpus:
-        raise InputError("BM25 got no documents; it needs at least one to search in.")
-    if not any(corpus):
-        raise InputError(
-            f"None of the {len(corpus)} documents has a term to search for: they are empty, or "
-            f"only stop words and punctuation. Check the documents, or pass a preprocess_func that "
-            f"fits their language."
+
+    def __init__(
+        self,
+        documents: Sequence[Document],
+        corpus: Sequence[Sequence[str]],
+        *,
+        backend: Backend = "auto",
+        k1: float = 0.9,
+        b: float = 0.4,
+    ) -> None:
+        if backend not in {"auto", "rank_bm25", "bm25s"}:
+            raise ConfigurationError(
+                f"backend={backend!r}: expected 'auto', 'rank_bm25' or 'bm25s'."
+            )
+        if not (k1 > 0 and math.isfinite(k1)):
+            raise ConfigurationError(f"k1={k1!r}: expected a number above 0 (0.9 is the default).")
+        if not 0 <= b <= 1:
+            raise ConfigurationError(
+                f"b={b!r}: expected a number from 0 to 1 (0.4 is the default)."
+            )
+        self.documents = list(documents)
+        # One object per term, however often it occurs: long corpora repeat few words.
+        seen: dict[str, str] = {}
+        self.corpus = [[seen.setdefault(term, term) for term in terms] for terms in corpus]
+        self.settings: dict[str, Any] = {"backend": backend, "k1": k1, "b": b}
+        self._scoring: Scoring | None = None
+        if seen:
+            small = backend == "auto" and len(corpus) <= AUTO_LIMIT
+            make = RankBM25Index if backend == "rank_bm25" or small else BM25SIndex
+            self._scoring = make(self.corpus, k1=k1, b=b)
+
+    def scores(self, terms: Sequence[str]) -> NDArray[np.float64]:
+        """Return `(n,)` scores of the documents, in corpus order; 0 where no term occurs."""
+        if self._scoring is None:
+            return np.zeros(len(self.documents))
+        return self._scoring.scores(terms)
+
+    def changed(
+        self, without: Set[str], documents: Sequence[Document], corpus: Sequence[Sequence[str]]
+    ) -> BM25Index:
+        """Return an index without the documents of some ids, and with others at its end."""
+        kept = [
+            position
+            for position, document in enumerate(self.documents)
+            if document.id is None or document.id not in without
+        ]
+        return BM25Index(
+            [*(self.documents[position] for position in kept), *documents],
+            [*(self.corpus[position] for position in kept), *corpus],
+            **self.settings,
         )
-    if backend == "rank_bm25" or (backend == "auto" and len(corpus) <= AUTO_LIMIT):
-        return RankBM25Index(corpus, k1=k1, b=b)
-    return BM25SIndex(corpus, k1=k1, b=b)
 
 
 class RankBM25Index:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,7 +17,7 @@ from pydantic import ConfigDict, Field, field_validator
 
 from langchain_rerank.base_retrievers.depth import checked_depth, search_kwargs_with_depth
 from langchain_rerank.documents import FIRST_STAGE_SCORE, with_metadata
-from langchain_rerank.errors import ConfigurationError
+from langchain_rerank.errors import ConfigurationError, InputTypeError
 from langchain_rerank.first_stage.filters import predicate
 
 
@@ -94,9 +95,9 @@ class DenseRetriever(BaseRetriever):
         # One document alone does not show which way the scores go.
         asked = max(k, 2)
         merged = {**self.search_kwargs, **kwargs}
-        if isinstance(self.vectorstore, InMemoryVectorStore):
+        if isinstance(self.vectorstore, InMemoryVectorStore) and merged.get("filter") is not None:
             # The one store that takes functions only; with this a filter on metadata means the same
-            # to every stage of a hybrid.
+            # to every stage of a hybrid. (It reads every document for any filter, so none is made.)
             merged["filter"] = predicate(merged.get("filter"))
         if "fetch_k" in merged:
             return k, {**merged, "k": asked}
@@ -110,33 +111,53 @@ class DenseRetriever(BaseRetriever):
         )
 
     def _scored(self, found: Sequence[tuple[Document, float]], k: int) -> list[Document]:
-        scores = [float(score) for _, score in found]
+        scores = [_number(score, self.vectorstore) for _, score in found]
         higher = higher_is_better(scores)
         if higher is None:
             higher = not _is_distance(self.vectorstore)
         return [
-            with_metadata(document, {FIRST_STAGE_SCORE: score if higher else -score})
+            # A score that is no finite number says nothing, and would break JSON.
+            with_metadata(
+                document,
+                {FIRST_STAGE_SCORE: score if higher else -score} if math.isfinite(score) else {},
+            )
             for (document, _), score in zip(found[:k], scores[:k], strict=True)
         ]
+
+
+def _number(score: object, store: VectorStore) -> float:
+    try:
+        return float(score)  # type: ignore[arg-type]  # what else a store may give is caught
+    except OverflowError:
+        return math.inf
+    except (TypeError, ValueError) as error:
+        raise InputTypeError(
+            f"{type(store).__name__} gave {score!r} as the score of a document; expected a number. "
+            f"Use store.as_retriever() instead; the reranker then goes by the ranks."
+        ) from error
 
 
 def higher_is_better(scores: Sequence[float]) -> bool | None:
     """Return whether scores that come best first are similarities; None where it does not show.
 
     Args:
-        scores: `(n,)` scores, best first; noise in between does not matter.
+        scores: `(n,)` scores, best first; noise in between does not matter, and what is no finite
+            number says nothing.
 
     Examples:
         >>> higher_is_better([0.9, 0.5])
         True
         >>> higher_is_better([0.1, 0.5])
         False
+        >>> higher_is_better([0.9, 0.5, float("nan")])
+        True
         >>> higher_is_better([0.5]) is None
         True
     """
-    if not scores or scores[0] == scores[-1]:
+    finite = [score for score in scores if math.isfinite(score)]
+    if not finite or finite[0] == finite[-1]:
         return None
-    return scores[0] > scores[-1]
+    return finite[0] > finite[-1]
 
 
 def _is_distance(store: VectorStore) -> bool:

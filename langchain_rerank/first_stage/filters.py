@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
+import numpy as np
 from langchain_core.documents import Document
 
 from langchain_rerank.errors import ConfigurationError
 
-DocumentFilter: TypeAlias = Callable[[Document], bool] | Mapping[str, Any]
+DocumentFilter: TypeAlias = Callable[[Document], bool] | Mapping[Any, Any]
 """A test of a document, as for `InMemoryVectorStore`, or metadata that it must have, as for FAISS:
 equal values, or one of a list of values."""
 
@@ -39,21 +40,40 @@ def predicate(given: DocumentFilter | None) -> Callable[[Document], bool]:
             f"filter={given!r}: expected a function of a document, or metadata as a dictionary."
         )
     for key, value in given.items():
-        if key.startswith("$") or isinstance(value, Mapping):
+        if (isinstance(key, str) and key.startswith("$")) or isinstance(value, Mapping):
             raise ConfigurationError(
                 f"filter={given!r}: this retriever compares metadata with a value or a list of "
                 f"values and knows no operators. Pass a function of a document instead."
             )
 
+    wanted = {key: _alternatives(value) for key, value in given.items()}
+
     def keep(document: Document) -> bool:
         return all(
             key in document.metadata
-            and (
-                document.metadata[key] in wanted
-                if isinstance(wanted, (list, tuple, set, frozenset))
-                else document.metadata[key] == wanted
-            )
-            for key, wanted in given.items()
+            and any(_same(document.metadata[key], value) for value in values)
+            for key, values in wanted.items()
         )
 
     return keep
+
+
+def _alternatives(value: Any) -> list[Any]:
+    """Return the values of which a document must have one."""
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return list(value)
+    # An array or a series of one dimension is a list of values as well.
+    if getattr(value, "ndim", None) == 1:
+        return list(value.tolist())
+    return [value]
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Return whether two values are equal; arrays are where all of their elements are."""
+    try:
+        same = one == other
+        if isinstance(same, bool):
+            return same
+        return bool(np.array_equal(one, other))
+    except (TypeError, ValueError, RecursionError):
+        return False  # what cannot be compared (missing values, what contains itself) is not equal

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import copy
+import datetime as dt
 import math
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
+import pandas as pd
 import pytest
 from langchain_core.documents import Document
 from langchain_core.runnables import ConfigurableField
 
 from langchain_rerank.errors import (
     ConfigurationError,
+    DataFileError,
     InputError,
     InputTypeError,
     MissingExtraError,
 )
 from langchain_rerank.first_stage import BM25Retriever, depth_of, with_depth
 from langchain_rerank.first_stage import bm25_index as bm25_index_module
-from langchain_rerank.first_stage.bm25_index import BM25SIndex, RankBM25Index, build_index
+from langchain_rerank.first_stage.bm25_index import BM25Index, BM25SIndex, RankBM25Index
 
 BACKENDS = ["rank_bm25", "bm25s"]
 TEXTS = [
@@ -189,10 +194,10 @@ def test_an_own_preprocess_func_reads_documents_and_queries():
 
 
 def test_auto_takes_the_inverted_index_for_large_corpora(monkeypatch):
-    settings = {"backend": "auto", "k1": 0.9, "b": 0.4}
     monkeypatch.setattr(bm25_index_module, "AUTO_LIMIT", 3)
-    assert isinstance(build_index([["a"]] * 3, **settings), RankBM25Index)
-    assert isinstance(build_index([["a"]] * 4, **settings), BM25SIndex)
+    few, many = (BM25Index([Document("a")] * n, [["a"]] * n) for n in (3, 4))
+    assert isinstance(few._scoring, RankBM25Index)
+    assert isinstance(many._scoring, BM25SIndex)
 
 
 def test_no_documents_or_none_with_a_term_is_an_error_that_says_so():
@@ -238,3 +243,179 @@ def test_a_missing_package_names_the_extra(package, monkeypatch):
     backend = "bm25s" if package == "bm25s" else "rank_bm25"
     with pytest.raises(MissingExtraError, match=r"langchain-rerank\[bm25\]"):
         BM25Retriever.from_texts(["cat"], backend=backend)
+
+
+def test_arrays_and_what_cannot_be_compared_are_no_obstacle_to_a_filter():
+    cyclic: list[object] = []
+    cyclic.append(cyclic)
+    other: list[object] = []
+    other.append(other)
+    metadatas = [
+        {"page": 1, "box": np.array([1, 2])},
+        {"page": 2, "box": np.array([1, 3])},
+        {"page": 3, "box": None, 7: "x"},
+        {"page": 4, "box": cyclic},
+        {"page": 5, "box": pd.NA},
+    ]
+    retriever = BM25Retriever.from_texts(["cat"] * 5, metadatas, ids=list("abcde"))
+    found = [
+        ids(retriever.invoke("cat", filter=given))
+        for given in (
+            {"page": np.array([1, 3])},
+            {"page": pd.Series([2])},
+            {"page": {1, 2}},
+            {"box": [np.array([1, 3])]},
+            {"box": (None,)},
+            {"box": {1, 2}},
+            {"box": [other]},
+            {"page": np.int64(2)},
+            {7: "x"},
+        )
+    ]
+    expected = [*(["a", "c"], ["b"], ["a", "b"], ["b"], ["c"], [], [], ["b"], ["c"])]
+    assert found == expected
+
+
+def test_documents_are_added_replaced_and_deleted():
+    retriever = BM25Retriever.from_documents(documents())
+    copied, index = with_depth(retriever, 7), retriever.index
+    retriever.add_documents([Document("Owls hunt cats.", id="owl"), Document("Dogs.", id="d2")])
+    assert ids(retriever.invoke("cats")) == ["owl"]
+    assert ids(retriever.invoke("dogs")) == ["d2"]
+    assert ids(copied.invoke("cats")) == ["d2"]  # copies see what was there
+    assert index is copied.index
+    retriever.delete(["d0", "d2"])
+    assert ids(retriever.invoke("frozen dogs")) == ["d1"]
+    assert [document.id for document in retriever.documents] == ["d1", "d3", "d4", "owl"]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_changed_retriever_finds_what_one_built_of_the_same_documents_does(backend):
+    more = [Document("Frozen cats and owls.", id="x"), Document("Four owls.", id="y")]
+    changed = BM25Retriever.from_documents(documents(), backend=backend)
+    changed.add_documents(more)
+    changed.delete(["d1"])
+    whole = [*documents(), *more]
+    built = BM25Retriever.from_documents([d for d in whole if d.id != "d1"], backend=backend)
+    assert changed.invoke("four frozen owls cats") == built.invoke("four frozen owls cats")
+
+
+def test_all_documents_may_be_deleted_and_others_added():
+    retriever = BM25Retriever.from_texts(["cat"], ids=["a"])
+    retriever.delete(["a"])
+    assert retriever.invoke("cat") == []
+    retriever.add_documents([Document("Cats.", id="b")])
+    assert ids(retriever.invoke("cat")) == ["b"]
+
+
+def test_an_unknown_id_deletes_nothing():
+    retriever = BM25Retriever.from_documents(documents())
+    with pytest.raises(InputError, match="No document has the id 'nope'"):
+        retriever.delete(["d0", "nope"])
+    assert len(retriever.documents) == 5
+    with pytest.raises(InputTypeError, match="one string"):
+        retriever.delete("d0")
+    with pytest.raises(InputTypeError, match=r"documents\[0\]"):
+        retriever.add_documents(["cat"])
+
+
+def test_threads_that_search_while_others_add_see_one_state_of_the_corpus():
+    retriever = BM25Retriever.from_texts(["cat 0"], ids=["0"], k=1000)
+
+    def add(number):
+        retriever.add_documents([Document(f"cat {number}", id=str(number))])
+        return len(retriever.invoke("cat"))
+
+    with ThreadPoolExecutor(8) as pool:
+        seen = list(pool.map(add, range(1, 41)))
+    assert max(seen) == 41
+    assert sorted(ids(retriever.invoke("cat")), key=int) == [str(n) for n in range(41)]
+
+
+@pytest.mark.parametrize("settings", [{}, {"language": "german"}, {"preprocess_func": str.split}])
+def test_saved_and_loaded_it_finds_the_same(tmp_path, settings):
+    given = [
+        *documents(),
+        Document("Häuser \ud800 北京", id=None, metadata={"n": {"list": [1, None, 2.5]}}),
+    ]
+    retriever = BM25Retriever.from_documents(given, k=3, k1=1.2, b=0.7, **settings)
+    retriever.save(tmp_path / "kept.jsonl")
+    loaded = BM25Retriever.load(
+        tmp_path / "kept.jsonl", preprocess_func=settings.get("preprocess_func")
+    )
+    assert loaded.documents == given
+    assert loaded.k == 3
+    for query in ("Haus", "frozen weights", "北京"):
+        assert loaded.invoke(query) == retriever.invoke(query)
+    assert (
+        len(
+            BM25Retriever.load(
+                tmp_path / "kept.jsonl", preprocess_func=settings.get("preprocess_func"), k=1
+            ).invoke("frozen")
+        )
+        == 1
+    )
+    loaded.add_documents([Document("frozen frozen", id="new")])
+    assert loaded.invoke("frozen")[0].id == "new"
+    assert [path.name for path in tmp_path.iterdir()] == ["kept.jsonl"]
+
+
+def test_terms_of_an_earlier_version_are_cut_anew_on_loading(tmp_path, monkeypatch):
+    retriever = BM25Retriever.from_texts(["cats"])
+    retriever.index.corpus[0][:] = ["of-long-ago"]
+    monkeypatch.setattr("langchain_rerank.first_stage.terms.VERSION", 1)
+    retriever.save(tmp_path / "kept.jsonl")
+    monkeypatch.undo()
+    assert len(BM25Retriever.load(tmp_path / "kept.jsonl").invoke("cat")) == 1
+
+
+def test_what_a_file_would_not_give_back_is_not_saved(tmp_path):
+    class Page(Document):
+        page: int = 1
+
+    cyclic: dict[str, object] = {}
+    cyclic["self"] = cyclic
+    path = tmp_path / "kept.jsonl"
+    BM25Retriever.from_texts(["cat"]).save(path)
+    before = path.read_bytes()
+    for metadata in ({"a": (1, 2)}, {"a": {1: 2}}, {"a": [{"b": dt.date.today()}]}, cyclic):
+        with pytest.raises(InputError, match="cannot be saved: metadata"):
+            BM25Retriever.from_texts(["cat"], [metadata]).save(path)
+    with pytest.raises(InputTypeError, match="Page"):
+        BM25Retriever.from_documents([Page(page_content="cat")]).save(path)
+    assert path.read_bytes() == before
+    assert [one.name for one in tmp_path.iterdir()] == ["kept.jsonl"]
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda text: "", "not a file of BM25Retriever.save"),
+        (lambda text: "[1]\n", "expected an object"),
+        (lambda text: '{"format": 1}', "not a file of BM25Retriever.save"),
+        (lambda text: text[:-20], "not JSON by line"),
+        (lambda text: text.rsplit("\n", 2)[0] + "\n", "1 of 2 documents are there"),
+        (lambda text: text.replace('"text"', '"txet"'), "damaged"),
+        (lambda text: text.replace('"k1": 0.9', '"k1": -1'), "damaged|k1=-1"),
+        (lambda text: "[" * 100_000, "not JSON by line"),
+        (lambda text: text + "\N{SNOWMAN}", "not JSON by line"),
+    ],
+)
+def test_a_damaged_file_is_one_clear_error(tmp_path, damage, message):
+    path = tmp_path / "kept.jsonl"
+    BM25Retriever.from_texts(["cat", "dog"]).save(path)
+    path.write_text(damage(path.read_text()), encoding="utf-8")
+    with pytest.raises((DataFileError, ConfigurationError), match=message):
+        BM25Retriever.load(path)
+
+
+def test_a_function_of_ones_own_is_asked_for_on_loading(tmp_path):
+    path = tmp_path / "kept.jsonl"
+    BM25Retriever.from_texts(["cat"], preprocess_func=str.split).save(path)
+    with pytest.raises(ConfigurationError, match="with a preprocess_func: pass the same one"):
+        BM25Retriever.load(path)
+    BM25Retriever.from_texts(["cat"]).save(path)
+    with pytest.raises(ConfigurationError, match="without one: pass none"):
+        BM25Retriever.load(path, preprocess_func=str.split)
+    with pytest.raises(DataFileError, match="cannot be read: No such file"):
+        BM25Retriever.load(tmp_path / "missing.jsonl")

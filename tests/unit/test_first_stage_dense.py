@@ -15,7 +15,7 @@ from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
 from langchain_core.vectorstores import InMemoryVectorStore
 
-from langchain_rerank.errors import ConfigurationError
+from langchain_rerank.errors import ConfigurationError, InputTypeError
 from langchain_rerank.first_stage import DenseRetriever, depth_of, with_depth
 
 N = 40
@@ -186,3 +186,59 @@ def test_pickled_and_deep_copied_it_finds_the_same():
     expected = retriever.invoke("3.3")
     assert copy.deepcopy(retriever).invoke("3.3") == expected
     assert pickle.loads(pickle.dumps(retriever)).invoke("3.3") == expected
+
+
+class Given(InMemoryVectorStore):
+    """Answers every search with these scores."""
+
+    given: tuple[object, ...] = ()
+
+    def similarity_search_with_score(self, query, k=4, **kwargs):
+        return [(Document(str(i), id=str(i)), score) for i, score in enumerate(self.given)][:k]
+
+
+def giving(*scores):
+    store = Given(Circle())
+    store.given = scores
+    return DenseRetriever(vectorstore=store, k=10)
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+@pytest.mark.parametrize("odd", [math.nan, math.inf, -math.inf, 10**400])
+def test_a_score_that_is_no_finite_number_turns_no_sign_and_is_not_passed_on(odd, place):
+    similarities = [0.9, 0.5]
+    similarities.insert(place, odd)
+    found = giving(*similarities).invoke("1")
+    assert [d.metadata.get("first_stage_score") for d in found] == [
+        None if position == place else score for position, score in enumerate(similarities)
+    ]
+    distances = [0.1, 0.7]
+    distances.insert(place, odd)
+    found = giving(*distances).invoke("1")
+    assert [d.metadata.get("first_stage_score") for d in found] == [
+        None if position == place else -score for position, score in enumerate(distances)
+    ]
+
+
+@pytest.mark.parametrize("odd", [None, "high", [1]])
+def test_a_score_that_is_no_number_at_all_is_one_clear_error(odd):
+    with pytest.raises(InputTypeError, match=r"Given gave .* as the score of a document"):
+        giving(0.9, odd).invoke("1")
+
+
+def test_without_a_filter_the_store_is_asked_to_filter_nothing():
+    asked = []
+
+    class Watched(InMemoryVectorStore):
+        def similarity_search_with_score(self, query, k=4, **kwargs):
+            asked.append(kwargs.get("filter"))
+            return super().similarity_search_with_score(query, k, **kwargs)
+
+    store = Watched(Circle())
+    store.add_documents(documents())
+    retriever = DenseRetriever(vectorstore=store, k=3)
+    retriever.invoke("1")
+    retriever.invoke("1", filter=None)
+    assert asked == [None, None]
+    assert len(retriever.invoke("1", filter={"parity": "odd"})) == 3
+    assert callable(asked[-1])
