@@ -118,17 +118,19 @@ def _damaged(path: Path, why: str, error: Exception | None = None) -> NoReturn:
 def _lines(path: Path) -> Iterator[dict[str, Any]]:
     try:
         with path.open(encoding="ascii") as file:
-            for number, line in enumerate(file, start=1):
-                found = json.loads(line)
-                if not isinstance(found, dict):
-                    raise DataFileError("expected an object", path=path, line=number)
-                yield found
+            for line in file:
+                yield _object(line)
     except OSError as error:
         raise DataFileError(f"cannot be read: {error.strerror}", path=path) from error
-    except DataFileError:
-        raise
     except (ValueError, RecursionError) as error:
-        raise DataFileError(f"not JSON by line: {error}", path=path) from error
+        raise DataFileError(f"not an object in JSON by line: {error}", path=path) from error
+
+
+def _object(line: str) -> dict[str, Any]:
+    found = json.loads(line)
+    if not isinstance(found, dict):
+        raise ValueError(f"found {line!r:.80}")  # noqa: TRY004 - told with where it stands above
+    return found
 
 
 def _check_plain(document: Document) -> None:

@@ -15,7 +15,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence, Set
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any, Literal, Protocol, TypeAlias, cast
 
 import numpy as np
@@ -100,7 +101,10 @@ class BM25Index:
         return self._scoring.scores(terms)
 
     def changed(
-        self, without: Set[str], documents: Sequence[Document], corpus: Sequence[Sequence[str]]
+        self,
+        without: AbstractSet[str],
+        documents: Sequence[Document],
+        corpus: Sequence[Sequence[str]],
     ) -> BM25Index:
         """Return an index without the documents of some ids, and with others at its end."""
         kept = [

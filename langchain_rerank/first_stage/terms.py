@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import threading
 import unicodedata
@@ -29,45 +30,51 @@ STOP_WORDS = frozenset(
 )
 
 # ISO 639-1 and Snowball's names of the languages that it has a stemmer for.
-STEMMED = dict(
-    ar="arabic",
-    ca="catalan",
-    cs="czech",
-    da="danish",
-    de="german",
-    el="greek",
-    en=ENGLISH,
-    eo="esperanto",
-    es="spanish",
-    et="estonian",
-    eu="basque",
-    fa="persian",
-    fi="finnish",
-    fr="french",
-    ga="irish",
-    hi="hindi",
-    hu="hungarian",
-    hy="armenian",
-    id="indonesian",
-    it="italian",
-    lt="lithuanian",
-    ne="nepali",
-    nl="dutch",
-    no="norwegian",
-    pl="polish",
-    pt="portuguese",
-    ro="romanian",
-    ru="russian",
-    sr="serbian",
-    sv="swedish",
-    ta="tamil",
-    tr="turkish",
-    yi="yiddish",
-)
+STEMMED = {
+    "ar": "arabic",
+    "ca": "catalan",
+    "cs": "czech",
+    "da": "danish",
+    "de": "german",
+    "el": "greek",
+    "en": ENGLISH,
+    "eo": "esperanto",
+    "es": "spanish",
+    "et": "estonian",
+    "eu": "basque",
+    "fa": "persian",
+    "fi": "finnish",
+    "fr": "french",
+    "ga": "irish",
+    "hi": "hindi",
+    "hu": "hungarian",
+    "hy": "armenian",
+    "id": "indonesian",
+    "it": "italian",
+    "lt": "lithuanian",
+    "ne": "nepali",
+    "nl": "dutch",
+    "no": "norwegian",
+    "pl": "polish",
+    "pt": "portuguese",
+    "ro": "romanian",
+    "ru": "russian",
+    "sr": "serbian",
+    "sv": "swedish",
+    "ta": "tamil",
+    "tr": "turkish",
+    "yi": "yiddish",
+}
 # Languages whose words do not change, or whose script alone says how they are cut.
-UNSTEMMED = dict(
-    ja="japanese", km="khmer", ko="korean", lo="lao", my="burmese", th="thai", zh="chinese"
-)
+UNSTEMMED = {
+    "ja": "japanese",
+    "km": "khmer",
+    "ko": "korean",
+    "lo": "lao",
+    "my": "burmese",
+    "th": "thai",
+    "zh": "chinese",
+}
 
 # An English genitive: not a term of its own.
 _POSSESSIVE = re.compile(r"(?<=\w)['\N{RIGHT SINGLE QUOTATION MARK}][sS]\b")
@@ -244,7 +251,7 @@ def _checked_language(language: object) -> str | None:
 def _pairs(characters: Sequence[str], *, singles: bool) -> list[str]:
     if len(characters) == 1:
         return list(characters)
-    pairs = [one + other for one, other in zip(characters, characters[1:], strict=False)]
+    pairs = [one + other for one, other in itertools.pairwise(characters)]
     return [*characters, *pairs] if singles else pairs
 
 

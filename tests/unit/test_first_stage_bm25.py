@@ -391,14 +391,14 @@ def test_what_a_file_would_not_give_back_is_not_saved(tmp_path):
     ("damage", "message"),
     [
         (lambda text: "", "not a file of BM25Retriever.save"),
-        (lambda text: "[1]\n", "expected an object"),
+        (lambda text: "[1]\n", "not an object in JSON"),
         (lambda text: '{"format": 1}', "not a file of BM25Retriever.save"),
-        (lambda text: text[:-20], "not JSON by line"),
+        (lambda text: text[:-20], "not an object in JSON"),
         (lambda text: text.rsplit("\n", 2)[0] + "\n", "1 of 2 documents are there"),
         (lambda text: text.replace('"text"', '"txet"'), "damaged"),
         (lambda text: text.replace('"k1": 0.9', '"k1": -1'), "damaged|k1=-1"),
-        (lambda text: "[" * 100_000, "not JSON by line"),
-        (lambda text: text + "\N{SNOWMAN}", "not JSON by line"),
+        (lambda text: "[" * 100_000, "not an object in JSON"),
+        (lambda text: text + "\N{SNOWMAN}", "not an object in JSON"),
     ],
 )
 def test_a_damaged_file_is_one_clear_error(tmp_path, damage, message):
