@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from langchain_rerank.scorers.contract import Scorer as Scorer
     from langchain_rerank.scorers.contract import Scores as Scores
     from langchain_rerank.scorers.cross_encoder import CrossEncoderScorer as CrossEncoderScorer
+    from langchain_rerank.scorers.remote import RemoteScorer as RemoteScorer
 
 __version__ = "0.1.0"
 
@@ -33,6 +34,7 @@ _HOMES = {
     "CrossEncoderScorer": "scorers.cross_encoder",
     "DenseRetriever": "first_stage",
     "HybridRetriever": "first_stage",
+    "RemoteScorer": "scorers.remote",
     "RerankError": "errors",
     "RerankResult": "result",
     "RerankWarning": "errors",

@@ -39,7 +39,8 @@ class RerankResult:
         documents: `(n,)` the documents kept, best first, as copies with their new metadata.
         model: The name of the scorer.
         candidates: How many candidates the first stage gave, after duplicates were removed.
-        truncated: How many of the candidates were cut to the model's limit before scoring.
+        truncated: How many of the candidates were cut to the model's limit before scoring; None
+            where a server does not say.
         timings: Milliseconds by stage: "first_stage" (where a retriever searched), "rerank" and
             "total".
         error: Why the documents are in first-stage order instead of reranked, with
@@ -50,7 +51,7 @@ class RerankResult:
     documents: list[Document]
     model: str
     candidates: int
-    truncated: int = 0
+    truncated: int | None = 0
     timings: dict[str, float] = field(default_factory=dict)
     error: BaseException | None = None
 

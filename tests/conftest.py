@@ -15,6 +15,13 @@ from langchain_core.vectorstores import InMemoryVectorStore
 
 from langchain_rerank.testing import WordOverlapScorer
 
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Open loopback, and nothing else, to tests with the marker `loopback`."""
+    if item.get_closest_marker("loopback"):
+        item.add_marker(pytest.mark.allow_hosts(["127.0.0.1"]))
+
+
 # The same examples in every run: a red run can be repeated.
 settings.register_profile("fixed", derandomize=True, deadline=None)
 settings.load_profile("fixed")

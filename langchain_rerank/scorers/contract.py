@@ -55,7 +55,8 @@ class Scores(list[float]):
     A scorer may return this in place of a plain list; a wrapper passes the notes on.
 
     Attributes:
-        truncated: How many of the texts were cut to the model's limit.
+        truncated: How many of the texts were cut to the model's limit; None where a server does
+            not say.
         best_passages: `(n,)` the passage that gave each text its score, where texts were scored by
             passages; else None.
     """
@@ -64,12 +65,22 @@ class Scores(list[float]):
         self,
         scores: Iterable[float] = (),
         *,
-        truncated: int = 0,
+        truncated: int | None = 0,
         best_passages: Sequence[Passage | None] | None = None,
     ) -> None:
         super().__init__(scores)
         self.truncated = truncated
         self.best_passages = best_passages
+
+
+def add_counts(counts: Iterable[int | None]) -> int | None:
+    """Return the sum of what several parts counted as truncated; None where one does not say."""
+    total = 0
+    for count in counts:
+        if count is None:
+            return None
+        total += count
+    return total
 
 
 def scorer_name(scorer: object) -> str:

@@ -107,7 +107,7 @@ class CachedScorer(Wrapper):
             on_disk = yield Do(partial(self._disk.get, missing))
             self._memory.put(on_disk)
             found |= on_disk
-        truncated = [0] * len(requests)
+        truncated: list[int | None] = [0] * len(requests)
         misses = _misses(requests, keys, found)
         if misses:
             answers = yield Ask(
@@ -181,7 +181,7 @@ def _entries(scores: Scores) -> list[Entry]:
     ]
 
 
-def _scores(entries: Sequence[Entry], texts: Sequence[str], truncated: int) -> Scores:
+def _scores(entries: Sequence[Entry], texts: Sequence[str], truncated: int | None) -> Scores:
     passages = [
         Passage(text[start:end], start, end) if start is not None and end is not None else None
         for (_, start, end), text in zip(entries, texts, strict=True)

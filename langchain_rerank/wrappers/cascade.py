@@ -90,7 +90,8 @@ def _joined(small: Scores, order: Sequence[int], large: Scores) -> Scores:
         previous = small[i]
         values[i] = lowest - place * step
     noted = large.best_passages is not None or small.best_passages is not None
-    truncated = max(small.truncated, large.truncated)
+    counts = (small.truncated, large.truncated)
+    truncated = None if None in counts else max(count or 0 for count in counts)
     return Scores(values, truncated=truncated, best_passages=passages if noted else None)
 
 

@@ -98,5 +98,6 @@ class LongDocumentScorer(Wrapper):
             totals.append(math.fsum(mine) / len(mine) if self._aggregate == "mean" else best)
             best_passages.append(passages[mine.index(best)])
         # The scorer counts passages that were cut, and each lies in one text: at most that many.
-        truncated = min(scores.truncated, len(texts))
+        cut = scores.truncated
+        truncated = None if cut is None else min(cut, len(texts))
         return Scores(totals, truncated=truncated, best_passages=best_passages)

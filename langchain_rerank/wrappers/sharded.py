@@ -6,7 +6,7 @@ import threading
 from collections.abc import Sequence
 
 from langchain_rerank.errors import ConfigurationError
-from langchain_rerank.scorers.contract import Passage, Request, Scorer, Scores
+from langchain_rerank.scorers.contract import Passage, Request, Scorer, Scores, add_counts
 from langchain_rerank.wrappers.wrapper import Ask, AskAll, Steps, Wrapper, identity_of
 
 _SMALLEST_SHARE = 32
@@ -143,11 +143,11 @@ def _joined(
     """Return each request's scores from those of its shares."""
     values = [[0.0] * len(texts) for _, texts in requests]
     passages: list[list[Passage | None]] = [[None] * len(texts) for _, texts in requests]
-    truncated = [0] * len(requests)
+    truncated: list[int | None] = [0] * len(requests)
     noted = [False] * len(requests)
     for by_request, scored in zip(grouped, answers, strict=True):
         for (number, positions), scores in zip(by_request.items(), scored, strict=True):
-            truncated[number] += scores.truncated
+            truncated[number] = add_counts((truncated[number], scores.truncated))
             notes = scores.best_passages or [None] * len(scores)
             noted[number] |= scores.best_passages is not None
             for position, value, note in zip(positions, scores, notes, strict=True):
