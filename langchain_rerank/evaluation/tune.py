@@ -20,7 +20,7 @@ from langchain_rerank.evaluation.run import scoring
 from langchain_rerank.evaluation.run.progress import Progress
 from langchain_rerank.evaluation.run.scoring import Candidates, Scored, ScoringPass
 from langchain_rerank.evaluation.score import assemble, statistics
-from langchain_rerank.evaluation.score.measures import Measure, parse_measure
+from langchain_rerank.evaluation.score.measures import Measure, parse_measure, value_of
 from langchain_rerank.evaluation.score.results import RERANKED
 from langchain_rerank.evaluation.score.statistics import Floats
 
@@ -193,7 +193,8 @@ def _values(
         # 0 is the reranker itself: rounding in z-scores must not order what it ties.
         mixed = ranking.interpolate(scored.scores, before, weight) if weight else scored.scores
         keys = [candidates.keys[position] for position in ranking.order(mixed)]
-        found.append(measure(work.relevance.ids(judgement, keys[:top_n]), judgement.qrels))
+        ids = work.relevance.ids(judgement, keys[:top_n])
+        found.append(value_of(measure, ids, judgement.qrels)[0])
     return found
 
 

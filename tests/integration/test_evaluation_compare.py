@@ -8,6 +8,7 @@ from langchain_rerank.errors import ConfigurationError, EvaluationError, ModelLo
 from langchain_rerank.evaluation.compare import compare_models, compare_rerank
 from langchain_rerank.evaluation.data.relevance import Relevance
 from langchain_rerank.evaluation.data.trec import write_qrels, write_run
+from langchain_rerank.evaluation.report.report import Report
 from langchain_rerank.first_stage import BM25Retriever
 from langchain_rerank.testing import CountingScorer, WordOverlapScorer
 
@@ -341,3 +342,41 @@ def test_a_model_that_cannot_be_loaded_stops_before_the_first_question(tmp_path)
     with pytest.raises(ModelLoadError, match="missing"):
         compare_rerank(retriever, str(tmp_path / "missing"), records, progress=False)
     assert len(asked) == 1  # the warm-up
+
+
+class Odd:
+    """A measure that has no number for some queries."""
+
+    def __init__(self, gives):
+        self.gives = gives
+
+    def __str__(self):
+        return "odd"
+
+    def __call__(self, ids, qrels):
+        if "pruning-2" in qrels:
+            return self.gives()
+        return 1.0
+
+
+@pytest.mark.parametrize(
+    ("gives", "said"),
+    [
+        (lambda: float("nan"), "gave nan"),
+        (lambda: float("inf"), "gave inf"),
+        (lambda: 1 / 0, "raised ZeroDivisionError: division by zero"),
+        (lambda: None, "raised TypeError: "),
+    ],
+)
+def test_a_measure_that_gives_no_number_counts_zero_is_named_and_loses_no_report(
+    gives, said, tmp_path
+):
+    report = compare_rerank(
+        bm25(), WordOverlapScorer(), questions(), measures=[Odd(gives), "RR"], progress=False
+    )
+    assert report.systems["reranked"].measures["odd"].mean == pytest.approx(6 / 7)
+    (line,) = [one for one in report.warnings if one.startswith("odd")]
+    assert line.startswith(f"odd {said}")
+    assert line.endswith("for 1 of 7 queries (q2), which count 0.")
+    report.save(tmp_path)
+    assert Report.load(tmp_path).queries == report.queries

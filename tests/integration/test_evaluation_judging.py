@@ -179,3 +179,36 @@ def test_impossible_settings_are_refused(settings):
 def test_something_that_is_no_model_is_refused():
     with pytest.raises(ConfigurationError, match="A judge is a LangChain chat model"):
         judged("gpt")
+
+
+class Slow(Reader):
+    """Takes too long over one passage."""
+
+    def _generate(self, messages, stop=None, run_manager=None, **kwargs):
+        if "Cats" in messages[-1].text:
+            raise TimeoutError
+        return super()._generate(messages)
+
+
+@pytest.mark.parametrize("order", [CORPUS, CORPUS[::-1]])
+def test_one_answer_that_takes_too_long_keeps_all_others_also_where_it_is_the_first(order):
+    found = judged(Judge(Slow(), max_attempts=1), lambda _: order, max_concurrency=1)
+    assert set(found.qrels["a"]) == set(found.qrels["b"]) == {"lora", "qlora"}
+    assert "2 of 6 pairs have no grade" in found.warnings[0]
+    assert "did not answer within 60 s" in found.warnings[0]
+
+
+def test_a_judge_that_dies_on_the_way_is_left_alone_and_what_it_said_is_returned():
+    class Dies(Reader):
+        def _generate(self, messages, stop=None, run_manager=None, **kwargs):
+            if len(self.asked) < 5:
+                return super()._generate(messages)
+            self.asked.append("")
+            raise ConnectionError("refused")
+
+    model = Dies()
+    records = [{"question": f"What model is number {n}?"} for n in range(20)]
+    found = judged(Judge(model, max_attempts=1), records=records, max_concurrency=1)
+    assert sum(map(len, found.qrels.values())) == 5
+    assert len(model.asked) == 5 + 10
+    assert "55 of 60 pairs have no grade; the first: " in found.warnings[0]

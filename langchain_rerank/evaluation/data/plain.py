@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-import types
-import typing
-from collections.abc import Mapping
+import json
+import math
+from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from functools import cache
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
+
+from pydantic import TypeAdapter, ValidationError
 
 from langchain_rerank.errors import ConfigurationError
+
+_OTHER_VERSION = "Was this written by another version of langchain-rerank?"
 
 T = TypeVar("T")
 
@@ -28,45 +32,61 @@ def plain(value: Any) -> Any:
     return value
 
 
+def finite(value: Any) -> Any:
+    """Return plain data with None for every NaN and infinity, which JSON does not have.
+
+    Examples:
+        >>> finite({"a": [1.0, float("nan")]})
+        {'a': [1.0, None]}
+    """
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: finite(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [finite(one) for one in value]
+    return value
+
+
 def build(kind: type[T], value: Mapping[str, Any]) -> T:
-    """Return the dataclass `kind` from what `plain` made of it.
+    """Return the dataclass `kind` from what `plain` made of it, or JSON did.
 
     Raises:
-        ConfigurationError: It is no mapping, or a field is missing or unknown.
+        ConfigurationError: It is no mapping, or a field is missing, unknown or of another type.
     """
+    name = kind.__name__
     if not isinstance(value, Mapping):
-        raise ConfigurationError(f"{kind.__name__} is an object, got {str(value)[:60]!r}.")
-    hints = _hints(typing.cast("Any", kind))
-    unknown = [key for key in value if key not in hints]
-    if unknown:
-        raise ConfigurationError(
-            f"{kind.__name__} has no field {unknown[0]!r}; it has {', '.join(hints)}. "
-            f"Was this written by another version of langchain-rerank?"
-        )
+        raise ConfigurationError(f"{name} is an object, got {str(value)[:60]!r}.")
     try:
-        return kind(**{key: _typed(hints[key], value[key]) for key in value})
-    except TypeError as error:
+        # As JSON, where a list stands for a tuple; else nothing is taken for another type.
+        text = json.dumps(value, default=str)
+        found: T = _adapter(cast("Any", kind)).validate_json(text, strict=True)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        given = "" if first["type"] == "missing" else f", got {str(first['input'])[:60]!r}"
         raise ConfigurationError(
-            f"{kind.__name__} cannot be read from the fields {', '.join(value) or 'none'}: {error}"
+            f"{name} cannot be read: {where}: {first['msg']}{given}. {_OTHER_VERSION}"
         ) from error
+    unknown = next(_unknown(value, plain(found), name), None)
+    if unknown is not None:
+        raise ConfigurationError(f"{unknown} {_OTHER_VERSION}")
+    return found
 
 
 @cache
-def _hints(kind: type) -> dict[str, Any]:
-    return typing.get_type_hints(kind)
+def _adapter(kind: type) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
 
 
-def _typed(kind: Any, value: Any) -> Any:
-    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if origin in {typing.Union, types.UnionType}:
-        if value is None:
-            return None
-        return _typed(next(one for one in arguments if one is not type(None)), value)
-    if origin is tuple:
-        element = arguments[0]
-        return tuple(value if element in {str, float, int} else [_typed(element, v) for v in value])
-    if origin is dict:
-        return {key: _typed(arguments[1], one) for key, one in value.items()}
-    if isinstance(kind, type) and is_dataclass(kind):
-        return build(kind, value)
-    return value
+def _unknown(given: Any, known: Any, where: str) -> Iterator[str]:
+    """Yield what is said of each field of `given` that a dataclass did not take."""
+    if isinstance(given, Mapping) and isinstance(known, Mapping):
+        for key, one in given.items():
+            if str(key) in known:
+                yield from _unknown(one, known[str(key)], f"{where}.{key}")
+            else:
+                yield f"{where} has no field {key!r}; it has {', '.join(known)}."
+    elif isinstance(given, (list, tuple)) and isinstance(known, list):
+        for position, (one, other) in enumerate(zip(given, known, strict=False)):
+            yield from _unknown(one, other, f"{where}[{position}]")

@@ -30,6 +30,8 @@ _RETRYABLE_CLASSES = {
     "TransportError",  # httpx
 }
 _OF_ONE_REQUEST = {400, 413, 422}  # too long, say: another request may be answered
+_UNREADABLE = (InputError, OutputParserException, ValidationError)
+_GIVE_UP_AFTER = 10  # failures in a row, of a judge that is not to be reached
 _LONGEST_WAIT = 60.0  # seconds, whatever a server asks for
 
 
@@ -124,7 +126,7 @@ class Judge:
         for attempt in range(1, self.max_attempts + 1):
             try:
                 return await self._answer_once(asked, model, config)
-            except (InputError, OutputParserException, ValidationError) as error:
+            except _UNREADABLE as error:
                 asked = _with_complaint(prompt, error)
                 failure: Exception = error
             except Exception as error:  # noqa: BLE001 - any client: it raises what it likes
@@ -158,7 +160,7 @@ class Judge:
         return self.model.model_copy(update={"rate_limiter": None})
 
     def _reason(self, error: Exception) -> str:
-        if isinstance(error, (InputError, OutputParserException, ValidationError)):
+        if isinstance(error, _UNREADABLE):
             return f"the judge's answer cannot be read: {_line(error)}"
         if isinstance(error, asyncio.TimeoutError):
             return f"the judge did not answer within {self.timeout:g} s"
@@ -214,9 +216,49 @@ def retryable(error: BaseException) -> bool:
     return bool(names & _RETRYABLE_CLASSES)
 
 
+@dataclass
+class Reach:
+    """Whether a judge still answers: after ten failures in a row it is left alone.
+
+    Attributes:
+        never: Whether it cannot be reached and has answered nothing so far: no request will
+            succeed.
+    """
+
+    never: bool = False
+    _failures: int = 0
+    _last: str = ""
+    _answered: bool = False
+
+    def answered(self) -> None:
+        """Note that the judge answered."""
+        self._failures, self._answered = 0, True
+
+    def failed(self, error: JudgeError) -> None:
+        """Note that the judge gave no answer; one that nobody can read is an answer, too."""
+        cause = error.__cause__
+        if not unreachable(cause):
+            return
+        self._failures, self._last = self._failures + 1, str(error)
+        # A question may take too long by itself; a refused connection says it of all.
+        self.never = not self._answered and not isinstance(cause, asyncio.TimeoutError)
+
+    def check(self) -> None:
+        """Raise where asking on would only take time.
+
+        Raises:
+            JudgeError: The judge failed too often in a row.
+        """
+        if self._failures >= _GIVE_UP_AFTER:
+            raise JudgeError(
+                f"not asked: the judge failed {self._failures} times in a row; the last time, "
+                f"{self._last}"
+            )
+
+
 def unreachable(error: BaseException | None) -> bool:
     """Return whether `error` says that no request will succeed: no server, no permission."""
-    if error is None or isinstance(error, (InputError, OutputParserException, ValidationError)):
+    if error is None or isinstance(error, _UNREADABLE):
         return False
     return _status(error) not in _RETRYABLE_STATUS | _OF_ONE_REQUEST
 

@@ -23,9 +23,10 @@ from langchain_rerank.documents import unique
 from langchain_rerank.errors import ConfigurationError, EvaluationError, JudgeError
 from langchain_rerank.evaluation.data.datasets import DatasetLike, Record, as_dataset
 from langchain_rerank.evaluation.data.relevance import Relevance
-from langchain_rerank.evaluation.judge.judge import Judge, as_judge, unreachable
+from langchain_rerank.evaluation.judge.judge import Judge, Reach, as_judge
 from langchain_rerank.evaluation.judge.verdicts import Verdicts, verdict_key
 from langchain_rerank.evaluation.run.background import run
+from langchain_rerank.evaluation.run.bounded import each
 from langchain_rerank.evaluation.run.progress import Progress, progress_of
 from langchain_rerank.evaluation.run.scoring import as_first_stage, described
 
@@ -230,35 +231,33 @@ async def _ask(
 ) -> list[str]:
     """Ask for every pair and keep the verdicts; return why pairs have none.
 
+    A judge that fails many times in a row is asked no more: what it said is kept.
+
     Raises:
-        EvaluationError: The judge cannot be reached: asking on would only take time.
+        EvaluationError: The judge cannot be reached from the start.
     """
-    free, errors, done = asyncio.Semaphore(max_concurrency), [], 0
+    errors: list[str] = []
+    reach = Reach()
     with progress_of(progress, "Judging") as advance:
 
         async def grade(pair: _Pair) -> None:
-            nonlocal done
-            async with free:
+            try:
+                reach.check()
                 prompt = _PROMPT.format(question=pair[0], passage=pair[1])
-                try:
-                    answer = await judge.answer(prompt, _Grade, config or {})
-                    verdicts.put(keys[pair], answer.grade, metric=_METRIC)
-                except JudgeError as error:
-                    if unreachable(error.__cause__):
-                        raise EvaluationError(
-                            f"The judge cannot be reached: {error}. What it answered before is in "
-                            f"the cache, where there is one."
-                        ) from error
-                    errors.append(str(error))
-                done += 1
-                advance(done, len(pairs))
+                answer = await judge.answer(prompt, _Grade, config or {})
+            except JudgeError as error:
+                errors.append(str(error))
+                reach.failed(error)
+                if reach.never:
+                    raise EvaluationError(
+                        f"The judge cannot be reached: {error}. What it answered before is in "
+                        f"the cache, where there is one."
+                    ) from error
+            else:
+                reach.answered()
+                verdicts.put(keys[pair], answer.grade, metric=_METRIC)
 
-        tasks = [asyncio.ensure_future(grade(pair)) for pair in pairs]
-        try:
-            await asyncio.gather(*tasks)
-        finally:
-            for task in tasks:
-                task.cancel()
+        await each(pairs, grade, limit=max_concurrency, advance=advance)
     return errors
 
 

@@ -12,15 +12,15 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from langchain_rerank.errors import JudgeError
-from langchain_rerank.evaluation.judge.judge import unreachable
+from langchain_rerank.evaluation.judge.judge import Reach
 from langchain_rerank.evaluation.judge.verdicts import Verdicts, verdict_key
 from langchain_rerank.evaluation.ragas.adapters import llm_of
 from langchain_rerank.evaluation.ragas.cells import Cell, CellStatus
-from langchain_rerank.evaluation.ragas.gathering import Gathered, each
+from langchain_rerank.evaluation.ragas.gathering import Gathered
 from langchain_rerank.evaluation.ragas.metrics import Metric
 from langchain_rerank.evaluation.ragas.rows import RagasRow
+from langchain_rerank.evaluation.run.bounded import each
 
-_GIVE_UP_AFTER = 10  # failures in a row, of a judge that is not to be reached
 _NO_NUMBER = "RAGAS has no number: the judge found no statement to check"
 
 Outcome = tuple[CellStatus, float | None, str | None]
@@ -42,8 +42,7 @@ class Bench:
         verdicts: The verdicts given before.
         asked: How many questions the judge was asked, by metric, in this run.
         reused: How many questions were answered before.
-        failures: How many times in a row the judge could not be reached.
-        last_failure: Why, the last time.
+        reach: Whether the judge still answers.
     """
 
     answer: Answer | None
@@ -53,8 +52,7 @@ class Bench:
     verdicts: Verdicts
     asked: Counter[str] = field(default_factory=Counter)
     reused: int = 0
-    failures: int = 0
-    last_failure: str = ""
+    reach: Reach = field(default_factory=Reach)
 
     async def judged(
         self, system: str, query_id: str, metric: Metric, row: RagasRow, error: str | None = None
@@ -117,19 +115,16 @@ class Bench:
             else:
                 self.reused += 1
                 return answer
-        if self.answer is None or self.failures >= _GIVE_UP_AFTER:
-            raise JudgeError(
-                f"not asked: the judge failed {self.failures} times in a row; the last time, "
-                f"{self.last_failure}"
-            )
+        if self.answer is None:
+            raise JudgeError("not asked: there is no judge")
+        self.reach.check()
         self.asked[metric] += 1
         try:
             answer = await self.answer(metric, prompt, model)
         except JudgeError as error:
-            if unreachable(error.__cause__):
-                self.failures, self.last_failure = self.failures + 1, str(error)
+            self.reach.failed(error)
             raise
-        self.failures = 0
+        self.reach.answered()
         self.verdicts.put(key, answer.model_dump(mode="json"), metric=metric)
         return answer
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any
 
 from langchain_core.documents import Document
 from langchain_core.runnables import RunnableConfig
@@ -16,9 +15,8 @@ from langchain_rerank.evaluation.ragas.labels import Labels
 from langchain_rerank.evaluation.ragas.rows import RagasRow
 from langchain_rerank.evaluation.ragas.systems import Found, Stage
 from langchain_rerank.evaluation.run import scoring
+from langchain_rerank.evaluation.run.bounded import each
 from langchain_rerank.evaluation.run.journal import Journal
-
-T = TypeVar("T")
 
 _ASSUMED_CONTEXTS, _ASSUMED_CONTEXT, _ASSUMED_RESPONSE = 5, "word " * 200, "word " * 60
 
@@ -139,30 +137,6 @@ def given(rows: Mapping[str, Iterable[RagasRow]]) -> Gathered:
         dataset=Dataset(records, "RAGAS rows"),
         rows={name: dict(zip(ids, one, strict=True)) for name, one in listed.items()},
     )
-
-
-async def each(
-    items: Sequence[T],
-    work: Callable[[T], Awaitable[None]],
-    *,
-    limit: int,
-    advance: Callable[[int, int], None],
-) -> None:
-    """Do `work` on every item, at most `limit` at once, in order of the items."""
-    waiting, done = iter(items), 0
-
-    async def worker() -> None:
-        nonlocal done
-        for item in waiting:
-            await work(item)
-            advance(done := done + 1, len(items))
-
-    tasks = [asyncio.create_task(worker()) for _ in range(limit)]
-    try:
-        await asyncio.gather(*tasks)
-    finally:
-        for task in tasks:
-            task.cancel()
 
 
 def _kept(journal: Journal, name: str, record: Record) -> Found | None:

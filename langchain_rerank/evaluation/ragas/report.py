@@ -4,26 +4,37 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, get_args
+from typing import Any, Self, get_args
 
-from langchain_rerank.errors import ConfigurationError
+from langchain_rerank.errors import ConfigurationError, DataFileError
+from langchain_rerank.evaluation.data.plain import build, finite
+from langchain_rerank.evaluation.data.records import read_jsonl
 from langchain_rerank.evaluation.ragas.cells import Cell, CellStatus
 from langchain_rerank.evaluation.ragas.metrics import METRICS
-from langchain_rerank.evaluation.ragas.rows import RagasRow, write_jsonl
+from langchain_rerank.evaluation.ragas.rows import RagasRow, read_rows, write_jsonl
 from langchain_rerank.evaluation.ragas.shown import side_by_side
-from langchain_rerank.evaluation.report.plots import Plot, svg
-from langchain_rerank.evaluation.report.rendering import html, markdown, terminal
+from langchain_rerank.evaluation.report.rendering.view import View
 from langchain_rerank.evaluation.report.rendering.words import file_names
 from langchain_rerank.evaluation.report.report import Report
 from langchain_rerank.evaluation.score.results import EvaluationResult
 
-if TYPE_CHECKING:
-    from rich.console import Console, ConsoleOptions, RenderResult
+_APART: tuple[CellStatus, ...] = ("failed", "not_applicable")
+_CELLS = "cells.jsonl"
 
-_COUNTED_APART: tuple[CellStatus, ...] = ("failed", "not_applicable")
+
+def texts_of(rows: Mapping[str, Iterable[RagasRow]]) -> dict[str, str]:
+    """Return the texts of all contexts in `rows` by their ids."""
+    return {
+        key: text
+        for by_system in rows.values()
+        for row in by_system
+        for key, text in zip(
+            row.retrieved_context_ids or (), row.retrieved_contexts or (), strict=False
+        )
+    }
 
 
 @dataclass(frozen=True)
@@ -37,23 +48,18 @@ class RagasReport(Report):
         cells: Every metric of every question through every system, with the reason where there is
             no value; not part of `to_dict`.
         rows: The rows that were judged, by system; not part of `to_dict`.
+        left_out: How many cells are in no mean, by system, metric and why, of a report that was
+            read without its cells.
     """
 
     cells: tuple[Cell, ...] = field(default=(), repr=False, compare=False)
     rows: dict[str, tuple[RagasRow, ...]] = field(default_factory=dict, repr=False, compare=False)
+    left_out: dict[str, dict[str, dict[str, int]]] = field(
+        default_factory=dict, repr=False, compare=False
+    )
 
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        yield from terminal.renderables(side_by_side(self, narrow=True))
-
-    def _repr_html_(self) -> str:
-        return html.fragment(side_by_side(self))
-
-    def to_markdown(self) -> str:
-        """Return the summary as Markdown."""
-        return markdown.markdown(side_by_side(self))
-
-    def _page(self, plots: list[Plot]) -> str:
-        return html.page(self, side_by_side(self), {one.caption: svg(one) for one in plots})
+    def _view(self, *, narrow: bool = False) -> View:
+        return side_by_side(self, narrow=narrow)
 
     def counts_of(self, system: str, metric: str) -> dict[str, int]:
         """Return how many cells have each status."""
@@ -65,47 +71,77 @@ class RagasReport(Report):
     def to_dict(self) -> dict[str, Any]:
         """Return plain data for JSON, with `failed` and `not_applicable` beside each mean."""
         data = super().to_dict()
-        del data["cells"], data["rows"]
+        for name in ("cells", "rows", "left_out"):
+            del data[name]
         counts = Counter((one.system, one.metric, one.status) for one in self.cells)
         for system, summary in data["systems"].items():
             for metric, found in summary["measures"].items():
-                found |= {one: counts[system, metric, one] for one in _COUNTED_APART}
+                # A report that was read without its cells still knows how many there were.
+                known = self.left_out.get(system, {}).get(metric, {}) if not self.cells else {}
+                found |= {one: known.get(one, counts[system, metric, one]) for one in _APART}
         return data
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
         """Return the report that `to_dict` wrote; its cells and rows are not part of that."""
-        systems = {
-            name: {
+        systems, left_out = {}, {}
+        try:
+            summaries = {
+                name: (summary, {key: dict(one) for key, one in summary["measures"].items()})
+                for name, summary in data["systems"].items()
+            }
+        except (AttributeError, LookupError, TypeError, ValueError):
+            return super().from_dict(data)  # which says what is wrong with it
+        for name, (summary, found_by_metric) in summaries.items():
+            measures = found_by_metric.items()
+            systems[name] = {
                 **summary,
                 "measures": {
-                    metric: {key: one for key, one in found.items() if key not in _COUNTED_APART}
-                    for metric, found in summary["measures"].items()
+                    metric: {key: one for key, one in found.items() if key not in _APART}
+                    for metric, found in measures
                 },
             }
-            for name, summary in data["systems"].items()
-        }
-        return super().from_dict({**data, "systems": systems})
+            left_out[name] = {
+                metric: {key: found[key] for key in _APART if key in found}
+                for metric, found in measures
+            }
+        return super().from_dict({**data, "systems": systems, "left_out": left_out})
 
-    def save(self, directory: str | Path) -> Path:
-        """Write the report in every form to a folder, with `cells.jsonl` and `rows/SYSTEM.jsonl`.
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Return the report that `save` wrote to a folder, with its cells and rows.
 
-        The rows are what RAGAS reads: `EvaluationDataset.from_jsonl`.
+        From a `report.json` alone there are neither.
 
-        Args:
-            directory: A folder; made where it is not there, files of the same names overwritten.
+        Raises:
+            DataFileError: A file is not there, or is not one of a report.
         """
-        folder = super().save(directory)
-        with (folder / "cells.jsonl").open(
-            "w", encoding="utf-8", errors="backslashreplace"
-        ) as file:
-            file.writelines(
-                json.dumps(asdict(one), ensure_ascii=False) + "\n" for one in self.cells
-            )
-        (folder / "rows").mkdir(exist_ok=True)
-        for system, name in file_names(self.rows).items():
-            write_jsonl(self.rows[system], folder / "rows" / f"{name}.jsonl")
-        return folder
+        report = super().load(path)
+        folder = Path(path)
+        if not (folder / _CELLS).is_file():
+            return report
+        cells = []
+        for line, data in read_jsonl(folder / _CELLS):
+            try:
+                cells.append(build(Cell, data))
+            except ConfigurationError as error:
+                raise DataFileError(str(error), path=folder / _CELLS, line=line) from error
+        rows = {
+            system: tuple(read_rows(folder / "rows" / f"{name}.jsonl"))
+            for system, name in file_names(report.systems).items()
+        }
+        return replace(report, cells=tuple(cells), rows=rows, texts=texts_of(rows))
+
+    def _write(self, folder: Path) -> None:
+        """Write `cells.jsonl`, `rows/SYSTEM.jsonl` for RAGAS, and what all reports have."""
+        if self.cells or self.rows:
+            lines = (json.dumps(finite(asdict(one)), ensure_ascii=False) for one in self.cells)
+            text = "".join(f"{line}\n" for line in lines)
+            (folder / _CELLS).write_text(text, encoding="utf-8", errors="backslashreplace")
+            (folder / "rows").mkdir()
+            for system, name in file_names(self.systems).items():
+                write_jsonl(self.rows.get(system, ()), folder / "rows" / f"{name}.jsonl")
+        super()._write(folder)
 
     def assert_no_regression(
         self,

@@ -12,7 +12,7 @@ import numpy as np
 from langchain_rerank.evaluation.data.datasets import Dataset, Record
 from langchain_rerank.evaluation.ragas.cells import Cell
 from langchain_rerank.evaluation.ragas.metrics import Metric
-from langchain_rerank.evaluation.ragas.report import RagasReport
+from langchain_rerank.evaluation.ragas.report import RagasReport, texts_of
 from langchain_rerank.evaluation.ragas.rows import RagasRow
 from langchain_rerank.evaluation.report.rendering.words import system_label
 from langchain_rerank.evaluation.run.environment import environment
@@ -78,14 +78,7 @@ def report_of(
         settings={"dataset": dataset.name, "queries": len(dataset), "seed": seed, **settings},
         environment=environment(started),
         warnings=(*dataset.warnings, *_warnings(cells, metrics, rows)),
-        texts={
-            key: text
-            for by_query in rows.values()
-            for row in by_query.values()
-            for key, text in zip(
-                row.retrieved_context_ids or (), row.retrieved_contexts or (), strict=False
-            )
-        },
+        texts=texts_of({name: by_query.values() for name, by_query in rows.items()}),
         cells=tuple(cells),
         rows={name: tuple(by_query.values()) for name, by_query in rows.items()},
     )

@@ -161,7 +161,11 @@ def finished(
             **settings,
         },
         environment=environment(started),
-        warnings=(*dataset.warnings, *work.relevance.check(judged(records, found, work))),
+        warnings=(
+            *dataset.warnings,
+            *work.relevance.check(judged(records, found, work)),
+            *assemble.noted(rows),
+        ),
         texts={key: one.page_content for key, one in work.documents.items()},
     )
 

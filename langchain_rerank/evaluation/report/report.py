@@ -6,17 +6,20 @@ import csv
 import io
 import json
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from langchain_rerank.errors import DataFileError, MissingExtraError
+from langchain_rerank.evaluation.data.plain import finite
 from langchain_rerank.evaluation.data.trec import write_qrels, write_run
+from langchain_rerank.evaluation.report.folder import REPORT, files_in, replace_folder
 from langchain_rerank.evaluation.report.plots import Plot, draw, png, svg
 from langchain_rerank.evaluation.report.regression import check_no_regression
 from langchain_rerank.evaluation.report.rendering import html, markdown, terminal
 from langchain_rerank.evaluation.report.rendering.queries import flat_rows
-from langchain_rerank.evaluation.report.rendering.view import view
+from langchain_rerank.evaluation.report.rendering.view import View, view
 from langchain_rerank.evaluation.report.rendering.words import file_names
 from langchain_rerank.evaluation.score.results import EvaluationResult
 from langchain_rerank.optional import require
@@ -53,7 +56,7 @@ class Report(EvaluationResult):
             DataFileError: The file is not there, or is not a report.
         """
         file = Path(path)
-        file = file / "report.json" if file.is_dir() else file
+        file = file / REPORT if file.is_dir() else file
         try:
             return cls.from_dict(json.loads(file.read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError, LookupError, RecursionError) as error:
@@ -72,25 +75,38 @@ class Report(EvaluationResult):
         require("rich.console", extra="eval").Console().print(self)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        yield from terminal.renderables(view(self))
+        yield from terminal.renderables(self._view(narrow=True))
 
     def _repr_html_(self) -> str:
-        return html.fragment(view(self))
+        return html.fragment(self._view())
+
+    def _view(self, *, narrow: bool = False) -> View:  # noqa: ARG002 - a kind of report may mind
+        """Return what every form of this report shows; `narrow` for a terminal."""
+        return view(self)
 
     def to_markdown(self) -> str:
         """Return the summary as Markdown."""
-        return markdown.markdown(view(self))
+        return markdown.markdown(self._view())
 
     def to_html(self) -> str:
         """Return a page of its own: summary, figures, every query; no request to anywhere.
 
         The figures are left out, with a warning in the log, where matplotlib is not installed.
         """
-        return html.page(self, view(self), {one.caption: svg(one) for one in self._plots()})
+        return self._page({one.caption: svg(one) for one in self._plots()})
+
+    def _page(self, figures: Mapping[str, str]) -> str:
+        return html.page(self, self._view(), figures)
 
     def to_json(self) -> str:
-        """Return everything but the document texts as JSON, one line per query."""
-        data = self.to_dict()
+        """Return everything but the document texts as JSON, one line per query.
+
+        JSON has no NaN and no infinity: a setting that is one becomes null.
+        """
+        return self._json()
+
+    def _json(self, **more: Any) -> str:
+        data = {**finite(self.to_dict()), **more}
         queries = data.pop("queries")
         head = json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False, default=str)
         lines = (json.dumps(one, ensure_ascii=False, allow_nan=False) for one in queries)
@@ -152,24 +168,26 @@ class Report(EvaluationResult):
         plots need matplotlib; without it they are left out, with a warning in the log.
 
         Args:
-            directory: A folder; made where it is not there, files of the same names overwritten.
+            directory: A folder; made where it is not there. Files of the same names are
+                overwritten, and what an earlier report left there is removed.
 
         Returns:
             The folder.
         """
-        folder, plots = Path(directory), self._plots()
+        return replace_folder(Path(directory), self._write)
+
+    def _write(self, folder: Path) -> None:
+        """Write every file to an empty folder."""
+        plots = self._plots()
         drawn = {one.name: svg(one) for one in plots}
         texts = {
-            "report.json": self.to_json(),
             "report.md": self.to_markdown(),
-            "report.html": html.page(
-                self, view(self), {one.caption: drawn[one.name] for one in plots}
-            ),
+            "report.html": self._page({one.caption: drawn[one.name] for one in plots}),
             "per_query.csv": self.to_csv(),
             **{f"plots/{name}.svg": picture for name, picture in drawn.items()},
         }
         for part in ("runs", "plots") if plots else ("runs",):
-            (folder / part).mkdir(parents=True, exist_ok=True)
+            (folder / part).mkdir()
         for name, text in texts.items():
             # As it is: CSV has line ends of its own, and half a character is no reason to lose all.
             (folder / name).write_text(
@@ -177,10 +195,15 @@ class Report(EvaluationResult):
             )
         for one in plots:
             (folder / "plots" / f"{one.name}.png").write_bytes(png(one))
-        self._save_trec(folder)
-        return folder
+        self._write_trec(folder)
+        (folder / REPORT).write_text(
+            self._json(files=[REPORT, *files_in(folder)]),
+            encoding="utf-8",
+            errors="backslashreplace",
+            newline="",
+        )
 
-    def _save_trec(self, folder: Path) -> None:
+    def _write_trec(self, folder: Path) -> None:
         # What no mean counts is left out, so that other tools compute the same means.
         counted = [row for row in self.queries if any(one.measures for one in row.systems.values())]
         write_qrels(folder / "qrels.trec", {row.query_id: row.qrels for row in counted})

@@ -130,7 +130,7 @@ class Run:
                 **chain.settings,
             },
             environment=environment(self.started),
-            warnings=(*self.dataset.warnings, *unmet),
+            warnings=(*self.dataset.warnings, *unmet, *assemble.noted(rows)),
             texts={key: one.page_content for key, one in documents.items()},
         )
 

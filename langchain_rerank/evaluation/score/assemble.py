@@ -11,7 +11,7 @@ from langchain_core.documents import Document
 from langchain_rerank.evaluation.data.datasets import Record
 from langchain_rerank.evaluation.data.relevance import Judgement, Relevance
 from langchain_rerank.evaluation.score import statistics
-from langchain_rerank.evaluation.score.measures import Measure, ceilings
+from langchain_rerank.evaluation.score.measures import Measure, ceilings, value_of
 from langchain_rerank.evaluation.score.results import (
     Comparison,
     Latency,
@@ -72,11 +72,14 @@ def query_row(
     shown = dict.fromkeys(key for one in rankings.values() for key in one.keys)
     judgement = judge(relevance, record, list(shown), documents)
     labelled = relevance.rule_for(record) is not None
-    systems = {}
+    systems, notes = {}, dict[str, None]()
     for name, ranking in rankings.items():
         keys = ranking.keys[:top_n]
         ids = relevance.ids(judgement, keys)
-        values = {str(one): one(ids, judgement.qrels) for one in measures} if labelled else {}
+        values = {}
+        for measure in measures if labelled else ():
+            values[str(measure)], note = value_of(measure, ids, judgement.qrels)
+            notes |= {f"{measure} {note}": None} if note else {}
         # Where repeats are left out, a score belongs to the first of its unit.
         kept = _kept(judgement, keys) if len(ids) < len(keys) else range(len(keys))
         systems[name] = SystemRow(
@@ -97,7 +100,21 @@ def query_row(
         qrels=judgement.qrels,
         reference=record.reference,
         tags=record.tags,
+        notes=tuple(notes),
     )
+
+
+def noted(rows: Sequence[QueryRow]) -> list[str]:
+    """Return a sentence for each thing that was noted about measures, with the queries it is of."""
+    queries: dict[str, list[str]] = {}
+    for row in rows:
+        for note in row.notes:
+            queries.setdefault(note, []).append(row.query_id)
+    return [
+        f"{note} for {len(found)} of {len(rows)} queries ({', '.join(found[:3])}"
+        f"{', ...' if len(found) > 3 else ''}), which count 0."
+        for note, found in queries.items()
+    ]
 
 
 def _kept(judgement: Judgement, keys: Sequence[str]) -> list[int]:

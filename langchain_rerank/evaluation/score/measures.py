@@ -208,6 +208,18 @@ def parse_measures(measures: Sequence[str | Measure]) -> tuple[Measure, ...]:
     return parsed
 
 
+def value_of(measure: Measure, ids: Sequence[str], qrels: Qrels) -> tuple[float, str]:
+    """Return the value of a measure, and why it counts 0 where it gave no number; else nothing.
+
+    A measure may be anybody's code: what fails on one query loses no other and no report.
+    """
+    try:
+        value = float(measure(ids, qrels))
+    except Exception as error:  # noqa: BLE001 - whatever it raises
+        return 0.0, f"raised {type(error).__name__}: {' '.join(str(error).split())}".rstrip(": ")
+    return (value, "") if math.isfinite(value) else (0.0, f"gave {value}")
+
+
 def oracle(measure: Measure, ids: Sequence[str], qrels: Qrels, top_n: int | None = None) -> float:
     """Return the value of the best order of `ids`: what no reranker of them can exceed.
 
@@ -221,7 +233,8 @@ def oracle(measure: Measure, ids: Sequence[str], qrels: Qrels, top_n: int | None
         >>> oracle(parse_measure("RR"), ["a", "b"], {"b": 1})
         1.0
     """
-    return measure(sorted(dict.fromkeys(ids), key=lambda one: -qrels.get(one, 0))[:top_n], qrels)
+    best = sorted(dict.fromkeys(ids), key=lambda one: -qrels.get(one, 0))[:top_n]
+    return value_of(measure, best, qrels)[0]
 
 
 def ceilings(

@@ -96,6 +96,7 @@ class QueryRow:
         qrels: Grade by id, as the TREC qrels have them (0 means judged and not relevant).
         reference: The reference answer, where the record has one.
         tags: The tags of the record.
+        notes: Measures that gave no number for it, and why: they count 0.
     """
 
     query_id: str
@@ -106,6 +107,7 @@ class QueryRow:
     qrels: dict[str, int] = field(default_factory=dict)
     reference: str | None = None
     tags: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -186,6 +188,6 @@ class EvaluationResult:
         Raises:
             ConfigurationError: A field is missing or unknown.
         """
-        derived = {"counts", "recommended_k"}
+        derived = {"counts", "recommended_k", "files"}
         shown = {key: one for key, one in dict(data).items() if key not in derived}
         return build(cls, shown)

@@ -9,7 +9,7 @@ from langchain_core.language_models import FakeListChatModel
 from langchain_core.runnables import RunnableLambda
 
 from langchain_rerank import CrossEncoderRerankRetriever
-from langchain_rerank.errors import ConfigurationError, RegressionError
+from langchain_rerank.errors import ConfigurationError, DataFileError, RegressionError
 from langchain_rerank.evaluation.ragas import WITHOUT_JUDGE, RagasEvaluation, RagasReport, RagasRow
 from langchain_rerank.evaluation.report.report import Report
 from langchain_rerank.evaluation.run.background import run
@@ -187,7 +187,7 @@ def test_a_stopped_run_stops_what_it_started():
             raise
 
     async def fails():
-        from langchain_rerank.evaluation.ragas.gathering import each
+        from langchain_rerank.evaluation.run.bounded import each
 
         async def work(item):
             started.append(item)
@@ -201,3 +201,43 @@ def test_a_stopped_run_stops_what_it_started():
         run(fails())
     run(asyncio.sleep(0))
     assert (started, stopped) == ([0, 1], [True])
+
+
+def test_the_page_shows_the_systems_side_by_side_as_every_other_form_does(report, tmp_path):
+    report.save(tmp_path)
+    for page in (report.to_html(), (tmp_path / "report.html").read_text()):
+        assert "<caption>RAGAS metrics</caption>" in page
+        assert "<caption>Systems</caption>" not in page
+
+
+def test_a_report_that_is_loaded_and_saved_again_loses_nothing(retriever, tmp_path):
+    report = RagasEvaluation(retriever).invoke(QUESTIONS)
+    assert report.counts_of("reranked", "non_llm_context_recall")["not_applicable"] == 2
+    report.save(tmp_path / "one")
+    loaded = RagasReport.load(tmp_path / "one")
+    assert (loaded.cells, loaded.rows) == (report.cells, report.rows)
+    assert loaded.to_dict() == report.to_dict()
+    loaded.save(tmp_path / "two")
+    for path in (tmp_path / "one").rglob("*.json*"):
+        again = tmp_path / "two" / path.relative_to(tmp_path / "one")
+        assert again.read_text() == path.read_text()
+    assert RagasReport.load(tmp_path / "two").texts == report.texts
+
+
+def test_a_report_read_from_its_json_alone_keeps_what_is_in_no_mean(retriever, tmp_path):
+    report = RagasEvaluation(retriever).invoke(QUESTIONS)
+    (tmp_path / "report.json").write_text(report.to_json())
+    loaded = RagasReport.load(tmp_path)
+    assert loaded.to_dict() == report.to_dict()
+    loaded.save(tmp_path / "again")
+    data = json.loads((tmp_path / "again" / "report.json").read_text())
+    measure = data["systems"]["reranked"]["measures"]["id_based_context_recall"]
+    assert (measure["failed"], measure["not_applicable"]) == (0, 0)
+    assert not (tmp_path / "again" / "cells.jsonl").exists()
+
+
+def test_cells_that_cannot_be_read_are_an_error_with_their_line(report, tmp_path):
+    report.save(tmp_path)
+    (tmp_path / "cells.jsonl").write_text('{"system": "a", "query_id": 3}\n')
+    with pytest.raises(DataFileError, match=r"Cell cannot be read"):
+        RagasReport.load(tmp_path)

@@ -10,6 +10,7 @@ import ir_measures
 import pytest
 
 from langchain_rerank.errors import DataFileError
+from langchain_rerank.evaluation.ragas import RagasReport
 from langchain_rerank.evaluation.report.report import Report
 from langchain_rerank.evaluation.score.results import QueryRow, SystemRow
 
@@ -176,3 +177,81 @@ def test_two_systems_never_share_a_file(make_report, tmp_path):
         "m_x_2.trec",
     ]
     assert [one.name for one in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_folder_that_is_saved_to_again_keeps_nothing_of_the_report_before(make_report, tmp_path):
+    report = make_report(sweep=True)
+    system = report.systems["reranked"]
+    row = SystemRow(ids=("a",), measures={"RR@10": 1.0})
+    query = QueryRow("q", "?", systems={"first_stage": row, "old": row}, qrels={"a": 1})
+    old = replace(report, systems={**report.systems, "old": system}, queries=(query,))
+    old.save(tmp_path)
+    (tmp_path / "runs" / "mine.trec").write_text("somebody else's")
+    assert (tmp_path / "runs" / "old.trec").is_file()
+    assert (tmp_path / "plots" / "depth.svg").is_file()
+    make_report().save(tmp_path)
+    assert sorted(one.name for one in (tmp_path / "runs").iterdir()) == [
+        "first_stage.trec",
+        "mine.trec",
+        "reranked.trec",
+    ]
+    assert not (tmp_path / "plots" / "depth.svg").exists()
+    assert not [one for one in tmp_path.iterdir() if one.name.startswith(".")]
+
+
+def test_a_report_that_cannot_be_written_leaves_the_one_before_whole(
+    make_report, tmp_path, monkeypatch
+):
+    make_report().save(tmp_path)
+    before = {one: one.read_bytes() for one in tmp_path.rglob("*") if one.is_file()}
+
+    def full(self, folder):
+        raise OSError("no space left")
+
+    monkeypatch.setattr(Report, "_write_trec", full)
+    with pytest.raises(OSError, match="no space left"):
+        make_report(sweep=True).save(tmp_path)
+    assert {one: one.read_bytes() for one in tmp_path.rglob("*") if one.is_file()} == before
+
+
+def test_a_list_of_files_that_points_outside_removes_nothing_there(make_report, tmp_path):
+    (tmp_path / "mine").write_text("mine")
+    folder = make_report().save(tmp_path / "out")
+    data = json.loads((folder / "report.json").read_text())
+    (folder / "report.json").write_text(
+        json.dumps({**data, "files": ["../mine", str(tmp_path / "mine")]})
+    )
+    make_report().save(folder)
+    assert (tmp_path / "mine").read_text() == "mine"
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_setting_that_is_no_finite_number_loses_no_report(make_report, tmp_path, value):
+    report = make_report(settings={"threshold": value, "deep": {"list": [value, 1.5]}})
+    report.save(tmp_path)
+    assert Report.load(tmp_path).settings == {"threshold": None, "deep": {"list": [None, 1.5]}}
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        (lambda data: data.update(systems=[]), "systems"),
+        (lambda data: data["systems"].update(reranked="good"), "systems.reranked"),
+        (lambda data: data["systems"]["reranked"].update(measures=3), "measures"),
+        (lambda data: data.update(queries="none"), "queries"),
+        (lambda data: data["queries"][0].update(systems=["a"]), "queries.0.systems"),
+        (lambda data: data["queries"][0].update(qrels={"a": "high"}), "queries.0.qrels.a"),
+        (lambda data: data.update(sweep=[1]), "sweep"),
+        (lambda data: data.update(measures=None), "measures"),
+        (lambda data: data["queries"][0].update(colour=1), r"queries\[0\] has no field 'colour'"),
+    ],
+)
+@pytest.mark.parametrize("kind", [Report, RagasReport])
+def test_a_report_whose_field_has_another_type_is_an_error_that_names_it(
+    make_report, tmp_path, change, what, kind
+):
+    data = json.loads(make_report().to_json())
+    change(data)
+    (tmp_path / "report.json").write_text(json.dumps(data))
+    with pytest.raises(DataFileError, match=rf"cannot be read as a report: .*{what}"):
+        kind.load(tmp_path)
