@@ -52,8 +52,8 @@ def test_where_torch_can_every_weight_is_arranged_and_its_first_form_let_go(dtyp
 
 def test_the_engine_arranges_the_weights_of_a_model_that_it_loaded(folder, expected, monkeypatch):
     arranged = []
-    arrange = model_edits._arrange
-    monkeypatch.setattr(model_edits, "_arrange", lambda one: arranged.append(one) or arrange(one))
+    arrange = model_edits._prepacked
+    monkeypatch.setattr(model_edits, "_prepacked", lambda one: arranged.append(one) or arrange(one))
     with CrossEncoderScorer(folder, device="cpu", dtype="float32") as scorer:
         assert scorer.score(QUERY, TEXTS) == expected
         assert scorer.path == "packed"
@@ -82,7 +82,7 @@ def test_a_torch_without_the_operators_gives_the_same_scores(
     def arrange(_):
         raise error("no such operator")
 
-    monkeypatch.setattr(model_edits, "_arrange", arrange)
+    monkeypatch.setattr(model_edits, "_prepacked", arrange)
     with CrossEncoderScorer(folder, device="cpu", dtype="float32") as scorer:
         assert scorer.score(QUERY, TEXTS) == expected
         assert scorer.path == "packed"
@@ -94,7 +94,7 @@ def test_operators_that_compute_something_else_are_found_out(folder, expected, m
         weight = -linear.weight
         return lambda states: states @ weight.T
 
-    monkeypatch.setattr(model_edits, "_arrange", arrange)
+    monkeypatch.setattr(model_edits, "_prepacked", arrange)
     with CrossEncoderScorer(folder, device="cpu", dtype="float32") as scorer:
         assert scorer.score(QUERY, TEXTS) == expected
     [warning] = warnings(caplog)
