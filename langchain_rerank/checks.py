@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import TypeGuard
+import operator
+import sys
 
 from langchain_rerank.errors import ConfigurationError, InputError, InputTypeError, see
 
@@ -24,17 +25,66 @@ def check_query(query: object) -> None:
         )
 
 
+def whole_number(value: object, name: str, *, least: int = 1, otherwise: str = "") -> int:
+    """Return `value` as a Python integer: whatever is one (NumPy's too), but for booleans.
+
+    Args:
+        value: What was given for the setting.
+        name: The setting, for the message.
+        least: The smallest value that is allowed.
+        otherwise: What else the setting takes, for the message, such as "None for all".
+
+    Raises:
+        ConfigurationError: Not a whole number, or less than `least`.
+
+    Examples:
+        >>> whole_number(50, "first_stage_k")
+        50
+    """
+    try:
+        number = None if is_boolean(value) else operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        number = None
+    if number is None or number < least:
+        raise ConfigurationError(
+            f"{name}={_shown(value)}: it must be a whole number of at least {least}{otherwise}."
+        )
+    return number
+
+
+def real_number(value: object) -> float | None:
+    """Return `value` as a Python float, or None where it is no number or too large for one.
+
+    A number is what Python and NumPy count as real, and a tensor of one; text and booleans are not.
+
+    Examples:
+        >>> real_number(1), real_number("1"), real_number(10**400)
+        (1.0, None, None)
+    """
+    if is_boolean(value) or isinstance(value, (str, bytes, bytearray)):
+        return None
+    if getattr(value, "ndim", 0):  # an array of one, which NumPy would take for a number
+        return None
+    try:
+        return float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
+def is_boolean(value: object) -> bool:
+    """Return whether `value` is a truth value, Python's, NumPy's or torch's."""
+    return isinstance(value, bool) or str(getattr(value, "dtype", "")).endswith("bool")
+
+
 def check_top_n(value: object) -> int | None:
     """Return `value` if it is a valid `top_n`.
 
     Raises:
         ConfigurationError: Neither None nor a whole number of at least 1.
     """
-    if value is None or _is_count(value):
-        return value
-    raise ConfigurationError(
-        f"top_n={value!r}: it must be a whole number of at least 1, or None for all documents."
-    )
+    if value is None:
+        return None
+    return whole_number(value, "top_n", otherwise=", or None for all documents")
 
 
 def check_first_stage_k(value: object) -> int:
@@ -43,9 +93,7 @@ def check_first_stage_k(value: object) -> int:
     Raises:
         ConfigurationError: Not a whole number of at least 1.
     """
-    if _is_count(value):
-        return value
-    raise ConfigurationError(f"first_stage_k must be a whole number of at least 1, got {value!r}.")
+    return whole_number(value, "first_stage_k")
 
 
 def check_count(name: str, value: object) -> int:
@@ -84,10 +132,31 @@ def check_threshold(value: object) -> float | None:
     """
     if value is None:
         return None
-    if isinstance(value, (int, float)) and not isinstance(value, bool) and not math.isnan(value):
-        return value
-    raise ConfigurationError(f"score_threshold must be a number or None, got {value!r}.")
+    number = real_number(value)
+    if number is None or math.isnan(number):
+        raise ConfigurationError(f"score_threshold must be a number or None, got {_shown(value)}.")
+    return number
 
 
-def _is_count(value: object) -> TypeGuard[int]:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+def device_name(value: object) -> object:
+    """Return a torch device as its name; anything else as it is."""
+    return str(value) if _is_from_torch(value, "device") else value
+
+
+def dtype_name(value: object) -> object:
+    """Return a torch dtype as its name without `torch.`; anything else as it is."""
+    return str(value).removeprefix("torch.") if _is_from_torch(value, "dtype") else value
+
+
+def _is_from_torch(value: object, name: str) -> bool:
+    # Whoever has one has imported torch: no need to import it to find out.
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(value, getattr(torch, name))
+
+
+def _shown(value: object) -> str:
+    """Return `value` as a message can show it: Python refuses to print very long integers."""
+    try:
+        return repr(value)[:200]
+    except ValueError:
+        return f"an integer of {value.bit_length()} bits" if isinstance(value, int) else "?"

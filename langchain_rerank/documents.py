@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import math
 from collections.abc import Mapping, Sequence
@@ -10,6 +11,7 @@ from typing import Any, Literal
 from langchain_core.documents import Document
 
 from langchain_rerank import ranking
+from langchain_rerank.checks import real_number
 
 RELEVANCE_SCORE = "relevance_score"
 FIRST_STAGE_SCORE = "first_stage_score"
@@ -25,6 +27,47 @@ Deduplicate = Literal["id", "text", "off"]
 _FROM_RERANKING = frozenset(
     {RELEVANCE_SCORE, FIRST_STAGE_RANK, RERANK_RANK, BEST_PASSAGE, INTERPOLATED_SCORE}
 )
+_FROM_A_QUERY = _FROM_RERANKING | {FIRST_STAGE_SCORE, DENSE_SCORE}
+
+_IMMUTABLE = (str, int, float, bool, bytes, type(None))
+
+
+class OwnMetadata(dict[str, Any]):
+    """Metadata of a document that a query found: what the query gave it is no part of equality.
+
+    The same document of two queries differs in scores and ranks alone, and whoever joins results
+    by equality (LangChain's MultiQueryRetriever) takes two that differ for two documents. Beside
+    any other dictionary it is compared like one, scores and all.
+    """
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, OwnMetadata):
+            return isinstance(other, dict) and dict(self) == other
+        return _without_scores(self) == _without_scores(other)
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    __hash__ = None  # as of any dictionary
+
+
+def _without_scores(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `metadata` but for what a first stage or a reranker wrote there."""
+    return {key: value for key, value in metadata.items() if key not in _FROM_A_QUERY}
+
+
+def own_copy(metadata: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return a copy of `metadata` down to nested lists and dictionaries, so that nothing is shared.
+
+    What cannot be copied (an open file, a lock) stays the same object. None counts as empty.
+    """
+    copied = {}
+    for key, value in (metadata or {}).items():
+        try:
+            copied[key] = value if isinstance(value, _IMMUTABLE) else copy.deepcopy(value)
+        except Exception:  # noqa: BLE001  # a user's object may refuse with anything
+            copied[key] = value
+    return copied
 
 
 def ranked_copy(document: Document, ranked: Mapping[str, Any]) -> Document:
@@ -32,13 +75,15 @@ def ranked_copy(document: Document, ranked: Mapping[str, Any]) -> Document:
 
     What an earlier reranking left there is dropped: a stale score is worse than none.
     """
-    kept = {key: value for key, value in document.metadata.items() if key not in _FROM_RERANKING}
-    return document.model_copy(update={"metadata": {**kept, **ranked}})
+    metadata = own_copy(document.metadata)
+    kept = {key: value for key, value in metadata.items() if key not in _FROM_RERANKING}
+    return document.model_copy(update={"metadata": OwnMetadata(kept, **ranked)})
 
 
 def with_metadata(document: Document, extra: Mapping[str, Any]) -> Document:
     """Return a copy of `document` that keeps its id, its type and its metadata, plus `extra`."""
-    return document.model_copy(update={"metadata": {**document.metadata, **extra}})
+    metadata = OwnMetadata(own_copy(document.metadata), **extra)
+    return document.model_copy(update={"metadata": metadata})
 
 
 def first_stage_score(document: Document) -> float | None:
@@ -52,11 +97,8 @@ def dense_score(document: Document) -> float | None:
 
 
 def _number(document: Document, key: str) -> float | None:
-    try:
-        score = float(document.metadata[key])
-    except (KeyError, TypeError, ValueError):
-        return None
-    return score if math.isfinite(score) else None
+    score = real_number((document.metadata or {}).get(key))
+    return score if score is not None and math.isfinite(score) else None
 
 
 def scored_text(document: Document, metadata_fields: Sequence[str] = ()) -> str:
@@ -66,10 +108,25 @@ def scored_text(document: Document, metadata_fields: Sequence[str] = ()) -> str:
         >>> scored_text(Document("Ranks.", metadata={"title": "LoRA"}), ["title"]).splitlines()
         ['LoRA', 'Ranks.']
     """
-    values = (document.metadata.get(field) for field in metadata_fields)
+    values = ((document.metadata or {}).get(field) for field in metadata_fields)
     return "\n".join(
-        [*(str(value) for value in values if value is not None), document.page_content]
+        [*(str(value) for value in values if not is_missing(value)), document.page_content]
     )
+
+
+def is_missing(value: object) -> bool:
+    """Return whether `value` stands for no value: None, and what pandas and NumPy have for it.
+
+    Examples:
+        >>> [is_missing(value) for value in (None, float("nan"), 0, "nan", [])]
+        [True, True, False, False, False]
+    """
+    if value is None or type(value).__name__ == "NAType":  # pandas.NA, which equals nothing
+        return True
+    try:
+        return bool(value != value)  # noqa: PLR0124 - as NaN and NaT alone do
+    except (TypeError, ValueError, ArithmeticError):  # an array, a signalling Decimal
+        return False
 
 
 def unique(documents: Sequence[Document], by: Deduplicate) -> list[Document]:
@@ -77,7 +134,7 @@ def unique(documents: Sequence[Document], by: Deduplicate) -> list[Document]:
 
     Args:
         documents: `(n,)` documents.
-        by: "id" compares ids, and of documents without one text and metadata (but for what a first
+        by: "id" compares ids, and where one of two has none text and metadata (but for what a first
             stage or a reranker wrote there); "text" compares texts; "off" keeps all.
 
     Examples:
@@ -86,23 +143,39 @@ def unique(documents: Sequence[Document], by: Deduplicate) -> list[Document]:
     """
     if by == "off":
         return list(documents)
+    all_have_ids = all(document.id for document in documents)
     seen: set[object] = set()
     kept = []
     for document in documents:
-        key = document.page_content if by == "text" else document.id or _content(document)
-        if key not in seen:
-            seen.add(key)
+        known_by: set[Any]
+        marks: set[Any]
+        if by == "text":
+            known_by = marks = {document.page_content}
+        elif all_have_ids:
+            known_by = marks = {document.id}
+        else:
+            known_by, marks = _known_by(document)
+        if seen.isdisjoint(known_by):
             kept.append(document)
+            seen |= marks
     return kept
+
+
+def _known_by(document: Document) -> tuple[set[Any], set[Any]]:
+    """Return the marks that a document like this one would have left, and those that it leaves.
+
+    One with an id is like those of that id, and like those without one of its content; two with
+    different ids are different, whatever they hold.
+    """
+    content = _content(document)
+    if document.id:
+        return {("id", document.id), ("bare", content)}, {("id", document.id), ("any", content)}
+    return {("any", content)}, {("any", content), ("bare", content)}
 
 
 def _content(document: Document) -> tuple[str, str]:
     """Return what a document without an id is known by."""
-    own = {
-        key: value
-        for key, value in document.metadata.items()
-        if key not in _FROM_RERANKING and key not in {FIRST_STAGE_SCORE, DENSE_SCORE}
-    }
+    own = _without_scores(document.metadata or {})
     return document.page_content, repr(sorted(own.items(), key=lambda item: str(item[0])))
 
 

@@ -30,6 +30,11 @@ def z_scores(values: Sequence[float]) -> list[float]:
         >>> z_scores([2.0, 2.0])
         [0.0, 0.0]
     """
+    # Within -1 to 1, so that neither sum nor square of very large values is infinite. A power of
+    # two, which changes no other digit.
+    largest = max(map(abs, values), default=0.0)
+    if largest > 1e100:
+        values = [math.ldexp(value, -math.frexp(largest)[1]) for value in values]
     if not values:
         return []
     mean = math.fsum(values) / len(values)

@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+import difflib
 import logging
-from collections.abc import Sequence
+import warnings
+from collections.abc import Mapping, Sequence
 from time import perf_counter
 from types import TracebackType
 from typing import Any, Literal, NamedTuple, Self
@@ -14,9 +16,25 @@ from typing import Any, Literal, NamedTuple, Self
 from langchain_core.callbacks import Callbacks
 from langchain_core.documents import Document
 from langchain_core.runnables import RunnableConfig, RunnableLambda
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
-from langchain_rerank.checks import check_query, check_threshold, check_top_n
+from langchain_rerank.checks import (
+    check_query,
+    check_threshold,
+    check_top_n,
+    device_name,
+    dtype_name,
+    real_number,
+    whole_number,
+)
 from langchain_rerank.documents import (
     FIRST_STAGE_RANK,
     Deduplicate,
@@ -25,7 +43,16 @@ from langchain_rerank.documents import (
     scored_text,
     unique,
 )
-from langchain_rerank.errors import ConfigurationError, InputError, InputTypeError, see
+from langchain_rerank.errors import (
+    ConfigurationError,
+    InputError,
+    InputTypeError,
+    MissingExtraError,
+    RerankError,
+    RerankWarning,
+    ScorerError,
+    see,
+)
 from langchain_rerank.resolving import LOAD_SETTINGS, ScorerUser, SharedScorer
 from langchain_rerank.result import RerankResult
 from langchain_rerank.scorers import contract
@@ -102,6 +129,7 @@ class Reranking(BaseModel):
     """What to do when the scorer fails: raise, or return the first stage's order (and say so in the
     log; the documents then have no `relevance_score`)."""
 
+    _warned: set[str] = PrivateAttr(default_factory=set)
     _resolved: SharedScorer | None = PrivateAttr(default=None)
     _user: ScorerUser = PrivateAttr(default_factory=ScorerUser)
 
@@ -115,6 +143,34 @@ class Reranking(BaseModel):
     def _check_threshold(cls, value: object) -> float | None:
         return check_threshold(value)
 
+    @field_validator(
+        "max_candidates", "max_length", "first_stage_k", mode="before", check_fields=False
+    )
+    @classmethod
+    def _check_count(cls, value: object, info: ValidationInfo) -> object:
+        # Before pydantic, which takes True for 1 and refuses NumPy's integers.
+        if value is None or isinstance(value, str):
+            return value
+        return whole_number(value, str(info.field_name))
+
+    @field_validator("first_stage_weight", mode="before")
+    @classmethod
+    def _check_weight(cls, value: object) -> object:
+        number = real_number(value)
+        if number is None:
+            raise ConfigurationError(f"first_stage_weight={value!r:.200}: give a number, 0 to 1.")
+        return number
+
+    @field_validator("device", mode="before")
+    @classmethod
+    def _name_device(cls, value: object) -> object:
+        return device_name(value)
+
+    @field_validator("dtype", mode="before")
+    @classmethod
+    def _name_dtype(cls, value: object) -> object:
+        return dtype_name(value)
+
     @field_validator("metadata_fields", mode="before")
     @classmethod
     def _check_metadata_fields(cls, value: object) -> object:
@@ -126,6 +182,21 @@ class Reranking(BaseModel):
     def _check_model(self) -> Self:
         _ = self.scorer  # what is impossible is refused here, not at the first query
         return self
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Assign, or leave everything as it was where the value is refused."""
+        if name not in type(self).model_fields:
+            super().__setattr__(name, value)
+            return
+        before, known = dict(self.__dict__), set(self.__pydantic_fields_set__)
+        try:
+            super().__setattr__(name, value)
+        except BaseException:
+            # pydantic assigns before it asks the validators of the whole model.
+            self.__dict__.clear()
+            self.__dict__.update(before)
+            object.__setattr__(self, "__pydantic_fields_set__", known)
+            raise
 
     @property
     def scorer(self) -> Scorer:
@@ -216,6 +287,11 @@ class Reranking(BaseModel):
                     f"The text of candidate {position} (id {document.id!r}) must be a string, got "
                     f"{type(document.page_content).__name__}: convert it to a string."
                 )
+            if not isinstance(document.metadata, Mapping | None):
+                raise InputTypeError(
+                    f"The metadata of candidate {position} (id {document.id!r}) must be a mapping, "
+                    f"got {type(document.metadata).__name__}."
+                )
         candidates = unique(documents, self.deduplicate)[:limit]
         if len(candidates) > self.max_candidates:
             raise InputError(
@@ -230,6 +306,7 @@ class Reranking(BaseModel):
     ) -> tuple[RunnableLambda[Any, Any], dict[str, Any]]:
         """Return scoring as a runnable, so that traces show it, and the input to show there."""
         scorer = self.scorer
+        self._warn_of_unknown_fields(candidates)
         texts = [scored_text(document, self.metadata_fields) for document in candidates]
         # Here, so that a wrong input is the caller's error and never the scorer's failure.
         contract.check_request(query, texts)
@@ -246,6 +323,26 @@ class Reranking(BaseModel):
             "candidates": len(candidates),
         }
         return RunnableLambda(rerank, arerank, name="rerank"), shown
+
+    def _warn_of_unknown_fields(self, candidates: Sequence[Document]) -> None:
+        """Say once which of `metadata_fields` no candidate has: it may be misspelt."""
+        known = {str(key) for document in candidates for key in document.metadata or ()}
+        for field in self.metadata_fields:
+            if field not in known:
+                close = difflib.get_close_matches(field, known, n=1)
+                nearest = f" The nearest key is {close[0]!r}." if close else ""
+                self._warn_once(
+                    f"metadata_fields has {field!r}, which none of the candidates has in its "
+                    f"metadata, so it is not read.{nearest} Their keys: "
+                    f"{', '.join(sorted(known)[:20]) or 'none'}.",
+                    about=f"metadata_fields {field}",
+                )
+
+    def _warn_once(self, message: str, *, about: str | None = None) -> None:
+        """Warn, unless that was done before of the same message, or `about` the same thing."""
+        if (about or message) not in self._warned:
+            self._warned.add(about or message)
+            warnings.warn(message, RerankWarning, stacklevel=3)
 
     def _score(self, query: str, candidates: Sequence[Document], config: RunnableConfig) -> Scored:
         if not candidates:
@@ -269,8 +366,15 @@ class Reranking(BaseModel):
 
     def _tolerated(self, error: Exception) -> Scored:
         """Return the scorer's error where the settings allow to go on; else raise it."""
-        if self.on_error == "raise" or isinstance(error, (ConfigurationError, InputError)):
-            raise error
+        if isinstance(error, (ConfigurationError, InputError, InputTypeError, MissingExtraError)):
+            raise error  # What to change stands in the message, and no retry helps.
+        if self.on_error == "raise":
+            if isinstance(error, RerankError):
+                raise error
+            name = contract.scorer_name(self.scorer)
+            raise ScorerError(
+                f"The reranker {name} failed: {type(error).__name__}: {error}"
+            ) from error
         # A scorer may be anybody's code and fail with anything. The log keeps the traceback, so
         # that a bug stays visible.
         logger.warning(

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from time import perf_counter
 from typing import Any, NamedTuple, Self
 
@@ -15,19 +15,21 @@ from langchain_core.callbacks import (
 from langchain_core.documents import Document
 from langchain_core.retrievers import BaseRetriever
 from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
-from langchain_core.runnables.config import ensure_config, patch_config, run_in_executor
+from langchain_core.runnables.config import patch_config, run_in_executor
 from langchain_core.runnables.utils import ConfigurableFieldSpec
-from pydantic import ConfigDict, Field, PrivateAttr, field_validator, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from langchain_rerank.base_retrievers.call_arguments import (
     arguments_refused,
     only_sync_takes_arguments,
 )
 from langchain_rerank.base_retrievers.depth import depth_of, with_depth
+from langchain_rerank.calls import call_of, keep_result, receipt_of, taken_up
 from langchain_rerank.checks import check_first_stage_k, check_query, check_threshold, check_top_n
-from langchain_rerank.errors import ConfigurationError, InputTypeError, RerankWarning, see
+from langchain_rerank.errors import ConfigurationError, InputTypeError, see
 from langchain_rerank.reranking import Cut, Reranking
 from langchain_rerank.result import RerankResult
+from langchain_rerank.scorers.contract import scorer_name
 
 
 class CrossEncoderRerankRetriever(Reranking, BaseRetriever):
@@ -57,8 +59,6 @@ class CrossEncoderRerankRetriever(Reranking, BaseRetriever):
     first_stage_k: int = Field(default=50, ge=1)
     """How many candidates are scored. Sets the depth of the base where that is possible, for this
     retriever's calls only; what the base gives beyond it is cut off."""
-
-    _warned: set[str] = PrivateAttr(default_factory=set)
 
     @property
     def config_specs(self) -> list[ConfigurableFieldSpec]:
@@ -99,17 +99,17 @@ class CrossEncoderRerankRetriever(Reranking, BaseRetriever):
             ConfigurationError: An override is impossible, or the base takes no such argument.
             ScorerError: The scorer failed, with `on_error="raise"`.
         """
-        results: list[RerankResult] = []
-        self.invoke(query, config, _results=results, **kwargs)
-        return results[0]
+        with receipt_of(self, scorer_name(self.scorer)) as receipt:
+            documents = self.invoke(query, config, **kwargs)
+        return receipt.result(query, documents)
 
     async def asearch(
         self, query: str, config: RunnableConfig | None = None, **kwargs: Any
     ) -> RerankResult:
         """Return what `search` returns, without blocking the event loop."""
-        results: list[RerankResult] = []
-        await self.ainvoke(query, config, _results=results, **kwargs)
-        return results[0]
+        with receipt_of(self, scorer_name(self.scorer)) as receipt:
+            documents = await self.ainvoke(query, config, **kwargs)
+        return receipt.result(query, documents)
 
     def invoke(
         self,
@@ -118,8 +118,8 @@ class CrossEncoderRerankRetriever(Reranking, BaseRetriever):
         **kwargs: Any,
     ) -> list[Document]:
         """Return the documents kept, best first. See `search` for the arguments."""
-        # BaseRetriever keeps the config to itself; the base needs it (`configurable`, metadata).
-        return super().invoke(input, config, _config=ensure_config(config), **kwargs)
+        with call_of(self, _sync_method(type(self)), config, kwargs) as declared:
+            return super().invoke(input, config, **declared)
 
     async def ainvoke(
         self,
@@ -128,49 +128,54 @@ class CrossEncoderRerankRetriever(Reranking, BaseRetriever):
         **kwargs: Any,
     ) -> list[Document]:
         """Return what `invoke` returns, without blocking the event loop."""
-        return await super().ainvoke(input, config, _config=ensure_config(config), **kwargs)
+        cls = type(self)
+        method = _sync_method(cls) if _only_sync_is_own(cls) else _async_method(cls)
+        with call_of(self, method, config, kwargs) as declared:
+            return await super().ainvoke(input, config, **declared)
 
     def _get_relevant_documents(
         self,
         query: str,
         *,
         run_manager: CallbackManagerForRetrieverRun,
-        _config: RunnableConfig | None = None,
-        _results: list[RerankResult] | None = None,
         **kwargs: Any,
     ) -> list[Document]:
+        config, kwargs = taken_up(self, kwargs)
         call = self._call(query, kwargs)
         started = perf_counter()
-        child = patch_config(_config, callbacks=run_manager.get_child("first_stage"))
+        child = patch_config(config, callbacks=run_manager.get_child("first_stage"))
         candidates = self._retrieved(call, call.base.invoke(query, child, **call.base_kwargs))
         retrieved = perf_counter()
-        child = patch_config(_config, callbacks=run_manager.get_child("rerank"))
+        child = patch_config(config, callbacks=run_manager.get_child("rerank"))
         scored = self._score(query, candidates, child)
         result = self._result(query, candidates, scored, call.cut, retrieved)
-        return _finished(result, started, retrieved, _results)
+        return _finished(self, result, started, retrieved)
 
     async def _aget_relevant_documents(
         self,
         query: str,
         *,
         run_manager: AsyncCallbackManagerForRetrieverRun,
-        _config: RunnableConfig | None = None,
-        _results: list[RerankResult] | None = None,
         **kwargs: Any,
     ) -> list[Document]:
+        if _only_sync_is_own(type(self)):
+            # A subclass that wrote the sync method alone means it for both, as LangChain has it.
+            method = partial(self._get_relevant_documents, run_manager=run_manager.get_sync())
+            return await run_in_executor(None, method, query, **kwargs)
+        config, kwargs = taken_up(self, kwargs)
         call = self._call(query, kwargs)
         started = perf_counter()
-        child = patch_config(_config, callbacks=run_manager.get_child("first_stage"))
+        child = patch_config(config, callbacks=run_manager.get_child("first_stage"))
         if call.base_kwargs and only_sync_takes_arguments(call.base):
             found = await run_in_executor(child, call.base.invoke, query, child, **call.base_kwargs)
         else:
             found = await call.base.ainvoke(query, child, **call.base_kwargs)
         candidates = self._retrieved(call, found)
         retrieved = perf_counter()
-        child = patch_config(_config, callbacks=run_manager.get_child("rerank"))
+        child = patch_config(config, callbacks=run_manager.get_child("rerank"))
         scored = await self._ascore(query, candidates, child)
         result = self._result(query, candidates, scored, call.cut, retrieved)
-        return _finished(result, started, retrieved, _results)
+        return _finished(self, result, started, retrieved)
 
     def _call(self, query: str, kwargs: Mapping[str, Any]) -> _Call:
         """Return one call's settings: ours taken out of `kwargs`, the base set to its depth."""
@@ -230,11 +235,6 @@ class CrossEncoderRerankRetriever(Reranking, BaseRetriever):
                 f"first_stage_k (50 is a good start). {see('few-candidates')}"
             )
 
-    def _warn_once(self, message: str) -> None:
-        if message not in self._warned:
-            self._warned.add(message)
-            warnings.warn(message, RerankWarning, stacklevel=3)
-
 
 def _check_settings_of_a_call(kwargs: Mapping[str, Any]) -> None:
     """Refuse what looks like a setting of ours, but would reach the base and do something else."""
@@ -251,6 +251,20 @@ def _check_settings_of_a_call(kwargs: Mapping[str, Any]) -> None:
         )
 
 
+def _only_sync_is_own(cls: type[CrossEncoderRerankRetriever]) -> bool:
+    """Return whether a subclass overrides the sync method and not the async one."""
+    ours = CrossEncoderRerankRetriever
+    return _sync_method(cls) is not _sync_method(ours) and _async_method(cls) is _async_method(ours)
+
+
+def _sync_method(cls: type[CrossEncoderRerankRetriever]) -> Callable[..., Any]:
+    return cls._get_relevant_documents
+
+
+def _async_method(cls: type[CrossEncoderRerankRetriever]) -> Callable[..., Any]:
+    return cls._aget_relevant_documents
+
+
 class _Call(NamedTuple):
     """The settings of one call."""
 
@@ -261,16 +275,10 @@ class _Call(NamedTuple):
 
 
 def _finished(
-    result: RerankResult, started: float, retrieved: float, results: list[RerankResult] | None
+    retriever: CrossEncoderRerankRetriever, result: RerankResult, started: float, retrieved: float
 ) -> list[Document]:
-    """Return the documents of `result`, and hand it over whole to whoever asked for it."""
-    if results is not None:
-        first_stage_ms = (retrieved - started) * 1000.0
-        rerank_ms = result.timings["rerank"]
-        timings = {
-            "first_stage": first_stage_ms,
-            "rerank": rerank_ms,
-            "total": first_stage_ms + rerank_ms,
-        }
-        results.append(replace(result, timings=timings))
-    return result.documents
+    """Return the documents of `result`, and leave it where `search` looks for it."""
+    first_stage_ms = (retrieved - started) * 1000.0
+    timings = {**result.timings, "first_stage": first_stage_ms}
+    timings["total"] = first_stage_ms + result.timings["rerank"]
+    return keep_result(retriever, replace(result, timings=timings))

@@ -102,6 +102,8 @@ def _compresses(stage: Any) -> bool:
 
 def _taken(retriever: BaseRetriever, names: set[str]) -> set[str]:
     """Return those of `names` that the retriever's own method declares."""
+    if "first_stage_k" in type(retriever).model_fields:
+        return names  # A reranking retriever of ours hands on what is not its own, or refuses it.
     known = getattr(retriever, "call_arguments", None)
     if known is None:
         method = type(retriever)._get_relevant_documents  # noqa: SLF001 - as above

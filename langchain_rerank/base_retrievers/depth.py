@@ -5,12 +5,12 @@ live in langchain-core are told by their class; the rest (langchain-classic, lan
 our own) by the fields they declare, so that none of those packages has to be installed.
 
 Copies are shallow (`model_copy`): vector stores, indexes and private attributes are shared with
-the base, and only the settings that change are new objects.
+the base, and only the settings that change are new objects. Documents in which a retriever notes
+what a query did (a time-weighted one) are copied too: a query of ours leaves the base alone.
 """
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -18,44 +18,31 @@ from typing import Any, TypeAlias, cast
 
 from langchain_core.documents import Document
 from langchain_core.retrievers import BaseRetriever
-from langchain_core.runnables import Runnable, RunnableSequence, RunnableWithFallbacks
+from langchain_core.runnables import (
+    Runnable,
+    RunnableBranch,
+    RunnableSequence,
+    RunnableWithFallbacks,
+)
 from langchain_core.runnables.base import RunnableBindingBase
 from langchain_core.runnables.configurable import (
     RunnableConfigurableAlternatives,
     RunnableConfigurableFields,
 )
-from langchain_core.vectorstores import VectorStore
 
-from langchain_rerank.errors import ConfigurationError
+from langchain_rerank.base_retrievers.search_kwargs import search_depth, search_kwargs_with_depth
+from langchain_rerank.checks import whole_number
 
 FirstStage: TypeAlias = Runnable[str, list[Document]]
 """What a first stage is: a retriever, or any runnable from a query to documents."""
 
-# The defaults of `k` and `fetch_k` in langchain-core and in its stores.
-_K, _FETCH_K = 4, 20
 # What the default prompt of MultiQueryRetriever asks for.
 _QUERIES_OF_MULTI_QUERY = 3
 
 
 def checked_depth(k: object, name: str = "k") -> int:
-    """Return `k` if it is a number of documents.
-
-    Args:
-        k: The value to check.
-        name: The setting it was given for, for the message.
-
-    Raises:
-        ConfigurationError: `k` is not an integer, or below 1.
-
-    Examples:
-        >>> checked_depth(50)
-        50
-    """
-    if isinstance(k, bool) or not isinstance(k, int) or k < 1:
-        raise ConfigurationError(
-            f"{name}={k!r}: the number of documents to return must be an integer of at least 1."
-        )
-    return k
+    """Return `k`, given for the setting `name`, if it is a number of documents."""
+    return whole_number(k, name)
 
 
 def with_depth(retriever: FirstStage, k: int) -> FirstStage:
@@ -85,7 +72,7 @@ def depth_of(retriever: FirstStage) -> int | None:
     if isinstance(retriever, BaseRetriever):
         return _retriever_depth(retriever)
     if isinstance(retriever, RunnableBindingBase):
-        k = retriever.kwargs.get("k")
+        k = retriever.kwargs.get(_depth_argument(retriever))
         # A retriever that takes no arguments in a call drops what is bound to it.
         takes_k = getattr(retriever.bound, "_expects_other_args", True)
         return k if isinstance(k, int) and takes_k else depth_of(retriever.bound)
@@ -93,6 +80,9 @@ def depth_of(retriever: FirstStage) -> int | None:
         return depth_of(retriever.last)
     if isinstance(retriever, RunnableWithFallbacks):
         depths = _known_depths([retriever.runnable, *retriever.fallbacks])
+        return max(depths) if depths else None
+    if isinstance(retriever, RunnableBranch):
+        depths = _known_depths([*(taken for _, taken in retriever.branches), retriever.default])
         return max(depths) if depths else None
     # The depth of a configurable runnable is only known once its configuration is.
     return None
@@ -135,6 +125,12 @@ def _retriever_settings(retriever: BaseRetriever, k: int) -> dict[str, Any]:
     members = _field(retriever, "retrievers")
     if isinstance(members, Sequence):
         settings["retrievers"] = _each_with_depth(members, k)
+    memories = _field(retriever, "memory_stream")
+    if isinstance(memories, Sequence):
+        # A time-weighted retriever stamps what it finds as just used, in these very objects.
+        settings["memory_stream"] = [
+            memory.model_copy(update={"metadata": dict(memory.metadata)}) for memory in memories
+        ]
     return settings
 
 
@@ -154,7 +150,7 @@ def _retriever_depth(retriever: BaseRetriever) -> int | None:
     search_kwargs = _field(retriever, "search_kwargs")
     store = _field(retriever, "vectorstore")
     if isinstance(search_kwargs, Mapping) and store is not None:
-        return _search_depth(store, search_kwargs)
+        return search_depth(store, search_kwargs)
     # What stands behind `retriever` (several queries) or `base_retriever` (a compressor that cuts
     # or splits) does not bound what comes out.
     return None
@@ -174,11 +170,7 @@ def _queries(retriever: BaseRetriever) -> int:
 def _runnable_settings(runnable: FirstStage, k: int) -> dict[str, Any]:
     """Return the fields that give a runnable which holds a retriever the depth `k`."""
     if isinstance(runnable, RunnableBindingBase):
-        settings: dict[str, Any] = {"bound": with_depth(runnable.bound, k)}
-        # `retriever.bind(k=5)` wins over what the retriever is set to.
-        if "k" in runnable.kwargs:
-            settings["kwargs"] = search_kwargs_with_depth(None, runnable.kwargs, k)
-        return settings
+        return {"bound": with_depth(runnable.bound, k), "kwargs": _bound_kwargs(runnable, k)}
     if isinstance(runnable, RunnableSequence):
         return {"last": with_depth(runnable.last, k)}
     if isinstance(runnable, RunnableWithFallbacks):
@@ -186,17 +178,55 @@ def _runnable_settings(runnable: FirstStage, k: int) -> dict[str, Any]:
             "runnable": with_depth(runnable.runnable, k),
             "fallbacks": _each_with_depth(runnable.fallbacks, k),
         }
-    if isinstance(runnable, RunnableConfigurableFields):
-        return {"default": with_depth(runnable.default, k)}
+    if isinstance(runnable, RunnableBranch):
+        members = [one for _, one in runnable.branches]
+        deeper = _each_with_depth(members, k)
+        branches = [(when, one) for (when, _), one in zip(runnable.branches, deeper, strict=True)]
+        return {
+            "branches": runnable.branches if deeper is members else branches,
+            "default": with_depth(runnable.default, k),
+        }
+    if isinstance(runnable, (RunnableConfigurableFields, RunnableConfigurableAlternatives)):
+        return _configurable_settings(runnable, k)
+    return {}
+
+
+def _configurable_settings(runnable: Any, k: int) -> dict[str, Any]:
+    """Return the fields that give what a configurable runnable may become the depth `k`."""
+    settings: dict[str, Any] = {"default": with_depth(runnable.default, k)}
     if isinstance(runnable, RunnableConfigurableAlternatives):
-        alternatives = {
+        settings["alternatives"] = {
             name: with_depth(alternative, k)
             if isinstance(alternative, Runnable)
             else partial(_made_with_depth, alternative, k)
             for name, alternative in runnable.alternatives.items()
         }
-        return {"default": with_depth(runnable.default, k), "alternatives": alternatives}
-    return {}
+    return settings
+
+
+def _reranks(runnable: Any) -> bool:
+    """Return whether a runnable is a reranking retriever of ours, bound or not."""
+    while isinstance(runnable, RunnableBindingBase):
+        runnable = runnable.bound
+    return isinstance(runnable, BaseRetriever) and _field(runnable, "first_stage_k") is not None
+
+
+def _depth_argument(binding: RunnableBindingBase[Any, Any]) -> str:
+    """Return the argument of a call that says how many documents come back."""
+    return "top_n" if _reranks(binding) else "k"
+
+
+def _bound_kwargs(binding: RunnableBindingBase[Any, Any], k: int) -> Mapping[str, Any]:
+    """Return the bound arguments with the depth `k`: they win over what the retriever is set to."""
+    kwargs = binding.kwargs
+    if not _reranks(binding):
+        return search_kwargs_with_depth(None, kwargs, k) if "k" in kwargs else kwargs
+    deeper = dict(kwargs)
+    if "top_n" in deeper:
+        deeper["top_n"] = None  # all that it scores, best first
+    if "first_stage_k" in deeper:
+        deeper["first_stage_k"] = max(deeper["first_stage_k"], k)
+    return deeper
 
 
 def _made_with_depth(factory: Callable[[], FirstStage], k: int) -> FirstStage:
@@ -236,47 +266,12 @@ def _search_kwargs(
     retriever: BaseRetriever, search_kwargs: Mapping[str, Any], k: int, *, only_grow: bool
 ) -> Mapping[str, Any]:
     store = _field(retriever, "vectorstore")
-    current = _search_depth(store, search_kwargs)
+    current = search_depth(store, search_kwargs)
     if only_grow and current is not None and current >= k:
         return search_kwargs
     # An enum with string values in langchain-classic, a plain string in langchain-core.
     mmr = _field(retriever, "search_type") == "mmr"
     return search_kwargs_with_depth(store, search_kwargs, k, mmr=mmr)
-
-
-def search_kwargs_with_depth(
-    store: VectorStore | None, search_kwargs: Mapping[str, Any], k: int, *, mmr: bool = False
-) -> dict[str, Any]:
-    """Return a copy of `search_kwargs` with `k`, and with `fetch_k` in proportion where it counts.
-
-    Maximal marginal relevance picks `k` out of `fetch_k`: at `fetch_k == k` it would pick them all
-    and the diversity that the user asked for would be gone. Stores that filter after the search
-    (FAISS) filter `fetch_k` documents, and give no more than are left.
-
-    Args:
-        store: The store, whose `similarity_search` may name `fetch_k`.
-        search_kwargs: What the user set.
-        k: Number of documents, at least 1.
-        mmr: Whether the search is by maximal marginal relevance.
-    """
-    deeper = {**search_kwargs, "k": k}
-    if mmr or "fetch_k" in search_kwargs or "fetch_k" in _search_parameters(store):
-        fetch_k = search_kwargs.get("fetch_k") or _FETCH_K
-        proportion = fetch_k / (search_kwargs.get("k") or _K)
-        deeper["fetch_k"] = max(fetch_k, k, math.ceil(proportion * k))
-    return deeper
-
-
-def _search_depth(store: VectorStore | None, search_kwargs: Mapping[str, Any]) -> int | None:
-    """Return the `k` of a search, or the default of the store's own method."""
-    k = search_kwargs.get("k")
-    if k is None and (parameter := _search_parameters(store).get("k")) is not None:
-        k = parameter.default
-    return k if isinstance(k, int) else None
-
-
-def _search_parameters(store: VectorStore | None) -> Mapping[str, inspect.Parameter]:
-    return {} if store is None else inspect.signature(store.similarity_search).parameters
 
 
 def _depth_field(retriever: BaseRetriever) -> int | None:

@@ -15,7 +15,8 @@ from langchain_core.retrievers import BaseRetriever
 from langchain_core.vectorstores import InMemoryVectorStore, VectorStore
 from pydantic import ConfigDict, Field, field_validator
 
-from langchain_rerank.base_retrievers.depth import checked_depth, search_kwargs_with_depth
+from langchain_rerank.base_retrievers.depth import checked_depth
+from langchain_rerank.base_retrievers.search_kwargs import search_kwargs_with_depth
 from langchain_rerank.documents import FIRST_STAGE_SCORE, with_metadata
 from langchain_rerank.errors import ConfigurationError, InputTypeError
 from langchain_rerank.first_stage.filters import predicate

@@ -12,14 +12,17 @@ for scorers without them.
 from __future__ import annotations
 
 import asyncio
+import inspect
 import math
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
-from typing import Protocol, TypeAlias, runtime_checkable
+from typing import Protocol, TypeAlias, cast, runtime_checkable
 
+from langchain_rerank.checks import real_number
 from langchain_rerank.errors import InputTypeError, ScorerContractError, see
 
 Request: TypeAlias = tuple[str, Sequence[str]]
@@ -100,17 +103,20 @@ def checked(scores: Iterable[float], n: int, scorer: object) -> Scores:
     Raises:
         ScorerContractError: Not `n` scores, or one that is not a finite number.
     """
+    # The items of a mapping or a set are in no order of texts; those of a string are no scores.
+    if isinstance(scores, (str, bytes, bytearray, Mapping, AbstractSet)):
+        raise _no_numbers(scores, scorer)
     try:
-        values = Scores(
-            (float(score) for score in scores),
-            truncated=getattr(scores, "truncated", 0),
-            best_passages=getattr(scores, "best_passages", None),
-        )
-    except (TypeError, ValueError) as error:
-        raise ScorerContractError(
-            f"{scorer_name(scorer)} returned {scores!r:.200}; a scorer returns one number per "
-            f"text, in order. {see('a-scorer-broke-its-contract')}"
-        ) from error
+        found = [score if type(score) is float else real_number(score) for score in scores]
+    except TypeError as error:
+        raise _no_numbers(scores, scorer) from error
+    if None in found:
+        raise _no_numbers(scores, scorer)
+    values = Scores(
+        (score for score in found if score is not None),
+        truncated=getattr(scores, "truncated", 0),
+        best_passages=getattr(scores, "best_passages", None),
+    )
     if len(values) != n:
         raise ScorerContractError(
             f"{scorer_name(scorer)} returned {len(values)} scores for {n} texts; a scorer returns "
@@ -127,22 +133,43 @@ def checked(scores: Iterable[float], n: int, scorer: object) -> Scores:
     return values
 
 
-def check_request(query: object, texts: Sequence[object]) -> None:
-    """Refuse a query or texts that are not strings.
+def _no_numbers(scores: object, scorer: object) -> ScorerContractError:
+    try:
+        shown = f"{scores!r:.200}"
+    except ValueError:  # Python refuses to print very long integers.
+        shown = f"a {type(scores).__name__} with numbers too large to print"
+    return ScorerContractError(
+        f"{scorer_name(scorer)} returned {shown}; a scorer returns one number per text, as a list "
+        f"in their order. Text, booleans and integers beyond a float's range are no scores. "
+        f"{see('a-scorer-broke-its-contract')}"
+    )
+
+
+def check_request(query: object, texts: Iterable[object]) -> list[str]:
+    """Return `texts` as a list; refuse a query or texts that are not strings.
+
+    Texts may come as any ordered collection: a list, a tuple, a NumPy array, a pandas Series.
 
     Raises:
         InputTypeError: `query`, or one of `texts`, is not a string.
     """
     if not isinstance(query, str):
         raise InputTypeError(f"The query must be a string, got {type(query).__name__}: {query!r}.")
-    if isinstance(texts, str):
+    if isinstance(texts, (str, bytes, bytearray)):
         raise InputTypeError("texts must be a sequence of strings, got one string; wrap it: [text]")
-    for position, text in enumerate(texts):
+    if isinstance(texts, (Mapping, AbstractSet)) or not isinstance(texts, Iterable):
+        raise InputTypeError(
+            f"texts must be a sequence of strings, in order, got {type(texts).__name__}; make a "
+            f"list of it."
+        )
+    listed = [*texts]
+    for position, text in enumerate(listed):
         if not isinstance(text, str):
             raise InputTypeError(
                 f"Text {position} must be a string, got {type(text).__name__}; "
                 f"convert it to a string before scoring."
             )
+    return cast("list[str]", listed)
 
 
 def score_many(scorer: Scorer, requests: Sequence[Request]) -> list[Scores]:
@@ -192,7 +219,14 @@ async def ascore(scorer: Scorer, query: str, texts: Sequence[str]) -> Scores:
     """Return the checked scores of `texts` without blocking the event loop."""
     native = getattr(scorer, "ascore", None)
     if callable(native):
-        return checked(await native(query, texts), len(texts), scorer)
+        answer = native(query, texts)
+        if not inspect.isawaitable(answer):
+            raise ScorerContractError(
+                f"{scorer_name(scorer)}.ascore returned a {type(answer).__name__} at once; it must "
+                f"be a coroutine: async def ascore(self, query, texts). Without an ascore, score "
+                f"runs in a thread. {see('a-scorer-broke-its-contract')}"
+            )
+        return checked(await answer, len(texts), scorer)
     loop = asyncio.get_running_loop()
     return checked(
         await loop.run_in_executor(_threads(), scorer.score, query, texts), len(texts), scorer

@@ -209,7 +209,7 @@ class CrossEncoderScorer:
 
     async def ascore(self, query: str, texts: Sequence[str]) -> Scores:
         """Like `score`, without blocking the event loop; cancelling drops waiting work."""
-        check_request(query, texts)
+        texts = check_request(query, texts)
         if not texts:
             return Scores()
         engine = self._engine
@@ -229,8 +229,7 @@ class CrossEncoderScorer:
             InputTypeError: A query or a text is not a string.
             ScorerError: The model could not be loaded or could not score.
         """
-        for query, texts in requests:
-            check_request(query, texts)
+        requests = [(query, check_request(query, texts)) for query, texts in requests]
         if not any(texts for _, texts in requests):
             return [Scores() for _ in requests]
         engine = self._loaded_engine()

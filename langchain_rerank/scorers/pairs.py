@@ -20,7 +20,7 @@ class PairScorer:
 
     def score(self, query: str, texts: Sequence[str]) -> Scores:
         """Return one relevance score per text, `(n,)`, in order; nothing is called for no texts."""
-        check_request(query, texts)
+        texts = check_request(query, texts)
         if not texts:
             return Scores()
         return checked(self._score_pairs([(query, text) for text in texts]), len(texts), self)

@@ -32,7 +32,7 @@ class WordOverlapScorer:
 
     def score(self, query: str, texts: Sequence[str]) -> list[float]:
         """Return one score per text, in order."""
-        check_request(query, texts)
+        texts = check_request(query, texts)
         wanted = _words(query)
         return [len(wanted & _words(text)) / max(1, len(wanted)) for text in texts]
 

@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Container, Sequence
+import logging
+from collections.abc import Callable, Container, Sequence
 from functools import partial
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from langchain_rerank.errors import ConfigurationError
+from langchain_rerank.checks import whole_number
+from langchain_rerank.errors import (
+    ConfigurationError,
+    DataFileError,
+    ScorerClosedError,
+    ScorerError,
+)
 from langchain_rerank.scorers.contract import Passage, Request, Scorer, Scores, scorer_name
 from langchain_rerank.wrappers.score_stores import Entry, MemoryStore, SqliteStore
 from langchain_rerank.wrappers.wrapper import Ask, Do, Steps, Wrapper, identity_of, is_pointwise
+
+logger = logging.getLogger(__name__)
+
+_T = TypeVar("_T")
 
 _KEY_BYTES = 20  # 160 bits: no two pairs meet
 
@@ -23,7 +34,9 @@ class CachedScorer(Wrapper):
     A score is found again by the scorer's `identity` (model, revision, settings), the query and the
     text, hashed: the file holds no text. A pair that occurs several times in a call is scored once.
     Several threads and processes may share a file; two that miss the same pair at the same time
-    both score it, and the file keeps the first score.
+    both score it, and the file keeps the first score. A file that cannot be read or written later
+    on (a full disk, a lock) costs one warning and time, never the scores; a damaged row is scored
+    again.
 
     `truncated` counts among the texts scored by this call: of cached ones it is not known.
 
@@ -62,8 +75,7 @@ class CachedScorer(Wrapper):
         path: str | Path | None = None,
         max_entries: int = 100_000,
     ) -> None:
-        if max_entries < 1:
-            raise ConfigurationError(f"max_entries is {max_entries}; it must be at least 1.")
+        max_entries = whole_number(max_entries, "max_entries")
         if not is_pointwise(scorer):
             raise ConfigurationError(
                 f"{scorer_name(scorer)} cannot be cached: the score of a text depends on more than "
@@ -82,6 +94,7 @@ class CachedScorer(Wrapper):
         self._max_entries = max_entries
         self._memory = MemoryStore(max_entries)
         self._disk = SqliteStore(path) if path is not None else None
+        self._warned = False
 
     def __reduce__(self) -> tuple[Any, ...]:
         # A copy shares the file, and starts with an empty memory: locks cannot be copied.
@@ -99,12 +112,27 @@ class CachedScorer(Wrapper):
             self._disk.close()
         super().close()
 
+    def _spared(self, call: Callable[[], _T], otherwise: _T) -> _T:
+        """Return what `call` of the file returns; a file that fails costs a warning and time."""
+        try:
+            return call()
+        except ScorerClosedError:
+            raise
+        except (ScorerError, DataFileError) as error:
+            if not self._warned:
+                self._warned = True
+                logger.warning(
+                    "Scores go on without the cache on disk, where it fails (said once): %s", error
+                )
+            return otherwise
+
     def _steps(self, requests: Sequence[Request]) -> Steps:
         keys = _keys(self.identity, requests)
         found = self._memory.get(list({key for row in keys for key in row}))
         missing = list({key for row in keys for key in row if key not in found})
         if missing and self._disk is not None:
-            on_disk = yield Do(partial(self._disk.get, missing))
+            nothing: dict[bytes, Entry] = {}
+            on_disk = yield Do(partial(self._spared, partial(self._disk.get, missing), nothing))
             self._memory.put(on_disk)
             found |= on_disk
         truncated: list[int | None] = [0] * len(requests)
@@ -119,7 +147,7 @@ class CachedScorer(Wrapper):
                 truncated[position] = scores.truncated
             self._memory.put(fresh)
             if self._disk is not None:
-                yield Do(partial(self._disk.put, fresh))
+                yield Do(partial(self._spared, partial(self._disk.put, fresh), None))
             found |= fresh
         return [
             _scores([found[key] for key in row], texts, cut)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from langchain_rerank.errors import ConfigurationError
+from langchain_rerank.checks import whole_number
 from langchain_rerank.scorers.contract import Request, Scorer, Scores
 from langchain_rerank.wrappers.wrapper import Ask, Steps, Wrapper
 
@@ -41,10 +41,7 @@ class CascadeScorer(Wrapper):
     pointwise = False
 
     def __init__(self, small: Scorer, large: Scorer, *, keep: int = 30) -> None:
-        if keep < 1:
-            raise ConfigurationError(
-                f"keep is {keep}; the large scorer must be given at least 1 text."
-            )
+        keep = whole_number(keep, "keep")
         super().__init__(small, large, keep=keep)
         self._keep = keep
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Literal, get_args
 
+from langchain_rerank.checks import whole_number
 from langchain_rerank.errors import ConfigurationError
 from langchain_rerank.scorers.contract import Passage, Request, Scorer, Scores
 from langchain_rerank.wrappers.passages import split_passages
@@ -56,9 +57,9 @@ class LongDocumentScorer(Wrapper):
         overlap_words: int = 50,
         aggregate: Aggregate = "max",
     ) -> None:
-        if passage_words < 1:
-            raise ConfigurationError(f"passage_words is {passage_words}; it must be at least 1.")
-        if not 0 <= overlap_words < passage_words:
+        passage_words = whole_number(passage_words, "passage_words")
+        overlap_words = whole_number(overlap_words, "overlap_words", least=0)
+        if overlap_words >= passage_words:
             raise ConfigurationError(
                 f"overlap_words is {overlap_words}; it must be from 0 to {passage_words - 1}, "
                 f"less than passage_words ({passage_words})."

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import sqlite3
 import threading
 import weakref
+import zlib
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -16,12 +18,15 @@ import tenacity
 
 from langchain_rerank.errors import DataFileError, ScorerClosedError, ScorerUnavailableError
 
+logger = logging.getLogger(__name__)
+
 _SCHEMA = """
 CREATE TABLE scores (
-    key BLOB PRIMARY KEY, score REAL NOT NULL, passage_start INTEGER, passage_end INTEGER
+    key BLOB PRIMARY KEY, score REAL NOT NULL, passage_start INTEGER, passage_end INTEGER,
+    checksum INTEGER NOT NULL
 ) WITHOUT ROWID
 """
-_SCHEMA_VERSION = 1
+_SCHEMA_VERSION = 2
 _BUSY_SECONDS = 30.0
 _KEYS_PER_SELECT = 500  # SQLite builds allow at least 999 variables in a statement
 
@@ -36,6 +41,10 @@ class Entry(NamedTuple):
     score: float
     passage_start: int | None = None
     passage_end: int | None = None
+
+    def checksum(self, key: bytes) -> int:
+        """Return what tells a damaged row: SQLite itself notices no changed bit in a value."""
+        return zlib.crc32(key + repr(tuple(self)).encode())
 
 
 class MemoryStore:
@@ -108,6 +117,10 @@ class SqliteStore:
         with _transaction(connection):
             (version,) = connection.execute("PRAGMA user_version").fetchone()
             (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            if 0 < version < _SCHEMA_VERSION:
+                logger.warning("The score cache %s is of an older version; emptied.", self.path)
+                connection.execute("DROP TABLE IF EXISTS scores")
+                version = tables = 0
             if version == 0 and tables == 0:
                 connection.execute(_SCHEMA)
                 connection.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
@@ -151,19 +164,24 @@ class SqliteStore:
                 chunk = keys[start : start + _KEYS_PER_SELECT]
                 marks = ",".join("?" * len(chunk))
                 rows = connection.execute(
-                    "SELECT key, score, passage_start, passage_end FROM scores "  # noqa: S608
+                    "SELECT key, checksum, score, passage_start, passage_end FROM scores "  # noqa: S608
                     f"WHERE key IN ({marks})",  # only question marks are put in
                     chunk,
-                )
-                found.update((key, Entry(*entry)) for key, *entry in rows)
+                ).fetchall()
+                entries = [(key, checksum, Entry(*entry)) for key, checksum, *entry in rows]
+                sound = {key: entry for key, sum_, entry in entries if sum_ == entry.checksum(key)}
+                damaged = [(key,) for key, *_ in entries if key not in sound]
+                if damaged:
+                    connection.executemany("DELETE FROM scores WHERE key = ?", damaged)
+                found.update(sound)
         return found
 
     def put(self, entries: Mapping[bytes, Entry]) -> None:
         """Keep `entries`; one that is there already stays."""
         with self._connected() as connection, _transaction(connection):
             connection.executemany(
-                "INSERT OR IGNORE INTO scores VALUES (?, ?, ?, ?)",
-                [(key, *entry) for key, entry in entries.items()],
+                "INSERT OR IGNORE INTO scores VALUES (?, ?, ?, ?, ?)",
+                [(key, *entry, entry.checksum(key)) for key, entry in entries.items()],
             )
 
     def close(self) -> None:

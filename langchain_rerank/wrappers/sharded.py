@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from typing import Any
 
 from langchain_rerank.errors import ConfigurationError
 from langchain_rerank.scorers.contract import Passage, Request, Scorer, Scores, add_counts
@@ -61,6 +62,10 @@ class ShardedScorer(Wrapper):
         super().__init__(*copies)
         self._lock = threading.Lock()
         self._waiting = [0] * len(copies)  # characters that each copy is at work on
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A lock cannot be copied, and a copy has no work under way.
+        return type(self), self.scorers
 
     @property
     def identity(self) -> object:

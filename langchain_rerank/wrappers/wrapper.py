@@ -11,6 +11,7 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar, TypeAlias, cast
@@ -69,7 +70,9 @@ class AskAll:
         if len(self.asks) == 1:
             return [self.asks[0].now()]
         with ThreadPoolExecutor(len(self.asks)) as threads:
-            return [one.result() for one in [threads.submit(ask.now) for ask in self.asks]]
+            # Each thread with the caller's context variables: its tenant, its trace.
+            started = [threads.submit(copy_context().run, ask.now) for ask in self.asks]
+            return [one.result() for one in started]
 
     async def soon(self) -> list[list[Scores]]:
         """Return the answers without blocking the event loop."""
@@ -178,11 +181,10 @@ class Wrapper(ABC):
         """
 
     def _checked_steps(self, requests: Sequence[Request]) -> Steps:
-        for query, texts in requests:
-            check_request(query, texts)
-        asked = [(query, texts) for query, texts in requests if len(texts)]
+        checked = [(query, check_request(query, texts)) for query, texts in requests]
+        asked = [(query, texts) for query, texts in checked if texts]
         answers = iter((yield from self._steps(asked)) if asked else ())
-        return [next(answers) if len(texts) else Scores() for _, texts in requests]
+        return [next(answers) if texts else Scores() for _, texts in checked]
 
     def score(self, query: str, texts: Sequence[str]) -> Scores:
         """Return one score per text, in order; `[]` for no texts.

@@ -135,7 +135,7 @@ def test_metadata_fields_are_read_before_the_text(documents, scorer):
 
 
 @pytest.mark.parametrize(
-    ("by", "expected"), [("id", ["a", "b", None, None]), ("text", ["a", "a"]), ("off", 6)]
+    ("by", "expected"), [("id", ["a", "b", None]), ("text", ["a", "a"]), ("off", 6)]
 )
 def test_duplicates_are_removed_by_id_by_text_or_not_at_all(by, expected):
     documents = [

@@ -127,7 +127,7 @@ def test_a_listwise_scorer_is_refused():
 
 
 def test_a_bound_below_one_is_refused():
-    with pytest.raises(ConfigurationError, match="max_entries is 0"):
+    with pytest.raises(ConfigurationError, match="max_entries=0"):
         CachedScorer(WordOverlapScorer(), max_entries=0)
 
 
@@ -216,14 +216,16 @@ def test_a_path_that_cannot_be_opened_says_so(tmp_path):
     assert isinstance(caught.value.__cause__, OSError)
 
 
-def test_a_lock_that_stays_is_reported(tmp_path, monkeypatch):
+def test_a_lock_that_stays_costs_one_warning_and_no_score(tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(score_stores, "_BUSY_SECONDS", 0.01)
     path = tmp_path / "scores.db"
     cached = CachedScorer(WordOverlapScorer(), path=path)
     blocker = sqlite3.connect(path, isolation_level=None)
     blocker.execute("BEGIN EXCLUSIVE")
-    with pytest.raises(ScorerUnavailableError, match="database is locked"):
-        cached.score("q", ["a"])
+    assert cached.score("q", ["a"]) == [0.0]
+    assert cached.score("q", ["b"]) == [0.0]
+    assert "database is locked" in caplog.text
+    assert len(caplog.records) == 1
     blocker.execute("ROLLBACK")
     assert cached.score("q", ["a"]) == [0.0]
     blocker.close()

@@ -107,7 +107,7 @@ def test_it_declares_itself_listwise():
 
 
 def test_keep_below_one_is_refused():
-    with pytest.raises(ConfigurationError, match="keep is 0"):
+    with pytest.raises(ConfigurationError, match="keep=0"):
         CascadeScorer(WordOverlapScorer(), WordOverlapScorer(), keep=0)
 
 

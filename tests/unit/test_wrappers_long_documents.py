@@ -105,9 +105,9 @@ def test_truncated_never_counts_more_than_the_texts():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"passage_words": 0}, "passage_words is 0"),
+        ({"passage_words": 0}, "passage_words=0"),
         ({"passage_words": 5, "overlap_words": 5}, "must be from 0 to 4"),
-        ({"overlap_words": -1}, "overlap_words is -1"),
+        ({"overlap_words": -1}, "overlap_words=-1"),
         ({"aggregate": "best"}, "aggregate is 'best'; it must be one of max, first, mean"),
     ],
 )
