@@ -96,32 +96,17 @@ def check_first_stage_k(value: object) -> int:
     return whole_number(value, "first_stage_k")
 
 
-def check_count(name: str, value: object) -> int:
-    """Return `value` if it is a whole number of at least 1.
-
-    Raises:
-        ConfigurationError: It is not.
-    """
-    if _is_count(value):
-        return value
-    raise ConfigurationError(f"{name}={value!r}: it must be a whole number of at least 1.")
-
-
 def check_seconds(name: str, value: object, *, zero: bool = False) -> float:
     """Return `value` if it is a finite number of seconds above 0, or also 0 where `zero` allows it.
 
     Raises:
         ConfigurationError: It is not.
     """
-    if (
-        isinstance(value, (int, float))
-        and not isinstance(value, bool)
-        and math.isfinite(value)
-        and (value > 0 or (zero and value == 0))
-    ):
-        return float(value)
+    seconds = real_number(value)
+    if seconds is not None and math.isfinite(seconds) and (seconds > 0 or (zero and seconds == 0)):
+        return seconds
     least = "of at least 0" if zero else "above 0"
-    raise ConfigurationError(f"{name}={value!r}: it must be a number of seconds {least}.")
+    raise ConfigurationError(f"{name}={_shown(value)}: it must be a number of seconds {least}.")
 
 
 def check_threshold(value: object) -> float | None:

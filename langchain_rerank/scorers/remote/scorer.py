@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
-from langchain_rerank.checks import check_count, check_seconds
+from langchain_rerank.checks import check_seconds, whole_number
 from langchain_rerank.errors import ConfigurationError
 from langchain_rerank.optional import require
 from langchain_rerank.scorers.contract import Request, Scores, check_request
@@ -122,13 +122,13 @@ class RemoteScorer:
             patience=Patience(
                 None if timeout is None else check_seconds("timeout", timeout),
                 check_seconds("attempt_timeout", attempt_timeout),
-                check_count("max_attempts", max_attempts),
+                whole_number(max_attempts, "max_attempts"),
                 check_seconds("backoff", backoff, zero=True),
             ),
-            max_texts=check_count(
-                "max_texts", DIALECTS[dialect].max_texts if max_texts is None else max_texts
+            max_texts=whole_number(
+                DIALECTS[dialect].max_texts if max_texts is None else max_texts, "max_texts"
             ),
-            max_concurrency=check_count("max_concurrency", max_concurrency),
+            max_concurrency=whole_number(max_concurrency, "max_concurrency"),
             pointwise=pointwise,
         )
         self._connection: Connection | None = None
