@@ -28,6 +28,7 @@ from pydantic import (
 
 from langchain_rerank.checks import (
     check_query,
+    check_seconds,
     check_threshold,
     check_top_n,
     device_name,
@@ -55,7 +56,7 @@ from langchain_rerank.errors import (
 )
 from langchain_rerank.resolving import LOAD_SETTINGS, ScorerUser, SharedScorer
 from langchain_rerank.result import RerankResult
-from langchain_rerank.scorers import contract
+from langchain_rerank.scorers import contract, deadline
 from langchain_rerank.scorers.contract import Scorer, Scores
 from langchain_rerank.scorers.cross_encoder import DEFAULT_MODEL
 
@@ -128,6 +129,10 @@ class Reranking(BaseModel):
     on_error: Literal["raise", "first_stage"] = "raise"
     """What to do when the scorer fails: raise, or return the first stage's order (and say so in the
     log; the documents then have no `relevance_score`)."""
+    timeout: float | None = None
+    """Seconds that scoring the candidates of a query may take, loading the model on first use
+    included; None is without limit. After that it is a `ScorerTimeoutError`, which `on_error` may
+    forgive: work that waits is cancelled, a running batch ends and its scores are dropped."""
 
     _warned: set[str] = PrivateAttr(default_factory=set)
     _resolved: SharedScorer | None = PrivateAttr(default=None)
@@ -170,6 +175,11 @@ class Reranking(BaseModel):
     @classmethod
     def _name_dtype(cls, value: object) -> object:
         return dtype_name(value)
+
+    @field_validator("timeout", mode="before")
+    @classmethod
+    def _check_timeout(cls, value: object) -> float | None:
+        return None if value is None else check_seconds("timeout", value)
 
     @field_validator("metadata_fields", mode="before")
     @classmethod
@@ -307,19 +317,26 @@ class Reranking(BaseModel):
         """Return scoring as a runnable, so that traces show it, and the input to show there."""
         scorer = self.scorer
         self._warn_of_unknown_fields(candidates)
+        name = contract.scorer_name(scorer)
         texts = [scored_text(document, self.metadata_fields) for document in candidates]
         # Here, so that a wrong input is the caller's error and never the scorer's failure.
         contract.check_request(query, texts)
 
         def rerank(_: dict[str, Any]) -> dict[str, Any]:
-            return _outputs(contract.score(scorer, query, texts))
+            return _outputs(
+                deadline.within(self.timeout, name, lambda: contract.score(scorer, query, texts))
+            )
 
         async def arerank(_: dict[str, Any]) -> dict[str, Any]:
-            return _outputs(await contract.ascore(scorer, query, texts))
+            return _outputs(
+                await deadline.awithin(
+                    self.timeout, name, lambda: contract.ascore(scorer, query, texts)
+                )
+            )
 
         shown = {
             "query": query,
-            "model": contract.scorer_name(scorer),
+            "model": name,
             "candidates": len(candidates),
         }
         return RunnableLambda(rerank, arerank, name="rerank"), shown

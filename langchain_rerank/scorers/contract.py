@@ -19,11 +19,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Protocol, TypeAlias, cast, runtime_checkable
 
 from langchain_rerank.checks import real_number
 from langchain_rerank.errors import InputTypeError, ScorerContractError, see
+from langchain_rerank.scorers import deadline
 
 Request: TypeAlias = tuple[str, Sequence[str]]
 """One query and the texts to score against it."""
@@ -227,10 +228,13 @@ async def ascore(scorer: Scorer, query: str, texts: Sequence[str]) -> Scores:
                 f"runs in a thread. {see('a-scorer-broke-its-contract')}"
             )
         return checked(await answer, len(texts), scorer)
-    loop = asyncio.get_running_loop()
-    return checked(
-        await loop.run_in_executor(_threads(), scorer.score, query, texts), len(texts), scorer
-    )
+    call = partial(scorer.score, query, texts)
+    if deadline.remaining() is None:
+        scores = await asyncio.get_running_loop().run_in_executor(_threads(), call)
+    else:
+        # Not of the shared threads: a scorer that hangs would keep one of them for ever.
+        scores = await asyncio.wrap_future(deadline.in_thread(call))
+    return checked(scores, len(texts), scorer)
 
 
 def close(scorer: Scorer) -> None:

@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from langchain_rerank.errors import ConfigurationError
+from langchain_rerank.scorers import deadline
 from langchain_rerank.scorers.contract import Request, Scores, check_request
 from langchain_rerank.scorers.engine import registry
 from langchain_rerank.scorers.engine.device import DTYPES, choose_device, choose_dtype
@@ -238,11 +239,13 @@ class CrossEncoderScorer:
             for query, texts in requests
         ]
         try:
-            return [future.result() if future else Scores() for future in waiting]
+            return [
+                deadline.result_of(future, self.name) if future else Scores() for future in waiting
+            ]
         finally:
             for future in waiting:
                 if future is not None:
-                    future.cancel()  # Only bites where an earlier request raised.
+                    future.cancel()  # Only bites where an earlier request raised, or time is up.
 
     def close(self) -> None:
         """Give the model back; the last scorer that does so unloads it."""

@@ -10,13 +10,12 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextvars import copy_context
+from concurrent.futures import wait
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar, TypeAlias, cast
 
-from langchain_rerank.scorers import contract
+from langchain_rerank.scorers import contract, deadline
 from langchain_rerank.scorers.contract import Request, Scorer, Scores, check_request, scorer_name
 
 
@@ -38,19 +37,33 @@ def is_pointwise(scorer: object) -> bool:
 
 @dataclass(frozen=True)
 class Ask:
-    """A step: the checked scores of `requests`, one list each, from `scorer`."""
+    """A step: the checked scores of `requests`, one list each, from `scorer`.
+
+    After the call's deadline, or `timeout` seconds of its own, it is a `ScorerTimeoutError`.
+    """
 
     scorer: Scorer
     requests: Sequence[Request]
+    timeout: float | None = None
 
     def now(self) -> list[Scores]:
-        """Return the scores, computed on this thread."""
+        """Return the scores, computed on this thread, or within `timeout` on another one."""
+        name = scorer_name(self.scorer)
+        deadline.check(name)
+        return deadline.within(self.timeout, name, self._now)
+
+    async def soon(self) -> list[Scores]:
+        """Return the scores without blocking the event loop."""
+        name = scorer_name(self.scorer)
+        deadline.check(name)
+        return await deadline.awithin(self.timeout, name, self._soon)
+
+    def _now(self) -> list[Scores]:
         if len(self.requests) == 1:
             return [contract.score(self.scorer, *self.requests[0])]
         return contract.score_many(self.scorer, self.requests)
 
-    async def soon(self) -> list[Scores]:
-        """Return the scores without blocking the event loop."""
+    async def _soon(self) -> list[Scores]:
         if len(self.requests) == 1:
             return [await contract.ascore(self.scorer, *self.requests[0])]
         return await asyncio.to_thread(contract.score_many, self.scorer, self.requests)
@@ -69,10 +82,9 @@ class AskAll:
         """Return the answers, each computed on a thread of its own."""
         if len(self.asks) == 1:
             return [self.asks[0].now()]
-        with ThreadPoolExecutor(len(self.asks)) as threads:
-            # Each thread with the caller's context variables: its tenant, its trace.
-            started = [threads.submit(copy_context().run, ask.now) for ask in self.asks]
-            return [one.result() for one in started]
+        work = [deadline.in_thread(ask.now) for ask in self.asks]
+        wait(work)
+        return [one.result() for one in work]
 
     async def soon(self) -> list[list[Scores]]:
         """Return the answers without blocking the event loop."""

@@ -117,11 +117,3 @@ def _run(loop: asyncio.AbstractEventLoop) -> None:
     finally:
         loop.run_until_complete(loop.shutdown_asyncgens())
         loop.close()
-
-
-def wait_for(future: Future[T]) -> T:
-    """Return the result of `future`; an interrupt cancels what it stands for."""
-    try:
-        return future.result()
-    finally:
-        future.cancel()  # Only bites where the wait was interrupted.

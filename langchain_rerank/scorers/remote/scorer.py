@@ -17,10 +17,11 @@ from urllib.parse import urlsplit
 from langchain_rerank.checks import check_seconds, whole_number
 from langchain_rerank.errors import ConfigurationError
 from langchain_rerank.optional import require
+from langchain_rerank.scorers import deadline
 from langchain_rerank.scorers.contract import Request, Scores, check_request
 from langchain_rerank.scorers.remote.attempts import Patience
 from langchain_rerank.scorers.remote.call import Server
-from langchain_rerank.scorers.remote.connection import Connection, wait_for
+from langchain_rerank.scorers.remote.connection import Connection
 from langchain_rerank.scorers.remote.dialects import DIALECT_NAMES, DIALECTS, DialectName
 
 if TYPE_CHECKING:
@@ -197,7 +198,8 @@ class RemoteScorer:
             check_request(query, texts)
         if not any(texts for _, texts in requests):
             return [Scores() for _ in requests]
-        return wait_for(self._asked(self._open_connection() or self._connect(), requests))
+        asked = self._asked(self._open_connection() or self._connect(), requests)
+        return deadline.result_of(asked, self.name)
 
     def close(self) -> None:
         """Close the connections; requests under way are answered with `ScorerClosedError`."""
