@@ -82,6 +82,7 @@ class AskAll:
         """Return the answers, each computed on a thread of its own."""
         if len(self.asks) == 1:
             return [self.asks[0].now()]
+        # Each thread with the caller's context variables: its tenant, its trace, its deadline.
         work = [deadline.in_thread(ask.now) for ask in self.asks]
         wait(work)
         return [one.result() for one in work]
