@@ -18,6 +18,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import Protocol, TypeAlias, cast, runtime_checkable
@@ -228,7 +229,8 @@ async def ascore(scorer: Scorer, query: str, texts: Sequence[str]) -> Scores:
                 f"runs in a thread. {see('a-scorer-broke-its-contract')}"
             )
         return checked(await answer, len(texts), scorer)
-    call = partial(scorer.score, query, texts)
+    # With the caller's context variables: its tenant, its trace.
+    call = partial(copy_context().run, scorer.score, query, texts)
     if deadline.remaining() is None:
         scores = await asyncio.get_running_loop().run_in_executor(_threads(), call)
     else:

@@ -1,8 +1,9 @@
 """What a project that uses or writes scorers needs in its tests."""
 
-from langchain_rerank.testing.checks import CHECKS, Samples
+from langchain_rerank.testing.checks import CHECKS
 from langchain_rerank.testing.contract import ScorerContract, check_scorer, contract_violations
 from langchain_rerank.testing.fakes import CountingScorer, WordOverlapScorer
+from langchain_rerank.testing.samples import Samples
 
 __all__ = [
     "CHECKS",
