@@ -47,12 +47,11 @@ def demo(
     """Show, offline, what reranking changes: scores, ranks, recall, latency, the best depth."""
     from rich.console import Console
 
-    from langchain_rerank.cli.loading import build_first_stage
+    from langchain_rerank.cli.loading import build_first_stage, load_documents
     from langchain_rerank.embedded import CORPUS_FOLDER, QUESTIONS_FILE
     from langchain_rerank.errors import ConfigurationError
     from langchain_rerank.evaluation.data.datasets import load_dataset
     from langchain_rerank.evaluation.sweep import sweep_k
-    from langchain_rerank.files import load_documents
     from langchain_rerank.retriever import CrossEncoderRerankRetriever
 
     if docs and not questions:
@@ -148,22 +147,24 @@ def _by_first_stage(result: RerankResult) -> list[Document]:
 def _show_recall(console: Console, report: Report) -> None:
     from rich.table import Table
 
+    from langchain_rerank.evaluation.report.rendering.words import between, fraction, signed
+
     _heading(console, f"3. Recall and latency over {len(report.queries)} questions")
     before, after = report.systems["first_stage"], report.systems["reranked"]
     table = Table()
     table.add_column("")
-    for heading in ("first stage", f"reranked (K={report.recommended_k})", "change"):
+    for heading in ("first stage", f"reranked (K={report.settings['first_stage_k']})", "change"):
         table.add_column(heading, justify="right")
     for measure in MEASURES:
         compared = _comparison(report, measure)
-        low, high = compared.ci
         percent = compared.improvement_percent
         table.add_row(
             measure.replace("R@", "recall@"),
-            f"{before.measures[measure].mean:.3f}",
-            f"{after.measures[measure].mean:.3f}",
+            fraction(compared.baseline_mean),
+            fraction(compared.mean),
             ("" if percent is None else f"{percent:+.0f} %, ")
-            + f"{compared.difference:+.3f} [{low:+.3f}, {high:+.3f}]",
+            + signed(compared.difference)
+            + ("" if compared.ci is None else f" {between(compared.ci, signed)}"),
         )
     table.add_row(
         "mean latency",
@@ -172,11 +173,14 @@ def _show_recall(console: Console, report: Report) -> None:
         f"{after.latency['total'].mean - before.latency['total'].mean:+.0f} ms",
     )
     console.print(table)
-    console.print("In brackets: 95 % bootstrap interval of the difference, over questions.")
+    console.print("In brackets: 95 % interval of the difference, over questions.")
 
 
 def _show_depths(console: Console, report: Report) -> None:
     from rich.table import Table
+    from rich.text import Text
+
+    from langchain_rerank.evaluation.report.rendering.sentences import headlines
 
     sweep = report.sweep
     if sweep is None:
@@ -185,10 +189,10 @@ def _show_depths(console: Console, report: Report) -> None:
     slowest = max(_latency(point) for point in sweep.points)
     table = Table()
     table.add_column("K", justify="right")
-    table.add_column("recall@1 reranked")
+    table.add_column("recall@1 (K=0: not reranked)")
     table.add_column("latency (median)")
     for point in sweep.points:
-        mean = point.measures[sweep.measure].mean
+        mean = point.measures[sweep.measure].mean or 0.0
         style = "bold green" if point.k == sweep.recommended_k else ""
         table.add_row(
             f"{point.k}",
@@ -197,8 +201,8 @@ def _show_depths(console: Console, report: Report) -> None:
             style=style,
         )
     console.print(table)
-    choice = "Best K" if sweep.verdict == "recommended" else "K for now"
-    console.print(f"[bold]{choice}: {sweep.recommended_k}.[/] {sweep.reason}")
+    answer, reason, *_ = headlines(report)
+    console.print(Text(answer, style="bold"), Text(reason))
 
 
 def _comparison(report: Report, measure: str) -> Comparison:

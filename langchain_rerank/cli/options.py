@@ -105,7 +105,7 @@ ResumeOption = Annotated[
     typer.Option("--resume", help="Go on with an interrupted run in --out.", rich_help_panel=RUN),
 ]
 
-MEASURES = "nDCG@10,RR@10,R@100"
+MEASURES = "nDCG@10,RR@10,R@10"
 MODEL = "BAAI/bge-reranker-large"
 
 

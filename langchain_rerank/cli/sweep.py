@@ -36,8 +36,9 @@ def sweep(
 ) -> None:
     """Find the first-stage depth: quality and time at every K, and the K to use.
 
-    The K to use is the smallest whose quality is shown to be within
-    --margin of the best, and whose time is within --budget-ms:
+    The K to use is the smallest down to which every K is shown to be
+    within --margin of any other; not reranking (K = 0) is one of them.
+    Only those whose time is within --budget-ms are considered:
 
         langchain-rerank sweep scifact --model embedded --out results
     """

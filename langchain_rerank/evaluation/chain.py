@@ -54,7 +54,7 @@ class EvaluationChain(Runnable[DatasetLike, Report]):
         resume: Whether to go on with what `journal` holds; failed questions are tried again.
         progress: A hook `(done, total)`, True for a bar, False for none; None for a bar in a
             terminal.
-        seed: Seed of bootstrap and randomisation.
+        seed: Seed of intervals and randomisation.
         settings: What else the report should say about the run; a journal that was written with
             other values is not resumed.
 

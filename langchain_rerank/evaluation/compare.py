@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from langchain_rerank.evaluation.run.environment import now, scorer_settings
 from langchain_rerank.evaluation.run.progress import Progress
 from langchain_rerank.evaluation.run.scoring import ScoringPass
 from langchain_rerank.evaluation.score import assemble
+from langchain_rerank.evaluation.score.decision import among_systems
 from langchain_rerank.evaluation.score.measures import Measure, parse_measures
 from langchain_rerank.evaluation.score.results import FIRST_STAGE, RERANKED
 from langchain_rerank.scorers.contract import scorer_name
@@ -61,7 +63,7 @@ def compare_rerank(
         measures: Names such as "nDCG@10", or measures; the first is the main one.
         relevance: What counts as a hit; by default the first label that a record has.
         metadata_fields: Metadata put before the text that is scored.
-        seed: Seed of bootstrap and randomisation.
+        seed: Seed of intervals and randomisation.
         journal: A file that keeps what is finished.
         resume: Whether to go on with what `journal` holds; failed questions are tried again.
         progress: A hook `(done, total)`, True for a bar, False for none; None for a bar in a
@@ -115,8 +117,9 @@ def compare_models(
 ) -> Report:
     """Return how several rerankers do on the same candidates: quality, latency, differences.
 
-    Each is compared with the first stage, and each after the first with the first. The arguments
-    are those of `compare_rerank`, but for:
+    Each is compared with the first stage, and each after the first with the first.
+    `report.decision` names the one to take: the fastest that is shown to be as good as any other,
+    or none. The arguments are those of `compare_rerank`, but for:
 
     Args:
         retriever: The first stage.
@@ -128,7 +131,7 @@ def compare_models(
         measures: Names such as "nDCG@10", or measures.
         relevance: What counts as a hit.
         metadata_fields: Metadata put before the text that is scored.
-        seed: Seed of bootstrap and randomisation.
+        seed: Seed of intervals and randomisation.
         journal: A file that keeps what is finished.
         resume: Whether to go on with what `journal` holds.
         progress: A hook, True, False or None.
@@ -169,7 +172,7 @@ def compare_models(
         )
         for record in dataset.records
     ]
-    return finished(
+    report = finished(
         rows,
         dataset,
         work,
@@ -186,6 +189,7 @@ def compare_models(
             "models": {name: scorer_settings(one) for name, one in scorers.items()},
         },
     )
+    return replace(report, decision=among_systems(report, first_stage_k, seed))
 
 
 def _named(models: Mapping[str, Any] | Sequence[Any]) -> dict[str, Any]:

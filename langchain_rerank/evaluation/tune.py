@@ -20,6 +20,7 @@ from langchain_rerank.evaluation.run import scoring
 from langchain_rerank.evaluation.run.progress import Progress
 from langchain_rerank.evaluation.run.scoring import Candidates, Scored, ScoringPass
 from langchain_rerank.evaluation.score import assemble, statistics
+from langchain_rerank.evaluation.score.choice import spread
 from langchain_rerank.evaluation.score.measures import Measure, parse_measure, value_of
 from langchain_rerank.evaluation.score.results import RERANKED
 from langchain_rerank.evaluation.score.statistics import Floats
@@ -49,19 +50,21 @@ class WeightTuning:
         weight: The weight to use: 0.0 where no gain is shown, since then the reranker alone does.
         gain: Mean gain over the reranker alone, each query judged with the weight that the other
             folds chose, so that no query helps to choose its own.
-        ci: 95 % percentile bootstrap interval of `gain`.
-        has_gain: Whether the interval lies above 0, and the paired sign-flip test says p < 0.05.
+        ci: 95 % interval of `gain`; None where a value is not between 0 and 1.
+        has_gain: Whether the interval lies above 0.
         reason: That in a sentence.
         measure: The measure.
         best_weight: The weight with the best mean over all queries; its mean flatters itself.
         fold_weights: The weight that was best without each fold: how stable the choice is.
         points: The curve.
         queries: How many labelled queries it rests on.
+        queries_needed: How many would show a gain of this size, at the least; None where it is
+            shown, or there is none.
     """
 
     weight: float
     gain: float
-    ci: tuple[float, float]
+    ci: tuple[float, float] | None
     has_gain: bool
     reason: str
     measure: str
@@ -69,6 +72,7 @@ class WeightTuning:
     fold_weights: tuple[float, ...]
     points: tuple[WeightPoint, ...]
     queries: int
+    queries_needed: int | None = None
 
     def apply(self, retriever: Any) -> Any:
         """Return a copy of a reranking retriever or compressor with `first_stage_weight` set.
@@ -120,7 +124,7 @@ def tune_first_stage_weight(
         measure: A name such as "nDCG@10", or a measure.
         relevance: What counts as a hit.
         metadata_fields: Metadata put before the text that is scored.
-        seed: Seed of folds and bootstrap.
+        seed: Seed of folds and intervals.
         journal: A file that keeps what is finished; one of `compare_rerank` with the same settings
             is taken over with `resume`.
         resume: Whether to go on with what `journal` holds.
@@ -212,7 +216,7 @@ def choose_weight(
         values: `(n, w)`; the first column is weight 0.
         weights: `(w,)` ascending, beginning with 0.
         folds: How many folds the queries are split into, at most one per query.
-        seed: Seed of folds and bootstrap.
+        seed: Seed of folds and intervals.
         measure: What the values are.
     """
     means = values.mean(axis=0)
@@ -225,28 +229,29 @@ def choose_weight(
         best = int(np.argmax(values[others].mean(axis=0)))  # the smallest weight of equals
         chosen.append(float(weights[best]))
         gains[part] = values[part, best] - values[part, 0]
-    low, high = statistics.interval(statistics.bootstrap_means(gains[:, None], seed=seed)[:, 0])
+    found = statistics.paired({0: (values[:, 0] + gains, values[:, 0])}, seed=seed)[0]
     best_weight = float(weights[int(np.argmax(means))])
-    p = statistics.sign_flip_p(gains, seed=seed)
-    # Of a few queries that gain and none that loses, every resample is above 0.
-    shown = p is not None and p < statistics.SIGNIFICANT and low > 0.0
-    has_gain = shown and best_weight > 0.0
-    figures = (
-        f"{measure} changes by {gains.mean():+.3f} (95 % interval {low:+.3f} to {high:+.3f}"
-        + ("" if p is None else f", p = {p:.3f}" if p >= 0.001 else ", p < 0.001")
-        + ")"
-    )
+    has_gain = found.ci is not None and found.ci[0] > 0.0 and best_weight > 0.0
+    figures = f"{measure} changes by {gains.mean():+.3f}"
+    if found.ci is not None and found.p_value is not None:
+        p = f"p = {found.p_value:.3f}" if found.p_value >= 0.001 else "p < 0.001"
+        figures += f" (95 % interval {found.ci[0]:+.3f} to {found.ci[1]:+.3f}, {p})"
+    needed = None
+    if not has_gain:
+        tail = statistics.SIGNIFICANT / 2
+        needed = statistics.queries_needed(-float(gains.mean()), spread(gains), 0.0, tail=tail)
     reason = (
         f"Keeping {best_weight:g} of the first stage helps: on queries that did not choose it, "
         f"{figures}." + (" The reranker adds nothing to it." if best_weight == 1.0 else "")
         if has_gain
         else f"No gain is shown over the reranker alone: on queries that did not choose the "
         f"weight, {figures}. Keep first_stage_weight=0."
+        + (f" At least about {needed} queries would show such a gain." if needed else "")
     )
     return WeightTuning(
         weight=best_weight if has_gain else 0.0,
         gain=float(gains.mean()),
-        ci=(low, high),
+        ci=found.ci,
         has_gain=has_gain,
         reason=reason,
         measure=measure,
@@ -257,4 +262,5 @@ def choose_weight(
             for weight, mean in zip(weights, means, strict=True)
         ),
         queries=len(values),
+        queries_needed=needed,
     )

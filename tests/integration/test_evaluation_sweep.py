@@ -1,6 +1,8 @@
 import hashlib
 import math
 import random
+import re
+from dataclasses import replace
 
 import pytest
 from langchain_core.documents import Document
@@ -9,6 +11,8 @@ from langchain_core.vectorstores import InMemoryVectorStore
 
 from langchain_rerank.errors import ConfigurationError, EvaluationError
 from langchain_rerank.evaluation.compare import compare_rerank
+from langchain_rerank.evaluation.data.relevance import Relevance
+from langchain_rerank.evaluation.report.rendering.view import view
 from langchain_rerank.evaluation.sweep import sweep_k
 from langchain_rerank.first_stage import BM25Retriever, DenseRetriever, hybrid_retriever
 from langchain_rerank.retriever import CrossEncoderRerankRetriever
@@ -46,6 +50,12 @@ def collection(queries=25, documents=200):
     return corpus, records
 
 
+def depths(report):
+    """Return the points at which something is reranked."""
+    assert report.sweep.points[0].k == 0
+    return report.sweep.points[1:]
+
+
 def first_stage(kind, corpus):
     if kind == "bm25":
         return BM25Retriever.from_documents(corpus, k=10)
@@ -66,7 +76,7 @@ def test_every_mean_equals_a_separate_evaluation_at_that_depth_for_a_third_more_
     names = ["nDCG@10", "RR@10", "R@100"]
     report = sweep_k(base, scorer, records, KS, measures=names, progress=False)
     in_sweep = len(scorer.texts)
-    for point in report.sweep.points:
+    for point in depths(report):
         scorer.asked.clear()
         alone = compare_rerank(
             base, scorer, records, first_stage_k=point.k, measures=names, progress=False
@@ -78,13 +88,15 @@ def test_every_mean_equals_a_separate_evaluation_at_that_depth_for_a_third_more_
     assert in_sweep >= report.sweep.scored_pairs + report.sweep.latency_pairs
 
 
-def test_the_systems_are_those_at_the_recommended_depth():
+def test_the_systems_are_not_reranking_and_the_best_depth_that_reranks():
     corpus, records = collection()
     report = sweep_k(first_stage("bm25", corpus), WordOverlapScorer(), records, KS, progress=False)
-    k = report.recommended_k
+    k = report.decision.compared_k
+    assert k == (report.recommended_k or k) > 0
     point = next(one for one in report.sweep.points if one.k == k)
     assert report.systems["reranked"].measures == point.measures
-    assert report.to_dict()["recommended_k"] == k
+    assert report.systems["first_stage"].measures == report.sweep.points[0].measures
+    assert report.to_dict()["recommended_k"] == report.recommended_k
     assert all(len(row.systems["reranked"].ids) <= k for row in report.queries)
     assert report.loss_split[0].k == k
     for one in report.sweep.points:
@@ -107,28 +119,43 @@ def test_latency_is_measured_at_every_depth_and_a_budget_is_applied():
         WordOverlapScorer(),
         records,
         KS,
-        latency_queries=3,
+        latency_queries=10,
         budget_ms=1e9,
         progress=False,
     )
     for point in report.sweep.points:
         assert {stage: one.n for stage, one in point.latency.items()} == {
-            "first_stage": 3,
-            "rerank": 3,
-            "total": 3,
+            "first_stage": 10,
+            "rerank": 10,
+            "total": 10,
         }
         assert point.within_budget is True
-    assert report.sweep.latency_pairs == 3 * sum(KS)
+    assert 9 * sum(KS) < report.sweep.latency_pairs <= 10 * sum(KS)  # one has fewer matches
     tight = sweep_k(
         first_stage("bm25", corpus),
         WordOverlapScorer(),
         records,
         KS,
-        latency_queries=3,
+        latency_queries=10,
         budget_ms=1e-9,
         progress=False,
     )
-    assert (tight.sweep.verdict, tight.recommended_k) == ("over_budget", 10)
+    assert (tight.sweep.verdict, tight.recommended_k) == ("over_budget", 0)
+    assert tight.decision.answer == "do_not_rerank"
+    assert "Nothing that reranks is within the budget" in tight.sweep.reason
+
+
+def test_a_budget_is_decided_by_at_least_ten_timed_questions_or_not_at_all():
+    corpus, records = collection(queries=12)
+    base, scorer = first_stage("bm25", corpus), WordOverlapScorer()
+    report = sweep_k(base, scorer, records, KS, budget_ms=1e9, progress=False)
+    assert {one.latency["total"].n for one in report.sweep.points} == {10}
+    with pytest.raises(ConfigurationError, match="latency_queries=9 with budget_ms=5: a budget is"):
+        sweep_k(base, scorer, records, KS, budget_ms=5, latency_queries=9, progress=False)
+    few = sweep_k(base, scorer, records[:9], KS, budget_ms=1e-9, progress=False)
+    assert {one.within_budget for one in few.sweep.points} == {None}
+    assert few.sweep.verdict != "over_budget"
+    assert [one for one in few.warnings if "budget of 1e-09 ms was not applied" in one]
 
 
 def test_where_latency_would_cost_too_much_it_is_left_out_and_said():
@@ -158,7 +185,7 @@ def test_a_first_stage_that_is_not_prefix_consistent_is_asked_per_depth_and_pair
     pairs = [(query, text) for asked in scorer.asked for query, texts in asked for text in texts]
     by_query = report.sweep.scored_pairs
     assert len(pairs) <= by_query + 4  # and the warm-up
-    for point in report.sweep.points:
+    for point in depths(report):
         alone = compare_rerank(
             diverse, WordOverlapScorer(), records, first_stage_k=point.k, progress=False
         )
@@ -185,7 +212,7 @@ def test_a_scorer_that_is_not_pointwise_is_asked_per_depth_whether_it_says_so_or
     report = sweep_k(base, scorer, records, [10, 40], latency_queries=0, progress=False)
     assert not report.sweep.single_pass
     assert "is not pointwise" in report.sweep.checks[1]
-    for point in report.sweep.points:
+    for point in depths(report):
         alone = compare_rerank(base, scorer, records, first_stage_k=point.k, progress=False)
         assert point.measures == alone.systems["reranked"].measures
 
@@ -200,8 +227,9 @@ def test_quality_that_falls_with_depth_is_a_warning():
     report = sweep_k(
         first_stage("bm25", corpus), Reversed(), records, [10, 100], measures="RR", progress=False
     )
-    assert report.recommended_k == 10
-    assert any("Quality falls beyond K=10" in warning for warning in report.warnings)
+    assert report.recommended_k == 0
+    assert report.decision.answer == "do_not_rerank"
+    assert any("Quality falls beyond K=0" in warning for warning in report.warnings)
 
 
 def test_bad_records_are_kept_apart_and_the_rest_is_swept():
@@ -260,10 +288,15 @@ def test_the_choice_is_applied_to_a_copy():
     corpus, records = collection()
     base = first_stage("bm25", corpus)
     report = sweep_k(base, WordOverlapScorer(), records, [20, 40], progress=False)
-    reranking = CrossEncoderRerankRetriever(base_retriever=base, model=WordOverlapScorer())
-    assert report.apply(reranking).first_stage_k == report.recommended_k
+    reranking = CrossEncoderRerankRetriever(base_retriever=base, model=WordOverlapScorer(), top_n=7)
+    chosen = replace(report, sweep=replace(report.sweep, recommended_k=20))
+    assert chosen.apply(reranking).first_stage_k == 20
     assert reranking.first_stage_k == 50
-    assert report.apply(base).k == report.recommended_k
+    assert chosen.apply(base).k == 20
+    none = replace(report, sweep=replace(report.sweep, recommended_k=0))
+    assert len(none.apply(reranking).invoke("w1 w2 w3")) == 7
+    assert isinstance(none.apply(reranking), BM25Retriever)
+    assert none.apply(base) is base
     plain = compare_rerank(base, WordOverlapScorer(), records, progress=False)
     with pytest.raises(ConfigurationError, match="no report of sweep_k"):
         plain.apply(reranking)
@@ -278,3 +311,144 @@ def test_impossible_settings_are_refused(settings):
         sweep_k(
             first_stage("bm25", corpus), WordOverlapScorer(), records, progress=False, **settings
         )
+
+
+class Oracle:
+    """Puts first what it is told to, and the rest in reverse."""
+
+    name = "oracle"
+
+    def __init__(self, wanted):
+        self.wanted = wanted
+
+    def score(self, query, texts):
+        return [
+            1000.0 if one == self.wanted.get(query) else float(n) for n, one in enumerate(texts)
+        ]
+
+
+def ranked(questions, documents=100, hit_at=lambda n: 0):
+    """Return a first stage with one relevant document per question at a known rank, and labels."""
+    found, records = {}, []
+    for n in range(questions):
+        question = f"question {n}"
+        found[question] = [
+            Document(f"text {n} {d}", id=f"{n}-{d}", metadata={"source": "one"})
+            for d in range(documents)
+        ]
+        records.append({"question": question, "qrels": {f"{n}-{hit_at(n)}": 1}})
+    return (lambda question: found[question]), records
+
+
+def test_a_perfect_first_stage_and_a_bad_reranker_are_told_not_to_rerank():
+    retriever, records = ranked(100)
+    report = sweep_k(retriever, Oracle({}), records, [10, 50], latency_queries=0, progress=False)
+    assert (report.recommended_k, report.sweep.verdict) == (0, "recommended")
+    assert report.decision.answer == "do_not_rerank"
+    first = report.to_markdown().split("\n\n")[1]
+    assert first.startswith(
+        "Do not rerank: the best that does, with K = 10, takes nDCG@10 from 1.000"
+    )
+    assert "Use K" not in report.to_markdown()
+    assert [point.pareto for point in report.sweep.points] == [True, False, False]
+
+
+def test_ten_questions_that_the_first_stage_answers_perfectly_choose_no_depth():
+    retriever, records = ranked(10)
+    best = {f"question {n}": f"text {n} 0" for n in range(10)}
+    report = sweep_k(retriever, Oracle(best), records, [10, 50], latency_queries=0, progress=False)
+    assert (report.recommended_k, report.sweep.verdict) == (0, "inconclusive")
+    assert report.decision.answer == "undecided"
+    assert report.sweep.queries_needed == 322
+    assert "at least about 322 questions would settle it" in report.to_markdown()
+
+
+def test_a_reranker_that_finds_what_lies_deep_is_recommended_with_its_depth():
+    retriever, records = ranked(100, hit_at=lambda _: 30)
+    best = {f"question {n}": f"text {n} 30" for n in range(100)}
+    report = sweep_k(
+        retriever, Oracle(best), records, [5, 50, 100], latency_queries=12, progress=False
+    )
+    assert (report.recommended_k, report.sweep.verdict) == (50, "recommended")
+    assert report.decision.answer == "rerank"
+    first = report.to_markdown().split("\n\n")[1]
+    assert first.startswith("Rerank with K = 50: that takes nDCG@10 from 0.000 to 1.000 (+1.000")
+    assert "ms a query at the median" in first
+    assert report.decision.added_ms == pytest.approx(
+        report.sweep.points[2].latency["total"].p50 - report.sweep.points[0].latency["total"].p50
+    )
+    assert report.to_markdown().count("K = 5 returns no more than K documents") == 1
+
+
+@pytest.mark.parametrize(
+    "relevance",
+    [
+        Relevance(rule=lambda record, document: int(document.id.endswith("-60"))),
+        Relevance(rule="expected_source", chunks="chunk"),
+    ],
+    ids=["a callable rule", "chunks by themselves"],
+)
+def test_every_depth_is_judged_against_what_all_depths_found(relevance):
+    # One relevant document at rank 61; or 100 chunks of the source that is wanted.
+    retriever, records = ranked(12)
+    records = [{"question": one["question"], "expected_source": "one"} for one in records]
+    best = {f"question {n}": f"text {n} 60" for n in range(12)}
+    report = sweep_k(
+        retriever,
+        Oracle(best),
+        records,
+        [10, 50, 100],
+        measures=["R@100"],
+        relevance=relevance,
+        latency_queries=0,
+        progress=False,
+    )
+    means = [point.measures["R@100"].mean for point in depths(report)]
+    callable_rule = callable(relevance.rule)
+    assert means == pytest.approx([0.0, 0.0, 1.0] if callable_rule else [0.1, 0.5, 1.0])
+    assert {len(row.qrels) for row in report.queries} == {100}
+
+
+def test_each_record_is_judged_once_whatever_the_number_of_depths():
+    retriever, records = ranked(6)
+    asked = []
+
+    def rule(record, document):
+        asked.append((record.id, document.id))
+        return int(document.id.endswith("-3"))
+
+    sweep_k(
+        retriever,
+        Oracle({}),
+        records,
+        [10, 50, 100],
+        relevance=Relevance(rule=rule),
+        latency_queries=0,
+        progress=False,
+    )
+    assert len(asked) == len(set(asked)) == 600
+
+
+def test_not_reranking_shows_as_many_documents_as_are_looked_at():
+    retriever, records = ranked(8, hit_at=lambda _: 7)
+    settings = {"latency_queries": 0, "progress": False}
+    report = sweep_k(retriever, Oracle({}), records, [5], **settings)
+    zero, five = report.sweep.points
+    assert zero.measures["Success@1"].mean == five.measures["Success@1"].mean == 0.0
+    assert zero.measures["RR@10"].mean == pytest.approx(1 / 8)
+    assert five.measures["RR@10"].mean == 0.0
+    assert report.sweep.scored_pairs - 2 * 5 <= 8 * 5
+    cut = sweep_k(retriever, Oracle({}), records, [5], top_n=3, **settings)
+    assert cut.sweep.points[0].measures["RR@10"].mean == 0.0
+
+
+def test_nothing_is_said_twice():
+    corpus, records = collection(queries=12)
+    report = sweep_k(first_stage("bm25", corpus), WordOverlapScorer(), records, KS, progress=False)
+    shown = view(report)
+    said = [*shown.headlines, *shown.warnings, *(one.note or "" for one in shown.tables)]
+    sentences = [part for one in said for part in re.split(r"(?<=[.!?]) (?=[A-Z])", one) if part]
+    assert len(sentences) > 10
+    assert len(sentences) == len(set(sentences))
+    assert sum("would settle it" in one for one in sentences) == 1
+    assert sum(report.sweep.reason in one for one in said) == 1

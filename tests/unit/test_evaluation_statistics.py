@@ -7,11 +7,14 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from langchain_rerank.evaluation.score.statistics import (
-    bootstrap_means,
+    DIFFERENCES,
+    MEANS,
+    covered,
+    draws,
     holm,
-    interval,
     mean,
     paired,
+    queries_needed,
     sign_flip_p,
     too_few_queries,
 )
@@ -41,9 +44,10 @@ def test_exact_and_sampled_agree_where_both_apply():
     assert sign_flip_p([*differences, 1e-12]) == pytest.approx(exact, abs=0.02)
 
 
-def test_identical_systems_differ_by_zero_with_p_one_and_no_nan():
+def test_identical_systems_differ_by_zero_and_may_still_differ_where_nobody_looked():
     found = paired({"a": ([0.5] * 40, [0.5] * 40)})["a"]
-    assert (found.difference, found.ci, found.p_value) == (0.0, (0.0, 0.0), 1.0)
+    assert (found.difference, found.p_value, found.p_sign_flip) == (0.0, 1.0, 1.0)
+    assert found.ci == pytest.approx((-0.088, 0.088), abs=0.001)  # 1 - .025 ** (1 / 40)
     assert (found.wins, found.ties, found.losses) == (0, 40, 0)
 
 
@@ -54,34 +58,67 @@ def test_five_queries_are_too_few_and_six_are_not():
     assert too_few_queries(6) is None
 
 
-def test_no_queries_give_zero_and_no_p_value():
-    found = paired({"a": ([], [])})["a"]
-    assert (found.difference, found.p_value, found.wins) == (0.0, None, 0)
+@pytest.mark.parametrize(("n", "hits"), [(10, 3), (20, 0), (50, 5), (50, 50)])
+def test_on_hits_and_misses_the_interval_is_clopper_and_pearsons(n, hits):
+    values = np.zeros((n, 1))
+    values[:hits] = 1.0
+    theirs = stats.binomtest(hits, n).proportion_ci()
+    assert draws(values).interval(0, MEANS) == pytest.approx(tuple(theirs), abs=0.01)
 
 
-def test_the_interval_covers_the_truth_about_as_often_as_it_says():
-    covered = 0
-    for seed in range(200):
-        values = np.random.default_rng(seed).normal(0.3, 1.0, 60)
-        low, high = interval(bootstrap_means(values[:, None], samples=800, seed=seed)[:, 0])
-        covered += low <= 0.3 <= high
-    assert 0.90 <= covered / 200 <= 0.985
+@pytest.mark.parametrize("n", [10, 60, 300])
+def test_where_no_query_loses_a_share_of_three_by_n_may(n):
+    drawn = draws(np.zeros((n, 2)))
+    assert drawn.upper(0, 1) == pytest.approx(1 - 0.05 ** (1 / n), abs=0.0005)
 
 
-def test_resamples_are_shared_by_the_columns_and_fixed_by_the_seed():
-    values = GENERATOR.normal(size=(30, 1))
-    means = bootstrap_means(np.hstack([values, values + 1.0]), samples=50, seed=3)
-    assert np.allclose(means[:, 1] - means[:, 0], 1.0)
-    assert np.array_equal(
-        means, bootstrap_means(np.hstack([values, values + 1.0]), samples=50, seed=3)
-    )
-    assert not np.array_equal(means[:, 0], bootstrap_means(values, samples=50, seed=4)[:, 0])
+@pytest.mark.parametrize("seed", range(20))
+def test_p_is_below_the_error_exactly_where_the_interval_excludes_zero(seed):
+    generator = np.random.default_rng(seed)
+    values = np.clip(generator.normal(0.12, 0.2, (30, 1)), -1, 1)
+    drawn = draws(values, samples=1000, seed=seed)
+    for tail in (0.005, 0.025, 0.1):
+        low, high = drawn.interval(0, DIFFERENCES, tail)
+        assert (drawn.p_value(0) < 2 * tail) == (low > 0 or high < 0)
 
 
-def test_blocks_of_resampling_cover_every_sample():
-    means = bootstrap_means(GENERATOR.normal(5.0, 1.0, (5000, 1)), samples=2000)
-    assert means.shape == (2000, 1)
-    assert np.all(np.abs(means - 5.0) < 0.2)
+def test_rare_large_losses_are_not_called_a_gain_though_signs_flip():
+    # Where 2 % lose 1 and the others win .02, one sample of 50 in three holds no loser.
+    found = paired({"a": ([0.52] * 50, [0.5] * 50)})["a"]
+    assert found.p_sign_flip < 0.001
+    assert found.p_value > 0.05
+    assert found.ci[0] < 0 < found.ci[1]
+
+
+def test_values_beyond_the_range_of_a_measure_have_no_interval():
+    found = paired({"a": ([3.0] * 20, [1.0] * 20)})["a"]
+    assert (found.difference, found.ci, found.p_value, found.wins) == (2.0, None, None, 20)
+    assert covered([0.0, 1.0 + 1e-12], MEANS)
+    assert not covered([0.0, 1.1], MEANS)
+
+
+def test_the_queries_needed_are_those_of_equal_losses_where_nothing_varies():
+    assert queries_needed(0.0, 0.0, 0.01) == 322
+    assert queries_needed(-0.5, 0.0, 0.0, tail=0.025) == 10
+    assert [queries_needed(0.0, 0.1, margin) for margin in (0.05, 0.02)] == [87, 292]
+    assert queries_needed(0.01, 0.1, 0.01) is None
+    assert queries_needed(-1e-9, 0.3, 0.0) is None
+
+
+def test_weights_are_shared_by_the_columns_and_fixed_by_the_seed():
+    values = GENERATOR.uniform(size=(30, 1))
+    both = np.hstack([values, values + 1.0])
+    one = draws(both, samples=50, seed=3)
+    assert np.allclose(one.means[:, 1] - one.means[:, 0] + one.extra, 1.0)
+    again = draws(both, samples=50, seed=3)
+    assert np.array_equal(one.means, again.means)
+    assert not np.array_equal(one.means, draws(both, samples=50, seed=4).means)
+
+
+def test_blocks_of_weights_cover_every_draw():
+    drawn = draws(GENERATOR.normal(0.5, 0.1, (5000, 1)), samples=2000)
+    assert drawn.means.shape == (2000, 1)
+    assert np.all(np.abs(drawn.means - 0.5) < 0.02)
 
 
 def test_holm_multiplies_the_sorted_p_values_and_never_goes_down():
@@ -106,13 +143,15 @@ def test_swapping_the_systems_negates_the_difference_and_keeps_p(pairs):
     one = paired({"a": (a, b)}, samples=200)["a"]
     other = paired({"b": (b, a)}, samples=200)["b"]
     assert one.difference == -other.difference
-    assert one.p_value == pytest.approx(other.p_value, abs=0.03)
+    assert one.p_value == pytest.approx(other.p_value, abs=1e-9)
+    assert one.ci == pytest.approx((-other.ci[1], -other.ci[0]))
     assert (one.wins, one.ties, one.losses) == (other.losses, other.ties, other.wins)
 
 
 def test_the_mean_is_summed_in_order():
     assert mean([0.1] * 10) == sum_in_order([0.1] * 10)
-    assert mean([]) == 0.0
+    with pytest.raises(ValueError, match="a mean of nothing is no number"):
+        mean([])
 
 
 def sum_in_order(values):

@@ -73,7 +73,7 @@ class RagasEvaluation(Runnable[Any, RagasReport]):
             raises stops the run. None writes it to the log.
         progress: A hook `(done, total)`, True for a bar, False for none; None for a bar in a
             terminal.
-        seed: Seed of bootstrap and randomisation.
+        seed: Seed of intervals and randomisation.
         settings: What else the report should say; a journal that was written with other values is
             not resumed.
 

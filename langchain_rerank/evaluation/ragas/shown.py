@@ -52,8 +52,9 @@ def _metrics(result: EvaluationResult, several: bool, narrow: bool) -> Table:
         rows=tuple(rows),
         note=" ".join(
             [
-                "Means with 95 % bootstrap intervals, over questions that have a value.",
+                "Means with 95 % intervals, over questions that have a value.",
                 "Differences are over those that have one through every system.",
+                "p is adjusted for all of them (Holm), the interval is not.",
                 *(f"{one} is better the lower it is." for one in lower),
             ]
         ),
@@ -63,15 +64,19 @@ def _metrics(result: EvaluationResult, several: bool, narrow: bool) -> Table:
 def _means(result: EvaluationResult, metric: str) -> Iterable[str]:
     for summary in result.systems.values():
         found = summary.measures[metric]
-        yield f"{fraction(found.mean)}\n{between(found.ci)}" if found.n else NOTHING
+        if found.mean is None:
+            yield NOTHING
+        else:
+            yield fraction(found.mean) + ("" if found.ci is None else f"\n{between(found.ci)}")
 
 
 def _difference(one: Comparison | None) -> str:
     if one is None:
         return NOTHING
-    p = p_value(one.p_value)
-    p = "" if one.p_value is None else f" (p {p if p.startswith('<') else f'= {p}'})"
-    return f"{signed(one.difference)}{p}\n{between(one.ci, signed)}"
+    p = p_value(one.p_holm)
+    p = "" if one.p_holm is None else f" (p {p if p.startswith('<') else f'= {p}'})"
+    interval = "" if one.ci is None else f"\n{between(one.ci, signed)}"
+    return f"{signed(one.difference)}{p}{interval}"
 
 
 def _broken(name: str) -> str:

@@ -16,10 +16,9 @@ from langchain_rerank.evaluation.ragas.report import RagasReport, texts_of
 from langchain_rerank.evaluation.ragas.rows import RagasRow
 from langchain_rerank.evaluation.report.rendering.words import system_label
 from langchain_rerank.evaluation.run.environment import environment
-from langchain_rerank.evaluation.score import assemble, statistics
+from langchain_rerank.evaluation.score import assemble
 from langchain_rerank.evaluation.score.results import (
     Comparison,
-    MeasureSummary,
     QueryRow,
     Status,
     SystemRow,
@@ -53,7 +52,7 @@ def report_of(
         cells: Every cell.
         metrics: The metrics, the main one first.
         title: What was evaluated.
-        seed: Seed of bootstrap and randomisation.
+        seed: Seed of intervals and randomisation.
         started: When the run started.
         settings: What was asked for.
     """
@@ -69,10 +68,12 @@ def report_of(
         baseline=systems[0],
         measures=tuple(one.name for one in said or metrics),
         systems=summary,
-        comparisons=tuple(
-            found
-            for one in said
-            for found in _comparisons(one, queries, summary, systems[0], systems[1:], seed)
+        comparisons=assemble.adjusted(
+            [
+                found
+                for one in said
+                for found in _comparisons(one, queries, summary, systems[0], systems[1:], seed)
+            ]
         ),
         queries=tuple(queries),
         settings={"dataset": dataset.name, "queries": len(dataset), "seed": seed, **settings},
@@ -139,11 +140,8 @@ def _system(
     measures = {}
     for metric in metrics:
         values = [one.measures[metric.name] for one in ran if metric.name in one.measures]
-        ci = (0.0, 0.0)
-        if values:
-            column = np.array(values, dtype=np.float64)[:, None]
-            ci = statistics.interval(statistics.bootstrap_means(column, seed=seed)[:, 0])
-        measures[metric.name] = MeasureSummary(statistics.mean(values), ci, len(values))
+        column = np.array(values, dtype=np.float64).reshape(-1, 1)
+        measures[metric.name] = next(assemble.measure_summaries(column, seed))
     return SystemSummary(
         measures=measures,
         failed=sum(one.error is not None for one in ran),

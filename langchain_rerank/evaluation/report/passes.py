@@ -7,7 +7,7 @@ from typing import Any
 
 from langchain_rerank import ranking
 from langchain_rerank.evaluation.data.datasets import Dataset, Record
-from langchain_rerank.evaluation.data.relevance import Relevance
+from langchain_rerank.evaluation.data.relevance import Judgement, Relevance
 from langchain_rerank.evaluation.report.report import Report
 from langchain_rerank.evaluation.run import scoring
 from langchain_rerank.evaluation.run.environment import environment
@@ -45,7 +45,7 @@ def run_pass(
             found[record.id] = work.candidates(record, k)
             advance(done := done + 1, steps)
         scoring.refuse_total_failure([one.error for one in found.values()])
-        work.relevance.check(judged(records, found, work))
+        work.relevance.check(documents(records, found, work))
         for record in records:
             candidates = found[record.id]
             scored[record.id] = {
@@ -60,7 +60,7 @@ def run_pass(
     return found, scored
 
 
-def judged(
+def documents(
     records: Sequence[Record], found: Mapping[str, Candidates], work: ScoringPass
 ) -> list[tuple[Record, list[Any]]]:
     """Return each record with its candidate documents, as `Relevance.check` takes them."""
@@ -94,10 +94,30 @@ def _times(**stages: float | None) -> dict[str, float]:
     return {**timed, "total": sum(timed.values())} if len(timed) == len(stages) else timed
 
 
+def judgements(
+    work: ScoringPass, records: Sequence[Record], *found: Mapping[str, Candidates]
+) -> dict[str, Judgement]:
+    """Return the judgement of each record over all the candidates that were found for it, by id.
+
+    A grader judges what was returned and a chunk counts where it was: judged depth by depth, each
+    depth would find all that is relevant.
+    """
+    return {
+        one.id: assemble.judge(
+            work.relevance,
+            one,
+            list(dict.fromkeys(key for by_query in found for key in by_query[one.id].keys)),
+            work.documents,
+        )
+        for one in records
+    }
+
+
 def mean_ceilings(
     work: ScoringPass,
     records: Sequence[Record],
     found: Mapping[str, Candidates],
+    judged: Mapping[str, Judgement],
     measure: Measure,
     top_n: int | None,
 ) -> tuple[float, float]:
@@ -105,9 +125,8 @@ def mean_ceilings(
     both = []
     for record in records:
         if work.relevance.rule_for(record) is not None:
-            keys = found[record.id].keys
-            judgement = assemble.judge(work.relevance, record, keys, work.documents)
-            ids = work.relevance.ids(judgement, keys)
+            judgement = judged[record.id]
+            ids = work.relevance.ids(judgement, found[record.id].keys)
             both.append(ceilings(measure, ids, judgement.qrels, top_n))
     best, reach = (statistics.mean(one) for one in zip(*both, strict=True))
     return best, reach
@@ -127,20 +146,22 @@ def finished(
     seed: int,
     started: str,
     settings: Mapping[str, Any],
+    judged: Mapping[str, Judgement] | None = None,
+    beside: Sequence[float | None] = (),
 ) -> Report:
-    """Return the report of judged rows: summaries, comparisons, loss split, settings."""
+    """Return the report of judged rows: summaries, comparisons, loss split, settings.
+
+    `judged` are the judgements of the rows, where more than `found` was judged; `beside` are the p
+    values of what the report compares besides.
+    """
     summary = assemble.summaries(rows, [FIRST_STAGE, *systems], measures, seed)
     compared = assemble.comparisons(rows, summary, FIRST_STAGE, systems, measures, seed)
     if len(systems) > 1:
         compared += assemble.comparisons(rows, summary, systems[0], systems[1:], measures, seed)
+    compared = assemble.adjusted(compared, beside)
     records = [one for one in dataset.records if one.id in found]
-    units = {
-        one.id: work.relevance.ids(
-            assemble.judge(work.relevance, one, found[one.id].keys, work.documents),
-            found[one.id].keys,
-        )
-        for one in records
-    }
+    judged = judgements(work, records, found) if judged is None else judged
+    units = {one.id: work.relevance.ids(judged[one.id], found[one.id].keys) for one in records}
     return Report(
         title=title,
         baseline=FIRST_STAGE,
@@ -163,7 +184,7 @@ def finished(
         environment=environment(started),
         warnings=(
             *dataset.warnings,
-            *work.relevance.check(judged(records, found, work)),
+            *work.relevance.check(documents(records, found, work)),
             *assemble.noted(rows),
         ),
         texts={key: one.page_content for key, one in work.documents.items()},

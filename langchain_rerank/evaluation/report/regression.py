@@ -2,17 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from langchain_rerank.errors import ConfigurationError, RegressionError
 from langchain_rerank.evaluation.report.rendering.words import between, fraction, p_value, signed
+from langchain_rerank.evaluation.score import statistics
+from langchain_rerank.evaluation.score.statistics import SIGNIFICANT, Interval
 
 if TYPE_CHECKING:
-    from langchain_rerank.evaluation.score.results import Comparison, EvaluationResult
+    from langchain_rerank.evaluation.score.results import EvaluationResult, QueryRow
+
+logger = logging.getLogger(__name__)
 
 WORST_SHOWN = 5
 ROUNDING = 1e-12  # a fall of exactly the margin is no regression, whatever the last bit says
+
+
+@dataclass(frozen=True)
+class _Pairs:
+    """The values of one system and of what it is compared with, question by question.
+
+    Attributes:
+        system: The system.
+        reference: What it is compared with, in words.
+        queries: `(n,)` ids.
+        now: `(n,)` its values.
+        then: `(n,)` those that it is compared with.
+    """
+
+    system: str
+    reference: str
+    queries: tuple[str, ...]
+    now: tuple[float, ...]
+    then: tuple[float, ...]
 
 
 def check_no_regression(
@@ -24,44 +49,61 @@ def check_no_regression(
 ) -> None:
     """Raise when a system is worse by more than `margin`.
 
+    What was observed decides, so that a run of the same questions always ends the same; the message
+    says whether so few questions could show it, by the rules of every comparison (`statistics`).
+
     Args:
         result: The evaluation.
         measure: The measure that decides.
         margin: How much the mean may fall, at least 0.
         system: The system to check; every one by default.
         against: An earlier evaluation: each system is compared with itself there, the baseline
-            included. None compares with the baseline of `result`.
+            included, over the questions (id and text) that both have a value for; a warning in the
+            log says where those are not all. None compares with the baseline of `result`.
 
     Raises:
         RegressionError: A mean fell by more than `margin`; the message has the figures.
         ConfigurationError: The measure or the system is not there, the margin is negative, there
-            is nothing to compare, or no query is labelled.
+            is nothing to compare, no query is labelled, most records are invalid, the two reports
+            share no question, or every value is 0, so that nothing could fall.
     """
     if margin < 0:
         raise ConfigurationError(f"margin must be at least 0, got {margin}.")
-    pairs = list(_pairs(result, system, against))
-    if not pairs:
+    _refuse_invalid(result)
+    compared = [
+        _paired(result, name, other, reference, measure)
+        for name, reference, other in _systems(result, system, against)
+    ]
+    if not compared:
         raise ConfigurationError(
             f"There is nothing to compare: the systems are {_names(result)}"
             f"{f' and in the earlier report {_names(against)}' if against else ''}."
         )
-    falls = []
-    for name, reference, other in pairs:
-        now, then = _mean(result, name, measure), _mean(other, reference, measure)
-        compared = _compared(result, name, measure) if against is None else None
-        if compared is not None:  # over the same queries, where some have no value for one of both
-            now, then = compared.mean, compared.baseline_mean
-        if then - now > margin + ROUNDING:
-            falls.append(
-                f"{name} has {measure} {fraction(now)} where "
-                f"{'the earlier report' if against else reference} has {fraction(then)} "
-                f"(difference {signed(now - then)})"
-                f"{_evidence(compared) if compared else ''}"
-                f"{_worst(result, name, other, reference, measure)}"
-            )
+    if not any(value for one in compared for value in (*one.now, *one.then)):
+        raise ConfigurationError(
+            f"Every {measure} is 0, now and before, so nothing could fall. Check that the labels "
+            f"match the documents."
+        )
+    falls = [
+        _fall(one, measure, ci, p)
+        for one, (ci, p) in zip(
+            compared, _evidence(result, compared, measure, against), strict=True
+        )
+        if statistics.mean(one.then) - statistics.mean(one.now) > margin + ROUNDING
+    ]
     if falls:
         raise RegressionError(
             f"{measure} fell by more than the margin of {margin:g}: {'; '.join(falls)}."
+        )
+
+
+def _refuse_invalid(result: EvaluationResult) -> None:
+    invalid = result.counts["invalid"]
+    if 2 * invalid > len(result.queries):
+        first = next(row for row in result.queries if row.status == "invalid")
+        raise ConfigurationError(
+            f"{invalid} of {len(result.queries)} records could not be used, so the others say "
+            f"little about them. The first, {first.query_id!r}: {first.error}. Mend the data set."
         )
 
 
@@ -69,7 +111,7 @@ def _names(result: EvaluationResult) -> str:
     return ", ".join(result.systems) or "none"
 
 
-def _pairs(
+def _systems(
     result: EvaluationResult, system: str | None, against: EvaluationResult | None
 ) -> Iterator[tuple[str, str, EvaluationResult]]:
     """Yield (system, what it is compared with, where that stands)."""
@@ -85,7 +127,49 @@ def _pairs(
             yield name, name, against
 
 
-def _mean(result: EvaluationResult, system: str, measure: str) -> float:
+def _paired(
+    result: EvaluationResult, system: str, other: EvaluationResult, reference: str, measure: str
+) -> _Pairs:
+    """Return the values of the questions that both have a value for.
+
+    Raises:
+        ConfigurationError: There is none.
+    """
+    now = _values(result, system, measure)
+    then = now if other is result and reference == system else _values(other, reference, measure)
+    shared = [one for one in now if one in then]
+    if not shared:
+        raise ConfigurationError(
+            f"The two reports share no question: this one has {_examples(list(now))}, the earlier "
+            f"one {_examples(list(then))}. Compare runs on the same questions, with the same ids."
+            if other is not result
+            else f"No query has {measure} for both {system} and {reference}."
+        )
+    if other is not result and len(shared) < max(len(now), len(then)):
+        logger.warning(
+            "%s of %s is compared over the %d questions that both reports have; this one has %d, "
+            "the earlier one %d.",
+            measure,
+            system,
+            len(shared),
+            len(now),
+            len(then),
+        )
+    return _Pairs(
+        system,
+        reference if other is result else "the earlier report",
+        tuple(query for query, _ in shared),
+        tuple(now[one] for one in shared),
+        tuple(then[one] for one in shared),
+    )
+
+
+def _values(result: EvaluationResult, system: str, measure: str) -> dict[tuple[str, str], float]:
+    """Return the value of each question, by its id and text.
+
+    Raises:
+        ConfigurationError: The measure is not there, or no query is labelled.
+    """
     summary = result.systems[system].measures.get(measure)
     if summary is None:
         raise ConfigurationError(
@@ -96,35 +180,58 @@ def _mean(result: EvaluationResult, system: str, measure: str) -> float:
             f"No query is labelled, so the {measure} of {system} says nothing. "
             f"Check that the ids of the labels are those of the documents."
         )
-    return summary.mean
-
-
-def _compared(result: EvaluationResult, system: str, measure: str) -> Comparison | None:
-    wanted = (system, result.baseline, measure)
-    found = (one for one in result.comparisons if (one.system, one.baseline, one.measure) == wanted)
-    return next(found, None)
-
-
-def _evidence(one: Comparison) -> str:
-    p = "" if one.p_value is None else f", p {p_value(one.p_value)}"
-    return (
-        f", 95 % interval {between(one.ci, signed)}{p}, {one.wins} queries better, "
-        f"{one.ties} equal, {one.losses} worse"
-    )
-
-
-def _worst(
-    result: EvaluationResult, system: str, other: EvaluationResult, reference: str, measure: str
-) -> str:
-    then = {
-        row.query_id: row.systems[reference].measures[measure]
-        for row in other.queries
-        if reference in row.systems and measure in row.systems[reference].measures
-    }
-    differences = sorted(
-        (row.systems[system].measures[measure] - then[row.query_id], row.query_id)
+    return {
+        (row.query_id, row.question): value
         for row in result.queries
-        if row.query_id in then and measure in row.systems[system].measures
+        if (value := _value(row, system, measure)) is not None
+    }
+
+
+def _value(row: QueryRow, system: str, measure: str) -> float | None:
+    found = row.systems.get(system)
+    return None if found is None else found.measures.get(measure)
+
+
+def _examples(questions: Sequence[tuple[str, str]]) -> str:
+    shown = ", ".join(f"{query} ({text[:40]!r})" for query, text in questions[:2])
+    return f"{len(questions)} such as {shown}" if questions else "none with a value"
+
+
+def _evidence(
+    result: EvaluationResult,
+    compared: Sequence[_Pairs],
+    measure: str,
+    against: EvaluationResult | None,
+) -> list[tuple[Interval | None, float | None]]:
+    """Return interval and adjusted p value of each: within a report, those that it shows."""
+    if against is None:
+        shown = {
+            one.system: (one.ci, one.p_value if one.p_holm is None else one.p_holm)
+            for one in result.comparisons
+            if (one.baseline, one.measure) == (result.baseline, measure)
+        }
+        return [shown.get(one.system, (None, None)) for one in compared]
+    tested = [statistics.paired({0: (one.now, one.then)})[0] for one in compared]
+    p_holm = statistics.holm([one.p_value for one in tested])
+    return [(one.ci, p) for one, p in zip(tested, p_holm, strict=True)]
+
+
+def _fall(one: _Pairs, measure: str, ci: Interval | None, p: float | None) -> str:
+    now, then = statistics.mean(one.now), statistics.mean(one.then)
+    changes = sorted(
+        (b - a, query) for a, b, query in zip(one.then, one.now, one.queries, strict=True)
     )
-    worst = [f"{name} {signed(value)}" for value, name in differences[:WORST_SHOWN] if value < 0]
-    return f", worst: {', '.join(worst)}" if worst else ""
+    better, worse = sum(by > 0 for by, _ in changes), sum(by < 0 for by, _ in changes)
+    evidence = ""
+    if ci is not None and p is not None:
+        shown = "show" if p < SIGNIFICANT and ci[1] < 0 else "do not show"
+        evidence = (
+            f", 95 % interval {between(ci, signed)}, p {p_value(p)}, so {len(changes)} questions "
+            f"{shown} that it is more than chance"
+        )
+    fell = [f"{name} {signed(value)}" for value, name in changes[:WORST_SHOWN] if value < 0]
+    return (
+        f"{one.system} has {measure} {fraction(now)} where {one.reference} has {fraction(then)} "
+        f"(difference {signed(now - then)}){evidence}, {better} queries better, "
+        f"{len(changes) - better - worse} equal, {worse} worse, worst: {', '.join(fell)}"
+    )

@@ -232,10 +232,11 @@ class Report(EvaluationResult):
             margin: How much the mean may fall, at least 0.
             system: The system; every one but the baseline by default.
             against: An earlier report: each system is compared with itself there (the baseline
-                included), in place of this report's baseline.
+                included) over the questions that both have, in place of this report's baseline.
 
         Raises:
             RegressionError: A mean fell by more than `margin`. It is an AssertionError.
-            ConfigurationError: No such measure or system, a negative margin, or no labelled query.
+            ConfigurationError: No such measure or system, a negative margin, no labelled query,
+                most records invalid, no question in both reports, or nothing but zeros.
         """
         check_no_regression(self, measure or self.measures[0], margin, system, against)

@@ -115,8 +115,8 @@ class Run:
             baseline=baseline,
             measures=tuple(map(str, chain.measures)),
             systems=summary,
-            comparisons=assemble.comparisons(
-                rows, summary, baseline, names[1:], chain.measures, chain.seed
+            comparisons=assemble.adjusted(
+                assemble.comparisons(rows, summary, baseline, names[1:], chain.measures, chain.seed)
             ),
             queries=tuple(rows),
             settings={

@@ -32,6 +32,7 @@ class Depths:
 
     Attributes:
         candidates: By depth and query id.
+        shown: Which of the depths is that of the first stage's own order.
         scored: By depth and query id, in the order of the candidates.
         pairs: (query, text) pairs that were scored.
         single_pass: Whether one pass at the largest depth gave everything.
@@ -39,6 +40,7 @@ class Depths:
     """
 
     candidates: dict[int, dict[str, Candidates]]
+    shown: int
     scored: dict[int, dict[str, Scored]]
     pairs: int
     single_pass: bool
@@ -49,16 +51,18 @@ def at_depths(
     work: ScoringPass,
     records: Sequence[Record],
     ks: Sequence[int],
+    shown: int,
     scorer: Scorer,
     advance: Progress,
 ) -> Depths:
-    """Retrieve and score `records` at the depths `ks` (ascending).
+    """Retrieve and score `records` at the depths `ks` (ascending), and retrieve `shown` candidates.
 
     Raises:
         ConfigurationError: No document has the key that the labels are compared with.
         EvaluationError: Every question failed.
     """
-    deepest = ks[-1]
+    depths = sorted({*ks, shown})
+    deepest = depths[-1]
     steps, done = 2 * len(records), 0
     widest = {}
     for record in records:
@@ -68,7 +72,7 @@ def at_depths(
     work.relevance.check(
         [(one, [work.documents[key] for key in widest[one.id].keys]) for one in records]
     )
-    consistent, sentence = _prefix_check(work, records, ks, widest)
+    consistent, sentence = _prefix_check(work, records, depths, widest)
     checks = [sentence]
     candidates = {
         k: {
@@ -77,20 +81,17 @@ def at_depths(
             else work.candidates(one, k, system=f"{FIRST_STAGE}@{k}")
             for one in records
         }
-        for k in ks[:-1]
+        for k in depths[:-1]
     }
     candidates[deepest] = widest
-    # Pairs that any depth has, each once.
+    # Pairs that any depth has, each once, those of the largest first.
     union = {
-        one.id: tuple(
-            dict.fromkeys(
-                [*widest[one.id].keys, *(key for k in ks for key in candidates[k][one.id].keys)]
-            )
-        )
+        one.id: tuple(dict.fromkeys(key for k in ks[::-1] for key in candidates[k][one.id].keys))
         for one in records
     }
     pointwise = is_pointwise(scorer)
-    asked = union if pointwise else {query: found.keys for query, found in widest.items()}
+    largest = candidates[ks[-1]]
+    asked = union if pointwise else {query: found.keys for query, found in largest.items()}
     scores: dict[str, Scored] = {}
     for record in records:
         scores[record.id] = work.scores(RERANKED, scorer, record, asked[record.id])
@@ -114,7 +115,7 @@ def at_depths(
             }
             for k in ks
         }
-        return Depths(candidates, scored, pairs, consistent, tuple(checks))
+        return Depths(candidates, shown, scored, pairs, consistent, tuple(checks))
     scored = {}
     for k in ks:
         scored[k] = {}
@@ -127,7 +128,7 @@ def at_depths(
             else:
                 scored[k][record.id] = work.scores(f"{RERANKED}@{k}", scorer, record, found.keys)
                 pairs += len(found.keys)
-    return Depths(candidates, scored, pairs, False, tuple(checks))
+    return Depths(candidates, shown, scored, pairs, False, tuple(checks))
 
 
 def _prefix(found: Candidates, k: int) -> Candidates:

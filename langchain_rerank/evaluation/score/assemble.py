@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from langchain_core.documents import Document
@@ -58,6 +58,7 @@ def query_row(
     measures: Sequence[Measure],
     relevance: Relevance,
     top_n: int | None = None,
+    judgement: Judgement | None = None,
 ) -> QueryRow:
     """Return one query with every system judged.
 
@@ -68,9 +69,12 @@ def query_row(
         measures: The measures.
         relevance: What counts as a hit.
         top_n: How many documents of each ranking are judged; None for all.
+        judgement: What is relevant, where more documents were seen than these rankings have; None
+            judges those of the rankings.
     """
-    shown = dict.fromkeys(key for one in rankings.values() for key in one.keys)
-    judgement = judge(relevance, record, list(shown), documents)
+    if judgement is None:
+        shown = dict.fromkeys(key for one in rankings.values() for key in one.keys)
+        judgement = judge(relevance, record, list(shown), documents)
     labelled = relevance.rule_for(record) is not None
     systems, notes = {}, dict[str, None]()
     for name, ranking in rankings.items():
@@ -157,11 +161,15 @@ def summaries(
 
 
 def measure_summaries(values: statistics.Floats, seed: int = 0) -> Iterator[MeasureSummary]:
-    """Yield mean and interval of each column of `values`, `(n, m)`, from the same resamples."""
+    """Yield mean and interval of each column of `values`, `(n, m)`, under the same weights."""
     n = len(values)
-    drawn = statistics.bootstrap_means(values, seed=seed) if n else None
+    if not n:
+        yield from [MeasureSummary(None, None, 0)] * values.shape[1]
+        return
+    drawn = statistics.draws(values, seed=seed)
     for column, one in enumerate(values.T):
-        ci = (0.0, 0.0) if drawn is None else statistics.interval(drawn[:, column])
+        bounded = statistics.covered(one, statistics.MEANS)
+        ci = drawn.interval(column, statistics.MEANS) if bounded else None
         yield MeasureSummary(statistics.mean(one.tolist()), ci, n)
 
 
@@ -198,8 +206,14 @@ def comparisons(
     measures: Sequence[Measure],
     seed: int = 0,
 ) -> tuple[Comparison, ...]:
-    """Return each of `systems` against the baseline by each measure, with Holm's correction."""
+    """Return each of `systems` against the baseline by each measure.
+
+    `p_holm` is empty until `adjusted` has all comparisons of a report. Nothing is compared where no
+    query counts.
+    """
     counted = [row for row in rows if counts(row)]
+    if not counted:
+        return ()
     note = statistics.too_few_queries(len(counted))
 
     def values(system: str, measure: str) -> list[float]:
@@ -211,8 +225,7 @@ def comparisons(
     pairs = statistics.paired({key: (one, theirs[key[1]]) for key, one in ours.items()}, seed=seed)
     found = []
     for name in names:
-        corrected = statistics.holm([pairs[system, name].p_value for system in systems])
-        for system, p_holm in zip(systems, corrected, strict=True):
+        for system in systems:
             pair = pairs[system, name]
             changes = [
                 QueryDifference(row.query_id, row.question, a - b)
@@ -232,7 +245,8 @@ def comparisons(
                     difference=pair.difference,
                     ci=pair.ci,
                     p_value=pair.p_value,
-                    p_holm=p_holm,
+                    p_holm=None,
+                    p_sign_flip=pair.p_sign_flip,
                     wins=pair.wins,
                     ties=pair.ties,
                     losses=pair.losses,
@@ -245,6 +259,21 @@ def comparisons(
                 )
             )
     return tuple(found)
+
+
+def adjusted(
+    compared: Sequence[Comparison], beside: Sequence[float | None] = ()
+) -> tuple[Comparison, ...]:
+    """Return all comparisons of a report with Holm's correction over all of them.
+
+    Args:
+        compared: The comparisons.
+        beside: p values of what else the report compares.
+    """
+    corrected = statistics.holm([*(one.p_value for one in compared), *beside])
+    return tuple(
+        replace(one, p_holm=p_holm) for one, p_holm in zip(compared, corrected, strict=False)
+    )
 
 
 def _cost(system: SystemSummary, baseline: SystemSummary) -> tuple[float | None, float | None]:

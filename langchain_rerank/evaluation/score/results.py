@@ -1,4 +1,4 @@
-"""What an evaluation found, as frozen plain data: no LangChain, no torch, no numpy.
+"""What an evaluation found, as frozen plain data: no LangChain, no torch.
 
 `EvaluationResult` is what every function here ends in; `Report` (`report/report.py`) extends it
 with the ways to show it. `to_dict` is the layout of `report.json`, and `from_dict` reads it back.
@@ -15,6 +15,7 @@ from langchain_rerank.errors import ConfigurationError
 from langchain_rerank.evaluation.data.plain import build, plain
 from langchain_rerank.evaluation.score.summaries import (
     Comparison,
+    Decision,
     Latency,
     LossSplit,
     MeasureSummary,
@@ -36,6 +37,7 @@ __all__ = [
     "RERANKED",
     "STAGES",
     "Comparison",
+    "Decision",
     "EvaluationResult",
     "Latency",
     "LossSplit",
@@ -124,6 +126,8 @@ class EvaluationResult:
         queries: One row per record of the data set, in its order.
         loss_split: What the retriever missed and the reranker misordered, by system and measure.
         sweep: The curve over K, where there was a sweep.
+        decision: Whether to rerank, with what and how deep; None where the systems are not a first
+            stage and rerankers of it, or no query is labelled.
         settings: What was asked for: first_stage_k, top_n, seed, model, precision, data set, ...
         environment: Versions, hardware, start and end of the run (ISO 8601, UTC).
         warnings: What a reader must know, in sentences.
@@ -142,6 +146,7 @@ class EvaluationResult:
     environment: dict[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     texts: dict[str, str] = field(default_factory=dict, repr=False, compare=False)
+    decision: Decision | None = None
 
     @property
     def counts(self) -> dict[str, int]:
@@ -159,18 +164,26 @@ class EvaluationResult:
 
         Args:
             retriever: A `CrossEncoderRerankRetriever`, whose `first_stage_k` is set, or a first
-                stage.
+                stage. Where the sweep chose not to rerank (K = 0), the first returns its own first
+                stage, set to its `top_n`, and the second stays what it is.
 
         Raises:
             ConfigurationError: This is no sweep.
         """
         if self.sweep is None:
             raise ConfigurationError("There is no depth to apply: this is no report of sweep_k().")
-        if "first_stage_k" in getattr(type(retriever), "model_fields", {}):
-            return retriever.model_copy(update={"first_stage_k": self.sweep.recommended_k})
         from langchain_rerank.base_retrievers.depth import with_depth
 
-        return with_depth(retriever, self.sweep.recommended_k)
+        k = self.sweep.recommended_k
+        reranks = "first_stage_k" in getattr(type(retriever), "model_fields", {})
+        if k and reranks:
+            return retriever.model_copy(update={"first_stage_k": k})
+        if k:
+            return with_depth(retriever, k)
+        if not reranks:
+            return retriever
+        base, shown = retriever.base_retriever, retriever.top_n
+        return base if shown is None else with_depth(base, shown)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data for JSON: all but `texts`, with `counts` and `recommended_k`."""

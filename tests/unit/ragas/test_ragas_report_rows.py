@@ -41,7 +41,7 @@ def test_the_headline_names_the_means_of_the_questions_that_the_difference_is_of
         settings={},
     )
     text = report.to_markdown()
-    assert "Reranking raises faithfulness: 0.200 to 0.500 (+0.300" in text
+    assert "Reranking does not clearly change faithfulness: 0.200 to 0.500 (+0.300" in text
     assert report.comparisons[0].improvement_percent == pytest.approx(150.0)
     assert report.systems["first_stage"].measures["faithfulness"].mean == pytest.approx(0.6)
     report.assert_no_regression("faithfulness")

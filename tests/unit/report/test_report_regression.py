@@ -54,8 +54,50 @@ def test_a_question_that_cannot_be_answered_is_an_error(make_report, arguments, 
         make_report().assert_no_regression(**arguments)
 
 
+def test_two_reports_are_compared_over_the_questions_that_both_have(make_report, caplog):
+    earlier = make_report([(0.5, 1.0), (0.5, 0.5), (0.5, 0.25)])
+    # The hard third question is gone and an easy one came: the means of the reports say "better".
+    now = make_report([(0.5, 1.0), (0.5, 0.25), (0.5, 1.0)])
+    renamed = [*now.queries[:2], replace(now.queries[2], question="another one", query_id="q3")]
+    now = replace(now, queries=tuple(renamed))
+    with pytest.raises(RegressionError, match=r"reranked has RR@10 0\.625 where .* has 0\.750"):
+        now.assert_no_regression(against=earlier)
+    assert "compared over the 2 questions that both reports have" in caplog.text
+    now.assert_no_regression(against=earlier, margin=0.125)
+
+
+def test_two_reports_without_a_common_question_are_refused(make_report):
+    earlier = make_report([(0.5, 1.0)])
+    others = [replace(row, question="something else") for row in earlier.queries]
+    with pytest.raises(ConfigurationError, match=r"share no question: this one has 1 such as q1"):
+        replace(earlier, queries=tuple(others)).assert_no_regression(against=earlier)
+
+
+def test_the_message_says_whether_so_few_questions_can_show_a_fall(make_report):
+    few = make_report([(1.0, 1.0)] * 3)
+    with pytest.raises(
+        RegressionError, match="3 questions do not show that it is more than chance"
+    ):
+        make_report([(1.0, 0.5)] * 3).assert_no_regression(against=few)
+    with pytest.raises(RegressionError, match="40 questions show that it is more than chance"):
+        make_report([(1.0, 0.5)] * 40).assert_no_regression(against=make_report([(1.0, 1.0)] * 40))
+
+
+def test_a_report_in_which_most_records_are_invalid_or_every_value_is_zero_cannot_pass(make_report):
+    report = make_report([(0.5, 1.0)] * 10)
+    rows = [replace(one, status="invalid", error="empty", systems={}) for one in report.queries[1:]]
+    broken = replace(report, queries=(report.queries[0], *rows))
+    for settings in ({}, {"against": report}):
+        with pytest.raises(
+            ConfigurationError, match=r"9 of 10 records could not be used.*'q2': empty"
+        ):
+            broken.assert_no_regression(**settings)
+    with pytest.raises(ConfigurationError, match=r"Every RR@10 is 0, .* labels match"):
+        make_report([(0.0, 0.0)] * 5).assert_no_regression()
+
+
 def test_a_report_without_labels_cannot_pass(make_report):
-    nobody = SystemSummary({"RR@10": MeasureSummary(0.0, (0.0, 0.0), 0)})
+    nobody = SystemSummary({"RR@10": MeasureSummary(None, None, 0)})
     report = make_report(systems={"first_stage": nobody, "reranked": nobody})
     with pytest.raises(ConfigurationError, match="No query is labelled"):
         report.assert_no_regression()

@@ -1,6 +1,7 @@
 """What a report says in sentences, tables, Markdown and the terminal."""
 
 import io
+import json
 import re
 from dataclasses import replace
 
@@ -8,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from langchain_rerank.evaluation.report.rendering.view import view
-from langchain_rerank.evaluation.score.results import MeasureSummary, SystemSummary
+from langchain_rerank.evaluation.score.results import Decision, MeasureSummary, SystemSummary
 
 
 def headlines(report):
@@ -31,9 +32,9 @@ def test_the_headline_claims_no_more_than_the_interval_shows(make_report, ci, ve
 def test_the_headline_claims_nothing_on_too_few_queries_for_a_test(make_report):
     report = make_report(ci=(0.1, 0.2))
     few = replace(report.comparisons[0], p_value=None, p_holm=None, note="too few queries")
-    said = headlines(replace(report, comparisons=(few,)))[0]
-    assert said.startswith("Reranking does not clearly change RR@10")
-    assert said.endswith("Too few queries.")
+    effect, note, *_ = headlines(replace(report, comparisons=(few,)))
+    assert effect.startswith("Reranking does not clearly change RR@10")
+    assert note == "Too few queries."
 
 
 @pytest.mark.parametrize(
@@ -60,7 +61,7 @@ def test_cost_and_loss_split_follow_in_plain_words(make_report):
 
 
 def test_without_labels_nothing_is_said_about_quality(make_report):
-    nobody = SystemSummary({"RR@10": MeasureSummary(0.0, (0.0, 0.0), 0)})
+    nobody = SystemSummary({"RR@10": MeasureSummary(None, None, 0)})
     report = make_report(systems={"first_stage": nobody, "reranked": nobody})
     assert headlines(report) == ("No query is labelled, so nothing can be said about quality.",)
 
@@ -68,16 +69,98 @@ def test_without_labels_nothing_is_said_about_quality(make_report):
 @pytest.mark.parametrize(
     ("verdict", "start"),
     [
-        ("recommended", "Use K = 20. It is the smallest"),
-        ("inconclusive", "Inconclusive; K = 20 for now."),
+        ("recommended", "Rerank with K = 20: It is the smallest"),
+        ("inconclusive", "Undecided, at least about 80 questions would settle it. K = 20 for now"),
         ("over_budget", "No K is within the budget; the fastest is K = 20."),
     ],
 )
-def test_a_sweep_says_first_which_k_to_use(make_report, verdict, start):
+def test_a_sweep_saved_without_a_decision_says_first_which_k_to_use(make_report, verdict, start):
     report = make_report(sweep=True)
     report = replace(report, sweep=replace(report.sweep, verdict=verdict, queries_needed=80))
     assert headlines(report)[0].startswith(start)
-    assert headlines(report)[0].endswith("About 80 labelled queries would settle it.")
+
+
+DECISION = Decision(
+    answer="rerank",
+    measure="RR@10",
+    system="reranked",
+    k=20,
+    compared="reranked",
+    compared_k=20,
+    before=0.5,
+    after=0.75,
+    gain=0.25,
+    ci=(0.1, 0.4),
+    added_ms=92.0,
+    margin=0.03,
+    queries=100,
+    queries_needed=None,
+    reason="K = 20 loses at most 0.020 against any other.",
+)
+CHANGE = "takes RR@10 from 0.500 to 0.750 (+0.250, 95 % interval [+0.100, +0.400], 100 queries)"
+
+
+@pytest.mark.parametrize(
+    ("changes", "first"),
+    [
+        (
+            {},
+            f"Rerank with K = 20: that {CHANGE} and adds 92.0 ms a query at the median.",
+        ),
+        (
+            {"answer": "do_not_rerank", "system": "first_stage", "k": 0, "added_ms": None},
+            f"Do not rerank: the best that does, with K = 20, {CHANGE}.",
+        ),
+        (
+            {"answer": "undecided", "queries_needed": 240, "added_ms": -1.0},
+            (
+                "Undecided, at least about 240 questions would settle it. So far reranking is "
+                f"ahead: reranking with K = 20 {CHANGE} and saves 1.00 ms a query at the median."
+            ),
+        ),
+        (
+            {"answer": "undecided", "k": 0, "added_ms": None},
+            (
+                "Undecided, and more questions like these would not settle it. So far not "
+                f"reranking is ahead: reranking with K = 20 {CHANGE}."
+            ),
+        ),
+    ],
+)
+def test_the_first_line_is_the_decision_with_gain_interval_and_time(make_report, changes, first):
+    report = make_report(decision=replace(DECISION, **changes))
+    said = headlines(report)
+    assert said[:2] == (first, DECISION.reason)
+    assert "Reranking adds" not in " ".join(said)  # the first line has said it
+
+
+def test_of_several_models_the_one_to_take_is_named(make_report):
+    report = make_report(decision=replace(DECISION, system="bge", compared="bge"))
+    report = replace(report, systems={**report.systems, "bge": report.systems["reranked"]})
+    assert headlines(report)[0].startswith("Rerank with bge at K = 20: that takes RR@10 from")
+
+
+def test_a_mean_of_nothing_is_empty_in_every_table(make_report):
+    nobody = SystemSummary({"RR@10": MeasureSummary(None, None, 0)})
+    report = make_report()
+    report = replace(report, systems={**report.systems, "reranked": nobody}, comparisons=())
+    assert [row[1] for row in view(report).tables[0].rows] == ["0.750\n[0.650, 0.850]", "-"]
+    assert "0.000 [0.000, 0.000]" not in report.to_markdown()
+    assert json.loads(report.to_json())["systems"]["reranked"]["measures"]["RR@10"] == {
+        "mean": None,
+        "ci": None,
+        "n": 0,
+    }
+    assert report.to_html()
+
+
+@pytest.mark.parametrize(
+    ("k", "top_n", "said"), [(3, None, True), (3, 3, False), (10, None, False), (20, None, False)]
+)
+def test_a_depth_below_the_cutoff_is_noted(make_report, k, top_n, said):
+    report = make_report(decision=replace(DECISION, compared_k=k), settings={"top_n": top_n})
+    note = "K = 3 returns no more than K documents, fewer than the 10 that RR@10 looks at"
+    assert (note in view(report).tables[0].note) is said
 
 
 def test_failed_and_empty_queries_have_columns_only_where_there_are_some(make_report):

@@ -51,10 +51,12 @@ def depth_curve(sweep: Sweep) -> Figure:
         below.legend(frameon=False, fontsize=9)
         tidy(below)
     last = panels[1] if timed else axes
-    last.set_xlabel("First-stage depth K (candidates that are reranked)")
+    last.set_xlabel("Depth K: how many candidates are reranked")
     depths = [one.k for one in sweep.points]
-    if depths[-1] > 15 * depths[0]:
-        last.set_xscale("log")  # or the small depths would lie on each other
+    smallest = min((depth for depth in depths if depth), default=1)
+    if depths[-1] > 15 * smallest:
+        # Or the small depths would lie on each other; linear up to the smallest, for K = 0.
+        last.set_xscale("symlog", linthresh=smallest, linscale=0.5)
     last.set_xticks(depths, [str(depth) for depth in depths])
     last.set_xticks([], minor=True)
     return figure
@@ -62,17 +64,20 @@ def depth_curve(sweep: Sweep) -> Figure:
 
 def _quality_by_depth(axes: Axes, sweep: Sweep) -> None:
     depths = [one.k for one in sweep.points]
-    summaries = [one.measures[sweep.measure] for one in sweep.points]
-    axes.fill_between(
-        depths,
-        [one.ci[0] for one in summaries],
-        [one.ci[1] for one in summaries],
-        color=BLUE,
-        alpha=0.18,
-        linewidth=0,
-        label="95 % interval",
-    )
-    axes.plot(depths, [one.mean for one in summaries], "o-", color=BLUE, label="reranked")
+    means = [one.measures[sweep.measure].mean or 0.0 for one in sweep.points]
+    intervals = [one.measures[sweep.measure].ci for one in sweep.points]
+    known = [ci for ci in intervals if ci is not None]
+    if len(known) == len(depths):
+        axes.fill_between(
+            depths,
+            [low for low, _ in known],
+            [high for _, high in known],
+            color=BLUE,
+            alpha=0.18,
+            linewidth=0,
+            label="95 % interval",
+        )
+    axes.plot(depths, means, "o-", color=BLUE, label="reranked (K = 0: not reranked)")
     axes.plot(
         depths,
         [one.oracle for one in sweep.points],

@@ -2,37 +2,45 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from langchain_rerank.errors import ConfigurationError
 from langchain_rerank.evaluation.report.plots.canvas import BLUE, GREEN, GREY, canvas, tidy
 from langchain_rerank.evaluation.report.rendering.words import system_label
 from langchain_rerank.evaluation.score.pareto import pareto
-from langchain_rerank.evaluation.score.results import EvaluationResult, MeasureSummary
+from langchain_rerank.evaluation.score.results import EvaluationResult
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_Point = tuple[str, float, MeasureSummary]
+
+class Timed(NamedTuple):
+    """A system, or a K of a sweep: what it is called, its median time in ms, its quality."""
+
+    label: str
+    ms: float
+    mean: float
+    ci: tuple[float, float] | None
 
 
-def timed(result: EvaluationResult) -> list[_Point]:
-    """Return (label, median time in ms, quality) of each system, or each K of a sweep."""
+def timed(result: EvaluationResult) -> list[Timed]:
+    """Return each system, or each K of a sweep, that was timed and has a mean."""
     measure = result.measures[0]
-    points = []
-    for name, summary in result.systems.items():
-        if "total" in summary.latency and measure in summary.measures:
-            label = system_label(name)
-            if result.sweep is not None and name != result.baseline:
-                continue  # the sweep's own points say more
-            points.append((label, summary.latency["total"].p50, summary.measures[measure]))
-    if result.sweep is not None:
-        points.extend(
-            (f"K = {one.k}", one.latency["total"].p50, one.measures[measure])
+    if result.sweep is not None:  # its points say more, K = 0 among them
+        found = [
+            (f"K = {one.k}" if one.k else "not reranking", one.latency, one.measures.get(measure))
             for one in result.sweep.points
-            if "total" in one.latency and measure in one.measures
-        )
-    return points
+        ]
+    else:
+        found = [
+            (system_label(name), one.latency, one.measures.get(measure))
+            for name, one in result.systems.items()
+        ]
+    return [
+        Timed(label, latency["total"].p50, quality.mean, quality.ci)
+        for label, latency, quality in found
+        if "total" in latency and quality is not None and quality.mean is not None
+    ]
 
 
 def quality_latency(result: EvaluationResult) -> Figure:
@@ -46,22 +54,22 @@ def quality_latency(result: EvaluationResult) -> Figure:
     if not points:
         raise ConfigurationError("Nothing was timed, so there is no latency to draw.")
     figure, axes = canvas()
-    front = [points[one] for one in pareto([(time, quality.mean) for _, time, quality in points])]
+    front = [points[at] for at in pareto([(one.ms, one.mean) for one in points])]
     axes.plot(
-        [time for _, time, _ in front],
-        [quality.mean for _, _, quality in front],
+        [one.ms for one in front],
+        [one.mean for one in front],
         color=GREEN,
         linewidth=1.6,
         linestyle="--",
         label="Pareto set: nothing is both faster and better",
         zorder=1,
     )
-    for label, time, quality in points:
-        on_front = (label, time, quality) in front
+    for one in points:
+        on_front = one in front
         axes.errorbar(
-            time,
-            quality.mean,
-            yerr=_whiskers(quality),
+            one.ms,
+            one.mean,
+            yerr=_whiskers(one),
             fmt="o" if on_front else "s",
             color=BLUE if on_front else GREY,
             capsize=3,
@@ -71,8 +79,8 @@ def quality_latency(result: EvaluationResult) -> Figure:
         # Downhill below the Pareto line, which only rises, and uphill off it: names stay clear of
         # the line and, mostly, of each other.
         axes.annotate(
-            label,
-            (time, quality.mean),
+            one.label,
+            (one.ms, one.mean),
             xytext=(7, -3 if on_front else 3),
             textcoords="offset points",
             rotation=-35 if on_front else 35,
@@ -81,7 +89,7 @@ def quality_latency(result: EvaluationResult) -> Figure:
             fontsize=9,
             parse_math=False,
         )
-    times = [time for _, time, _ in points]
+    times = [one.ms for one in points]
     if min(times) > 0 and max(times) / min(times) > 10:
         axes.set_xscale("log")
         axes.xaxis.set_major_formatter(_time_ticks)
@@ -98,6 +106,7 @@ def _time_ticks(value: float, _position: int) -> str:
     return f"{value:g}"
 
 
-def _whiskers(quality: MeasureSummary) -> list[list[float]]:
-    low, high = quality.ci
-    return [[max(0.0, quality.mean - low)], [max(0.0, high - quality.mean)]]
+def _whiskers(one: Timed) -> list[list[float]] | None:
+    if one.ci is None:
+        return None
+    return [[max(0.0, one.mean - one.ci[0])], [max(0.0, one.ci[1] - one.mean)]]

@@ -17,17 +17,11 @@ from langchain_rerank.evaluation.score.pareto import pareto
 from langchain_rerank.evaluation.score.results import (
     RERANKED,
     Comparison,
+    Decision,
     EvaluationResult,
     LossSplit,
     Sweep,
 )
-from langchain_rerank.evaluation.score.statistics import SIGNIFICANT
-
-_VERDICTS = {
-    "recommended": "Use K = {}.",
-    "inconclusive": "Inconclusive; K = {} for now.",
-    "over_budget": "No K is within the budget; the fastest is K = {}.",
-}
 
 _ROUNDING = 1e-9
 
@@ -37,21 +31,69 @@ def headlines(result: EvaluationResult) -> Iterator[str]:
     if not any(one.n for summary in result.systems.values() for one in summary.measures.values()):
         yield "No query is labelled, so nothing can be said about quality."
         return
-    if result.sweep is not None:
-        yield _depth(result.sweep)
-    main = [one for one in result.comparisons if one.measure == result.measures[0]]
-    for one in main:
-        yield _effect(result, one)
+    if result.decision is not None:
+        yield _decision(result, result.decision)
+        yield result.decision.reason
+    else:
+        yield from _effects(result)
     if len(result.systems) > 2:
-        # A sentence on each cost and each loss would bury the answer; the tables have them.
+        # A sentence on each loss would bury the answer; the tables have them.
         yield from _unbeaten(result)
         return
-    for one in main:
-        if one.added_ms is not None:
-            yield _cost(result, one)
     for split in result.loss_split:
         if split.measure == result.measures[0]:
             yield _split(split)
+
+
+def _effects(result: EvaluationResult) -> Iterator[str]:
+    """Yield what each system changes, where there is no decision."""
+    main = [one for one in result.comparisons if one.measure == result.measures[0]]
+    if result.sweep is not None:
+        yield _depth(result.sweep)
+    for one in main:
+        yield _effect(result, one)
+    for note in dict.fromkeys(one.note for one in main if one.note):
+        yield f"{note[0].upper()}{note[1:]}."
+    if len(result.systems) == 2:
+        yield from (_cost(result, one) for one in main if one.added_ms is not None)
+
+
+def _decision(result: EvaluationResult, one: Decision) -> str:
+    named = "" if len(result.systems) == 2 else f" with {system_label(one.compared)}"
+    at = f"{named} at K = {one.compared_k}" if named else f" with K = {one.compared_k}"
+    change = f"{one.measure} from {fraction(one.before)} to {fraction(one.after)}"
+    interval = "" if one.ci is None else f", 95 % interval {between(one.ci, signed)}"
+    evidence = f"({signed(one.gain)}{interval}, {one.queries} queries)"
+    cost = "" if one.added_ms is None else f" and {_added(one.added_ms)}"
+    if one.answer == "rerank":
+        return f"Rerank{at}: that takes {change} {evidence}{cost}."
+    if one.answer == "do_not_rerank":
+        return f"Do not rerank: the best that does,{at}, takes {change} {evidence}{cost}."
+    ahead = f"So far {'' if one.k else 'not '}reranking is ahead"
+    return (
+        f"Undecided{_settled(one.queries_needed)}. {ahead}: reranking{at} takes {change} "
+        f"{evidence}{cost}."
+    )
+
+
+def _depth(sweep: Sweep) -> str:
+    """Return the answer of a sweep that was saved without a decision."""
+    k = sweep.recommended_k
+    if sweep.verdict == "recommended":
+        return f"{f'Rerank with K = {k}' if k else 'Do not rerank'}: {sweep.reason}"
+    if sweep.verdict == "over_budget":
+        return f"No K is within the budget; the fastest is K = {k}. {sweep.reason}"
+    return f"Undecided{_settled(sweep.queries_needed)}. K = {k} for now: {sweep.reason}"
+
+
+def _settled(queries: int | None) -> str:
+    if queries is None:
+        return ", and more questions like these would not settle it"
+    return f", at least about {queries} questions would settle it"
+
+
+def _added(ms: float) -> str:
+    return f"{'adds' if ms >= 0 else 'saves'} {milliseconds(abs(ms))} a query at the median"
 
 
 def _subject(system: str) -> str:
@@ -59,34 +101,25 @@ def _subject(system: str) -> str:
 
 
 def _effect(result: EvaluationResult, one: Comparison) -> str:
-    # Interval and test decide the verb together, so that the sentence never claims more than the
-    # data show: of a few queries that gain and none that loses, every resample is above 0.
+    verb = ("does not clearly change", "raises", "lowers")[one.shown]
+    evidence = signed(one.difference)
+    if one.ci is not None:
+        evidence += f", 95 % interval {between(one.ci, signed)}"
     decisive = one.p_value if one.p_holm is None else one.p_holm
-    shown = decisive is not None and decisive < SIGNIFICANT
-    if shown and one.ci[0] > 0:
-        verb = "raises"
-    elif shown and one.ci[1] < 0:
-        verb = "lowers"
-    else:
-        verb = "does not clearly change"
-    evidence = f"{signed(one.difference)}, 95 % interval {between(one.ci, signed)}"
     if decisive is not None:
         p, name = p_value(decisive), "p" if decisive == one.p_value else "p (Holm)"
         evidence += f", {name} {p}" if p.startswith("<") else f", {name} = {p}"
     against = "" if one.baseline == result.baseline else f" against {system_label(one.baseline)}"
-    note = f" {one.note[0].upper()}{one.note[1:]}." if one.note else ""
     return (
         f"{_subject(one.system)} {verb} {one.measure}{against}: {fraction(one.baseline_mean)} to "
         f"{fraction(one.mean)} ({evidence}); {one.wins} better, {one.ties} equal, {one.losses} "
-        f"worse.{note}"
+        f"worse."
     )
 
 
 def _cost(result: EvaluationResult, one: Comparison) -> str:
     total = result.systems[one.system].latency.get("total")
-    added = milliseconds(abs(one.added_ms or 0.0))
-    verb = "adds" if (one.added_ms or 0.0) >= 0 else "saves"
-    text = f"{_subject(one.system)} {verb} {added} a query at the median"
+    text = f"{_subject(one.system)} {_added(one.added_ms or 0.0)}"
     if total is not None:
         text += f", to {milliseconds(total.p50)}"
     if one.latency_factor is not None:
@@ -97,21 +130,16 @@ def _cost(result: EvaluationResult, one: Comparison) -> str:
 def _unbeaten(result: EvaluationResult) -> Iterator[str]:
     measure = result.measures[0]
     timed = [
-        (name, one.latency["total"].p50, one.measures[measure].mean)
+        (name, one.latency["total"].p50, mean)
         for name, one in result.systems.items()
-        if "total" in one.latency and measure in one.measures
+        if "total" in one.latency
+        and measure in one.measures
+        and (mean := one.measures[measure].mean) is not None
     ]
     if len(timed) < len(result.systems):
         return
     names = [system_label(timed[one][0]) for one in pareto([point[1:] for point in timed])]
     yield f"Nothing is both faster and better by {measure} than: {', '.join(names)}."
-
-
-def _depth(sweep: Sweep) -> str:
-    text = f"{_VERDICTS[sweep.verdict].format(sweep.recommended_k)} {sweep.reason}"
-    if sweep.queries_needed is not None:
-        text += f" About {sweep.queries_needed} labelled queries would settle it."
-    return text
 
 
 def _split(split: LossSplit) -> str:

@@ -35,6 +35,12 @@ CEILING = (
     "third at most) is in neither."
 )
 
+COMPARED = (
+    "In brackets the 95 % interval of the difference; p is the smallest error at which it excludes "
+    "0, and better or worse is said where that is below 0.05."
+)
+ADJUSTED = "p is adjusted for all comparisons of this report (Holm), the interval is not."
+
 
 @dataclass(frozen=True)
 class Table:
@@ -82,11 +88,13 @@ def view(result: EvaluationResult) -> View:
     """Return what a reader should see of `result`."""
     tables = [_systems(result)]
     if result.sweep is not None:
-        tables.extend(_sweep(result.sweep))
-    tables.extend(
-        _comparisons([one for one in result.comparisons if one.baseline == baseline])
-        for baseline in dict.fromkeys(one.baseline for one in result.comparisons)
-    )
+        tables.extend(_sweep(result.sweep, result.settings.get("top_n")))
+    several = len(result.comparisons) > 1 or result.sweep is not None
+    note = f"{COMPARED} {ADJUSTED}" if several else COMPARED
+    for baseline in dict.fromkeys(one.baseline for one in result.comparisons):
+        found = [one for one in result.comparisons if one.baseline == baseline]
+        tables.append(_comparisons(found, several=several, note=note))
+        note = ""  # once
     if result.loss_split:
         tables.append(_losses(result))
     if any(summary.latency for summary in result.systems.values()):
@@ -102,9 +110,10 @@ def view(result: EvaluationResult) -> View:
 
 
 def _mean(summary: MeasureSummary | None, separator: str = " ") -> str:
-    if summary is None:
+    if summary is None or summary.mean is None:
         return NOTHING
-    return f"{fraction(summary.mean)}{separator}{between(summary.ci)}"
+    mean = fraction(summary.mean)
+    return mean if summary.ci is None else f"{mean}{separator}{between(summary.ci)}"
 
 
 def _systems(result: EvaluationResult) -> Table:
@@ -134,40 +143,61 @@ def _systems(result: EvaluationResult) -> Table:
         for status in ("unlabelled", "invalid")
         if result.counts[status]
     )
-    note = f"Means over {labelled} labelled queries with 95 % bootstrap intervals."
+    notes = [f"Means over {labelled} labelled queries, each with its 95 % interval."]
+    if apart:
+        notes.append(f"In no mean: {apart}.")
+    if result.decision is not None:
+        k, top_n = result.decision.compared_k, result.settings.get("top_n")
+        notes += _cut_short([k], result.measures, top_n if isinstance(top_n, int) else None)
     return Table(
         caption="Systems",
         columns=(*columns, *(heading for heading, _ in counts)),
         rows=tuple(rows),
-        note=f"{note} In no mean: {apart}." if apart else note,
+        note=" ".join(notes),
     )
 
 
-def _comparisons(comparisons: Sequence[Comparison]) -> Table:
-    several = len({one.system for one in comparisons}) > 1
-    rows = []
-    for one in comparisons:
-        row = [
+def _cut_short(ks: Sequence[int], measures: Sequence[str], top_n: int | None) -> list[str]:
+    """Return what to know about depths that return fewer documents than a measure looks at."""
+    found = []
+    for measure in measures:
+        cutoff = measure.rpartition("@")[2]
+        looked_at = min(int(cutoff), top_n or int(cutoff)) if cutoff.isdecimal() else 0
+        short = [k for k in ks if 0 < k < looked_at]
+        if short:
+            names = ", ".join(map(str, short))
+            found.append(
+                f"K = {names} returns no more than K documents, fewer than the {looked_at} that "
+                f"{measure} looks at; not reranking returns all of those."
+            )
+    return found
+
+
+def _comparisons(comparisons: Sequence[Comparison], *, several: bool, note: str) -> Table:
+    rows = [
+        (
             system_label(one.system),
             one.measure,
-            f"{signed(one.difference)} {between(one.ci, signed)}",
+            signed(one.difference) + ("" if one.ci is None else f" {between(one.ci, signed)}"),
             percent(one.improvement_percent),
-            p_value(one.p_value),
+            p_value(one.p_holm if several else one.p_value),
             f"{one.wins}/{one.ties}/{one.losses}",
-        ]
-        if several:
-            row.insert(5, p_value(one.p_holm))
-        rows.append(tuple(row))
-    columns = ["System", "Measure", "Difference", "Change", "p", "Better / equal / worse"]
-    if several:
-        columns.insert(5, "p (Holm)")
-    notes = dict.fromkeys(one.note for one in comparisons if one.note)
+        )
+        for one in comparisons
+    ]
     return Table(
         caption=f"Against {system_label(comparisons[0].baseline)}, paired over queries",
-        columns=tuple(columns),
+        columns=(
+            "System",
+            "Measure",
+            "Difference",
+            "Change",
+            "p",
+            "Better / equal / worse",
+        ),
         words=2,
         rows=tuple(rows),
-        note=" ".join(notes) or None,
+        note=note or None,
     )
 
 
@@ -188,7 +218,7 @@ def _losses(result: EvaluationResult) -> Table:
             )
             for one in result.loss_split
         ),
-        note=CEILING,
+        note=None if result.sweep is not None else CEILING,  # the sweep's table has it
     )
 
 
@@ -215,7 +245,7 @@ def _stage_order(stage: str) -> int:
     return STAGES.index(stage) if stage in STAGES else len(STAGES)
 
 
-def _sweep(sweep: Sweep) -> list[Table]:
+def _sweep(sweep: Sweep, top_n: int | None) -> list[Table]:
     quality, choice = [], []
     for point in sweep.points:
         total = point.latency.get("total")
@@ -229,7 +259,7 @@ def _sweep(sweep: Sweep) -> list[Table]:
         choice.append(
             (
                 str(point.k),
-                fraction(point.loss_upper),
+                NOTHING if point.loss_upper is None else fraction(point.loss_upper),
                 yes_no(point.within_margin),
                 milliseconds(total.p50) if total else NOTHING,
                 milliseconds(total.p95) if total else NOTHING,
@@ -238,31 +268,38 @@ def _sweep(sweep: Sweep) -> list[Table]:
                 f"{point.selected_share:.0%}",
             )
         )
-    chosen = [point.k for point in sweep.points].index(sweep.recommended_k)
+    ks = [point.k for point in sweep.points]
+    chosen = ks.index(sweep.recommended_k)
+    granted = sweep.margin if sweep.granted_margin is None else sweep.granted_margin
+    notes = ["K = 0 is the first stage's own order."] if 0 in ks else []
+    notes += [*_cut_short(ks, [sweep.measure], top_n), CEILING]
     return [
         Table(
             caption=f"{sweep.measure} by first-stage depth K",
             columns=("K", sweep.measure, "Ceiling", "Not retrieved", "Misordered"),
             rows=tuple(quality),
             chosen=chosen,
-            note=CEILING,
+            note=" ".join(notes),
         ),
         Table(
             caption="Which K to use",
             columns=(
                 "K",
                 "Loss at most",
-                f"Within {sweep.margin:g}",
+                f"Within {granted:.2g}",
                 "p50",
                 "p95",
                 "In budget",
                 "Pareto",
-                "Chosen",
+                "Best in",
             ),
             rows=tuple(choice),
             chosen=chosen,
-            note="Loss at most: one-sided 95 % bound on the loss against the best K. Chosen: share "
-            "of bootstrap samples of the queries that choose this K. " + " ".join(sweep.checks),
+            note="Loss at most: 95 % bound of how much any other K"
+            + ("" if sweep.budget_ms is None else " within the budget")
+            + " may be better. p50, p95: time per query. Pareto: no other K is both as good and as "
+            "fast. Best in: share of resamples of the queries in which this K has the best mean. "
+            + " ".join(sweep.checks),
         ),
     ]
 

@@ -1,0 +1,234 @@
+"""Whether to rerank, with what and how deep: the choice among systems or depths, in one answer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from langchain_rerank.evaluation.score import statistics
+from langchain_rerank.evaluation.score.choice import FEWEST_QUERIES, Choice, choose, spread
+from langchain_rerank.evaluation.score.results import EvaluationResult
+from langchain_rerank.evaluation.score.statistics import DIFFERENCES, MEANS, SIGNIFICANT, Floats
+from langchain_rerank.evaluation.score.summaries import Answer, Decision
+
+MARGIN = 0.01  # of the mean that may be given up for a cheaper choice, where nobody says another
+
+
+@dataclass(frozen=True)
+class Option:
+    """One of what can be done with a question.
+
+    Attributes:
+        system: Which system answers.
+        k: How many candidates it reranks; 0 for the first stage's own order.
+        label: How it is called in a sentence.
+        ms: Its median time per query; None where it was not timed.
+    """
+
+    system: str
+    k: int
+    label: str
+    ms: float | None = None
+
+
+def decide(
+    options: Sequence[Option],
+    values: Floats,
+    choice: Choice,
+    *,
+    measure: str,
+    margin: float = MARGIN,
+    allowed: Sequence[bool] | None = None,
+    beside: Sequence[float | None] = (),
+    seed: int = 0,
+) -> Decision:
+    """Return the decision that the values of every query allow.
+
+    To rerank has to be shown twice: that the option is within the margin of any other, and that it
+    is better than not reranking. Not to rerank is shown by the first alone, since it costs nothing.
+
+    Args:
+        options: `(k,)` the cheapest first; the first is not to rerank.
+        values: `(n, k)` value of each query with each option.
+        choice: What `choose` says of `values`.
+        measure: What the values are.
+        margin: The margin that was asked for.
+        allowed: `(k,)` whether each is within the budget; None for all.
+        beside: p values of what else the report compares, for Holm's correction.
+        seed: Seed of the weights.
+    """
+    n, k = values.shape
+    at = choice.position
+    inside = [one for one in range(1, k) if allowed is None or allowed[one]]
+    compared = reranking(choice, values, allowed)
+    gains = values[:, 1:] - values[:, [0]]
+    drawn = statistics.draws(gains, seed=seed)
+    bounded = statistics.covered(values, MEANS)
+    p_values: list[float | None] = [drawn.p_value(one) if bounded else None for one in range(k - 1)]
+    p_holm = statistics.holm([*p_values, *beside])
+    change = gains[:, compared - 1]
+    before, after = float(values[:, 0].mean()), float(values[:, compared].mean())
+    shown = [p is not None and p < SIGNIFICANT for p in p_holm]
+    better = shown[at - 1] and change.mean() > 0 if at else False
+    worse = all(shown[one - 1] and gains[:, one - 1].mean() < 0 for one in inside)
+    best_shown = choice.upper[at] is not None and (choice.upper[at] or 0.0) <= 0.0
+    settled = choice.recommended or (best_shown if at else worse)
+    answer: Answer = "undecided"
+    if settled and better:
+        answer = "rerank"
+    elif settled and at == 0:
+        answer = "do_not_rerank"
+    needed = None
+    if answer == "undecided" and bounded:
+        needed = _needed(choice, change, margin, better=better, tests=len(p_holm))
+    return Decision(
+        answer=answer,
+        measure=measure,
+        system=options[at].system,
+        k=options[at].k,
+        compared=options[compared].system,
+        compared_k=options[compared].k,
+        before=before,
+        after=after,
+        gain=after - before,
+        ci=drawn.interval(compared - 1, DIFFERENCES) if bounded else None,
+        added_ms=_added(options[compared], options[0]),
+        margin=choice.margin,
+        queries=n,
+        queries_needed=needed,
+        reason=explained(options, choice, n, margin, allowed, better=better),
+    )
+
+
+def among_systems(result: EvaluationResult, k: int, seed: int = 0) -> Decision | None:
+    """Return which of a comparison's systems to use; None where no query is labelled.
+
+    The cheapest first: the first stage, then the rerankers by their median time, or as they were
+    given where one was not timed.
+
+    Args:
+        result: The comparison; its baseline is the first stage.
+        k: How many candidates are reranked.
+        seed: Seed of the weights.
+    """
+    main, baseline = result.measures[0], result.baseline
+    rows = [row for row in result.queries if any(one.measures for one in row.systems.values())]
+    if not rows:
+        return None
+    totals = {name: one.latency.get("total") for name, one in result.systems.items()}
+    times = {name: one.p50 for name, one in totals.items() if one is not None}
+    others = [name for name in result.systems if name != baseline]
+    if all(name in times for name in others):
+        others.sort(key=lambda name: times[name])
+    options = [
+        Option(baseline, 0, "not reranking", times.get(baseline)),
+        *(
+            Option(name, k, f"K = {k}" if len(others) == 1 else name, times.get(name))
+            for name in others
+        ),
+    ]
+    values = np.array(
+        [[row.systems[one.system].measures[main] for one in options] for row in rows],
+        dtype=np.float64,
+    )
+    return decide(
+        options,
+        values,
+        choose(values, margin=MARGIN, seed=seed),
+        measure=main,
+        beside=[
+            one.p_value
+            for one in result.comparisons
+            if (one.measure, one.baseline) != (main, baseline)
+        ],
+        seed=seed,
+    )
+
+
+def reranking(choice: Choice, values: Floats, allowed: Sequence[bool] | None = None) -> int:
+    """Return the choice, or where that is not to rerank, the best of the options that do."""
+    options = range(1, values.shape[1])
+    among = [one for one in options if allowed is None or allowed[one]] or options
+    best = max(among, key=lambda one: (round(float(values[:, one].mean()), 9), -one))
+    return choice.position or best
+
+
+def _added(one: Option, baseline: Option) -> float | None:
+    return None if one.ms is None or baseline.ms is None else one.ms - baseline.ms
+
+
+def _needed(
+    choice: Choice, change: Floats, margin: float, *, better: bool, tests: int
+) -> int | None:
+    """Return how many queries would answer what is open, or None."""
+    wanted = [choice.queries_needed]
+    if choice.position and not better:
+        gain, sd = float(change.mean()), spread(change)
+        ways = (
+            statistics.queries_needed(-gain, sd, 0.0, tail=SIGNIFICANT / 2 / tests),  # it gains
+            statistics.queries_needed(gain, sd, margin),  # or it does not, by more than the margin
+        )
+        wanted.append(min((one for one in ways if one is not None), default=None))
+    known = [one for one in wanted if one is not None and one > len(change)]
+    return max(known, default=None)
+
+
+def explained(
+    options: Sequence[Option],
+    choice: Choice,
+    queries: int,
+    margin: float,
+    allowed: Sequence[bool] | None = None,
+    *,
+    better: bool = True,
+) -> str:
+    """Return why this is the choice, in sentences.
+
+    Args:
+        options: The options, the cheapest first.
+        choice: The choice.
+        queries: How many queries it rests on.
+        margin: The margin that was asked for.
+        allowed: Whether each option is within the budget; None where there is none.
+        better: Whether it is shown to be better than the first option.
+    """
+    at = choice.position
+    label, upper = options[at].label, choice.upper[at]
+    tight = allowed is not None and not all(allowed)
+    others = "any other within the budget" if tight else "any other"
+    if allowed is not None and not any(allowed[1:]):
+        text = "Nothing that reranks is within the budget."
+    elif upper is None:
+        text = (
+            f"{label[0].upper()}{label[1:]} has the best mean; values that are not between 0 and 1 "
+            f"have no bound."
+        )
+    elif choice.recommended:
+        text = (
+            f"{label[0].upper()}{label[1:]} loses at most {upper:.3f} against {others} (95 % bound"
+        )
+        text += f"; allowed: {_margin(choice.margin, margin, queries)})."
+        if at and not better:
+            text += " That it gains anything over not reranking is not shown."
+    elif queries < FEWEST_QUERIES:
+        text = (
+            f"{queries} labelled queries are too few to recommend one ({FEWEST_QUERIES} are the "
+            f"least): {label} has the best mean, and {others} may be better by up to {upper:.3f}."
+        )
+    else:
+        text = (
+            f"{label[0].upper()}{label[1:]} has the best mean, but {others} may be better by up to "
+            f"{upper:.3f} (95 % bound; allowed: {_margin(choice.margin, margin, queries)})."
+        )
+    if tight and allowed is not None and not allowed[choice.best]:
+        gain = choice.losses[at]
+        text += f" Without the budget {options[choice.best].label} would gain {gain:.3f}."
+    return text
+
+
+def _margin(granted: float, asked: float, queries: int) -> str:
+    if granted <= asked:
+        return f"{granted:g}"
+    return f"{granted:.2g}, since {queries} queries cannot show {asked:g}"
