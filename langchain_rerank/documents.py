@@ -176,7 +176,10 @@ def _known_by(document: Document) -> tuple[set[Any], set[Any]]:
 def _content(document: Document) -> tuple[str, str]:
     """Return what a document without an id is known by."""
     own = _without_scores(document.metadata or {})
-    return document.page_content, repr(sorted(own.items(), key=lambda item: str(item[0])))
+    try:
+        return document.page_content, repr(sorted(own.items(), key=lambda item: str(item[0])))
+    except Exception:  # noqa: BLE001  # nested too deeply, or a user's object refuses
+        return document.page_content, f"of the document {id(document)}"
 
 
 def rank_documents(

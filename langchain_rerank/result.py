@@ -6,7 +6,7 @@ import html
 import math
 import re
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -27,6 +27,7 @@ PLAIN_WIDTH = 80
 TABLE_WIDTH = 110  # in fewer columns a table leaves no room for the text
 _HEADINGS = ("rank", "before", "", "score", "source", "text")
 _SHOWN = 2000  # characters of a document that are looked at: more than any screen shows of it
+_DEEPEST = 100  # levels of nested metadata that are written
 _CONTROL = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f]")
 
 
@@ -278,13 +279,17 @@ def _end_of(text: str, width: int, cells: Callable[[str], int]) -> str:
     return f"…{text}"
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: Any, holders: tuple[int, ...] = ()) -> Any:
+    """Return `value` as JSON data; what holds itself ends in "…"."""
     if isinstance(value, float) and not math.isfinite(value):
         return None
     if value is None or isinstance(value, (str, int, float, bool)):
         return value
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
+    if isinstance(value, (Mapping, list, tuple)):
+        if id(value) in holders or len(holders) > _DEEPEST:
+            return "…"
+        holders = (*holders, id(value))
+        if isinstance(value, Mapping):
+            return {str(key): _plain(item, holders) for key, item in value.items()}
+        return [_plain(item, holders) for item in value]
     return str(value)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, TypeVar
+from urllib.parse import urlsplit, urlunsplit
 
 from langchain_core.exceptions import OutputParserException
 from langchain_core.language_models import BaseChatModel
@@ -57,7 +58,7 @@ class Judge:
             with every model.
     """
 
-    model: Any
+    model: Any = field(repr=False)  # which may show its address and keys
     name: str | None = None
     timeout: float = 60.0
     max_attempts: int = 3
@@ -89,7 +90,8 @@ class Judge:
         """Return a judge behind a server that speaks OpenAI's protocol (Ollama, vLLM, llama.cpp).
 
         Args:
-            base_url: The address, with `/v1` where the server has that.
+            base_url: The address, with `/v1` where the server has that. A name, a password or a
+                query in it stays out of the judge's label, and so out of reports.
             model_name: The model, as the server calls it.
             api_key: Where the server wants one; nothing is read from the environment.
             **settings: `timeout` and the other settings of a judge.
@@ -99,7 +101,7 @@ class Judge:
         """
         # No retries of its own: they are counted here.
         model = chat_model(base_url, model_name, api_key=api_key, max_retries=0)
-        name = f"{model_name} at {base_url}"
+        name = f"{model_name} at {_shown(base_url)}"
         return cls(model, **{"name": name, **settings})
 
     @property
@@ -168,6 +170,12 @@ class Judge:
         if status is not None:
             return f"the judge refused with HTTP {status}: {_line(error)}"
         return f"the judge failed with {type(error).__name__}: {_line(error)}"
+
+
+def _shown(base_url: str) -> str:
+    """Return an address without what may be secret in it: user, password, query and fragment."""
+    parts = urlsplit(base_url)
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
 def chat_model(

@@ -114,8 +114,14 @@ class Report(EvaluationResult):
         return f'{head[:-2]},\n  "queries": [\n{rows}\n  ]\n}}\n'
 
     def to_csv(self) -> str:
-        """Return one line per query: status, and every system's measures, ranks and times."""
-        rows = list(flat_rows(self))
+        """Return one line per query: status, and every system's measures, ranks and times.
+
+        Text that a spreadsheet would take for a formula (`=`, `+`, `-`, `@` in front) gets an
+        apostrophe before it.
+        """
+        rows = [
+            {_as_text(key): _as_text(cell) for key, cell in row.items()} for row in flat_rows(self)
+        ]
         text = io.StringIO()
         writer = csv.DictWriter(text, fieldnames=list(rows[0]) if rows else ["query_id"])
         writer.writeheader()
@@ -240,3 +246,13 @@ class Report(EvaluationResult):
                 most records invalid, no question in both reports, or nothing but zeros.
         """
         check_no_regression(self, measure or self.measures[0], margin, system, against)
+
+
+def _as_text(cell: Any) -> Any:
+    """Return a cell that no spreadsheet runs: Excel and its kin evaluate what looks like a formula.
+
+    Source: OWASP, CSV Injection.
+    """
+    if isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t", "\r")):
+        return f"'{cell}"
+    return cell

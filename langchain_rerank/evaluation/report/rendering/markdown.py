@@ -6,18 +6,19 @@ import re
 from collections.abc import Sequence
 
 from langchain_rerank.evaluation.report.rendering.view import Table, View
+from langchain_rerank.result import printable
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>|#~$])")
 
 
 def escaped(text: str) -> str:
-    r"""Return `text` so that Markdown shows it as it is, on one line.
+    r"""Return `text` so that Markdown shows it as it is, on one line, without control characters.
 
     Examples:
         >>> escaped("a|b *c* <script>")
         'a\\|b \\*c\\* \\<script\\>'
     """
-    return _SPECIAL.sub(r"\\\1", " ".join(text.split()))
+    return _SPECIAL.sub(r"\\\1", " ".join(printable(text).split()))
 
 
 def markdown(view: View) -> str:

@@ -7,6 +7,15 @@ from collections.abc import Callable, Iterable
 from langchain_rerank.evaluation.score.results import FIRST_STAGE, RERANKED
 
 NOTHING = "-"
+# File systems allow 255 bytes, a letter takes up to four, and an ending follows.
+_LONGEST_NAME = 50
+_DEVICES = {
+    "CON",
+    "PRN",
+    "AUX",
+    "NUL",
+    *(f"{port}{n}" for port in ("COM", "LPT") for n in range(10)),
+}
 _LABELS = {FIRST_STAGE: "First stage", RERANKED: "Reranked"}
 
 
@@ -23,14 +32,19 @@ def system_label(name: str) -> str:
 def file_names(systems: Iterable[str]) -> dict[str, str]:
     """Return a file name for each system: its own name where every file system can have it.
 
+    Long names are cut, names that Windows keeps for devices get an underscore in front.
+
     Examples:
         >>> file_names(["first_stage", "BAAI/bge", "BAAI:bge"])
         {'first_stage': 'first_stage', 'BAAI/bge': 'BAAI_bge', 'BAAI:bge': 'BAAI_bge_2'}
     """
     found: dict[str, str] = {}
     for name in systems:
-        plain = "".join(one if one.isalnum() or one in "-._" else "_" for one in name).lstrip(".")
-        plain, unique, number = plain or "system", plain or "system", 1
+        plain = "".join(one if one.isalnum() or one in "-._" else "_" for one in name)
+        plain = plain[:_LONGEST_NAME].strip(".") or "system"
+        if plain.partition(".")[0].upper() in _DEVICES:
+            plain = f"_{plain}"
+        unique, number = plain, 1
         while unique.lower() in {one.lower() for one in found.values()}:
             number += 1
             unique = f"{plain}_{number}"
