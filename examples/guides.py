@@ -9,8 +9,9 @@ from functools import cache
 from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
 
-from langchain_rerank.cli.loading import default_embeddings, load_documents
 from langchain_rerank.embedded import CORPUS_FOLDER
+from langchain_rerank.files import load_documents
+from langchain_rerank.first_stage import default_embeddings
 
 
 def documents() -> list[Document]:

@@ -155,7 +155,7 @@ class RerankResult:
                 str(hit.before),
                 Text(hit.movement, style=hit.style),
                 Text(hit.score, style="bold"),
-                Text(_end_of(hit.source, width // 4, cell_len), style="cyan"),
+                Text(_end_of(hit.source, width // 3, cell_len), style="cyan"),
                 Text(hit.text),
             )
         return table
@@ -209,18 +209,30 @@ class RerankResult:
         hits = []
         for rank, document in enumerate(self.documents, start=1):
             score = document.metadata.get(RELEVANCE_SCORE)
-            source = document.metadata.get("source", document.id)
+            source = _place(document)
             text = document.page_content
             hits.append(
                 _Hit(
                     rank=rank,
                     before=document.metadata.get(FIRST_STAGE_RANK, rank),
                     score="-" if score is None else f"{score:.4f}",
-                    source="" if source is None else _one_line(str(source)),
+                    source=_one_line(source),
                     text=_one_line(text[:_SHOWN]) + ("…" if len(text) > _SHOWN else ""),
                 )
             )
         return hits
+
+
+def _place(document: Document) -> str:
+    """Return where a document is from: its source with the line or page, else its id."""
+    source = document.metadata.get("source", document.id)
+    if source is None:
+        return ""
+    for key, before in (("line", ":"), ("page", ", page ")):
+        number = document.metadata.get(key)
+        if isinstance(number, int) and not isinstance(number, bool):
+            return f"{source}{before}{number}"
+    return str(source)
 
 
 class _Hit(NamedTuple):

@@ -15,20 +15,19 @@ from langchain_core.retrievers import BaseRetriever
 from rich.console import Console
 
 from langchain_rerank.cli.kept_embeddings import KeptEmbeddings, default_folder
-from langchain_rerank.cli.loading import (
-    DEFAULT_EMBEDDING_MODEL,
-    FirstStage,
-    build_first_stage,
-    default_embeddings,
-    load_documents,
-    packaged_embedding_model,
-)
+from langchain_rerank.cli.loading import FirstStage, build_first_stage
 from langchain_rerank.cli.run_candidates import run_retriever
 from langchain_rerank.errors import ConfigurationError
 from langchain_rerank.evaluation.data.beir import load_collection
 from langchain_rerank.evaluation.data.datasets import Dataset, load_dataset
 from langchain_rerank.evaluation.report.report import Report
 from langchain_rerank.evaluation.score.measures import Measure, parse_measures
+from langchain_rerank.files import load_documents
+from langchain_rerank.first_stage import default_embeddings
+from langchain_rerank.first_stage.embeddings import (
+    DEFAULT_EMBEDDING_MODEL,
+    packaged_embedding_model,
+)
 from langchain_rerank.resolving import resolve_scorer
 from langchain_rerank.scorers.contract import Scorer
 from langchain_rerank.scorers.engine.loading import fingerprint

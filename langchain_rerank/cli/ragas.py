@@ -117,9 +117,9 @@ def ragas(
         open_model,
         resumable,
     )
-    from langchain_rerank.cli.loading import default_embeddings
     from langchain_rerank.evaluation.ragas import METRICS, RagasEvaluation
     from langchain_rerank.evaluation.ragas.metrics import parse_metrics
+    from langchain_rerank.first_stage import default_embeddings
     from langchain_rerank.retriever import CrossEncoderRerankRetriever
 
     notes = Console(stderr=True)

@@ -18,7 +18,9 @@ def search(
     query: Annotated[str, typer.Argument(help="What to search for.")],
     docs: Annotated[
         list[Path],
-        typer.Option(help="A text, Markdown or JSONL file, or a folder of them. Repeatable."),
+        typer.Option(
+            help="A text, Markdown, HTML, PDF, DOCX or JSONL file, or a folder of them. Repeatable."
+        ),
     ],
     first_stage: Annotated[
         FirstStage, typer.Option(help="How the candidates are found.")
@@ -43,7 +45,9 @@ def search(
     """Search QUERY in the files under --docs and rerank what the first stage finds."""
     from rich.console import Console
 
-    from langchain_rerank.cli.loading import build_first_stage, default_embeddings, load_documents
+    from langchain_rerank.cli.loading import build_first_stage
+    from langchain_rerank.files import load_documents
+    from langchain_rerank.first_stage import default_embeddings
     from langchain_rerank.retriever import CrossEncoderRerankRetriever
     from langchain_rerank.scorers.cross_encoder import CrossEncoderScorer
 

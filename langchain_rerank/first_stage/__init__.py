@@ -3,6 +3,7 @@
 from langchain_rerank.base_retrievers.depth import depth_of, with_depth
 from langchain_rerank.first_stage.bm25 import BM25Retriever
 from langchain_rerank.first_stage.dense import DenseRetriever
+from langchain_rerank.first_stage.embeddings import default_embeddings
 from langchain_rerank.first_stage.fusion import reciprocal_rank_fusion
 from langchain_rerank.first_stage.hybrid import HybridRetriever, hybrid_retriever
 
@@ -10,6 +11,7 @@ __all__ = [
     "BM25Retriever",
     "DenseRetriever",
     "HybridRetriever",
+    "default_embeddings",
     "depth_of",
     "hybrid_retriever",
     "reciprocal_rank_fusion",

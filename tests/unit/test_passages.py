@@ -5,8 +5,8 @@ import json
 
 import pytest
 
-from langchain_rerank.cli.loading import load_documents
 from langchain_rerank.errors import ConfigurationError, DataFileError
+from langchain_rerank.files import load_documents
 from langchain_rerank.reading import Form
 
 LONG = "Adapters are small matrices. " * 60  # 1,740 characters

@@ -1,0 +1,320 @@
+"""Documents from files: every kind, where passages stand, and what must not be read."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+
+import docx
+import pytest
+
+from langchain_rerank.errors import (
+    ConfigurationError,
+    DataFileError,
+    MissingExtraError,
+    RerankWarning,
+)
+from langchain_rerank.files import load_documents
+from langchain_rerank.files.front_matter import split_front_matter
+
+LONG = "\n\n".join(f"Paragraph {number}. " + "Words follow words. " * 12 for number in range(6))
+
+
+def write(path, content):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return path
+
+
+def pdf(*pages, title=None):
+    """A PDF with a line of text on each page."""
+    objects = ["<< /Type /Catalog /Pages 2 0 R >>", ""]
+    kids = []
+    font = "<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>"
+    for text in pages:
+        stream = f"BT /F1 12 Tf 50 700 Td ({text}) Tj ET" if text else ""
+        objects.append(f"<< /Length {len(stream)} >>\nstream\n{stream}\nendstream")
+        objects.append(
+            f"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 600 800] /Contents {len(objects)} 0 R "
+            f"/Resources << /Font << /F1 {font} >> >> >>"
+        )
+        kids.append(f"{len(objects)} 0 R")
+    objects[1] = f"<< /Type /Pages /Kids [{' '.join(kids)}] /Count {len(kids)} >>"
+    info = ""
+    if title:
+        objects.append(f"<< /Title ({title}) >>")
+        info = f"/Info {len(objects)} 0 R"
+    data, offsets = "%PDF-1.4\n", []
+    for number, body in enumerate(objects, 1):
+        offsets.append(len(data))
+        data += f"{number} 0 obj\n{body}\nendobj\n"
+    table = "".join(f"{offset:010} 00000 n \n" for offset in offsets)
+    return (
+        f"{data}xref\n0 {len(objects) + 1}\n0000000000 65535 f \n{table}"
+        f"trailer << /Size {len(objects) + 1} /Root 1 0 R {info} >>\nstartxref\n{len(data)}\n%%EOF"
+    ).encode("latin-1")
+
+
+def test_text_has_the_line_where_each_passage_begins(tmp_path):
+    path = write(tmp_path / "notes" / "long.txt", LONG)
+    found = load_documents([path.parent])
+    assert len(found) > 2
+    lines = LONG.split("\n")
+    for document in found:
+        assert lines[document.metadata["line"] - 1].startswith(document.page_content.split("\n")[0])
+        assert document.metadata["source"] == "long.txt"
+    assert [document.id for document in found] == [
+        f"long.txt#{number}" for number in range(1, len(found) + 1)
+    ]
+
+
+def test_lines_of_a_file_with_carriage_returns_are_counted_once(tmp_path):
+    path = write(tmp_path / "a.txt", LONG.replace("\n", "\r\n"))
+    assert (
+        load_documents(path)[-1].metadata["line"]
+        == load_documents(write(tmp_path / "b.txt", LONG))[-1].metadata["line"]
+    )
+
+
+def test_front_matter_is_metadata_and_no_text_and_lines_count_from_the_top(tmp_path):
+    head = "---\ntitle: Adapters\ntags: [lora, 4bit]\ndate: 2024-05-01\nsource: https://a.b\n---\n"
+    (found,) = load_documents(write(tmp_path / "a.md", head + "\n# Heading\nText."))
+    assert found.page_content == "# Heading\nText."
+    assert found.metadata["line"] == 8
+    assert found.metadata["title"] == "Adapters"
+    assert found.metadata["tags"] == ["lora", "4bit"]
+    assert found.metadata["date"] == "2024-05-01"
+    assert found.metadata["source"] == "a.md"
+    assert found.metadata["front_matter"] == {"source": "https://a.b"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "---\nNo metadata, a line\n---\nText",
+        "---\n- a\n- list\n---\nText",
+        "---\nopen: true\nText",
+        "---\na: [\n---\nText",
+        "Text\n---\na: 1\n---\n",
+        "---\na: &a [*a]\n---\nText",
+        "---\na: &a [1,2,3,4,5,6,7,8,9]\n"
+        + "".join(
+            f"{b}: &{b} [{', '.join([f'*{a}'] * 9)}]\n"
+            for a, b in zip("abcdef", "bcdefg", strict=True)
+        )
+        + "---\nText",
+        "---\n? [a, {b: c}]\n: d\n---\nText",
+        "---\nday: 2024-99-99\n---\nText",
+    ],
+)
+def test_what_is_no_front_matter_stays_in_the_text(text):
+    assert split_front_matter(text) == ({}, text)
+
+
+def test_front_matter_of_odd_values_becomes_what_json_has():
+    text = "---\n1: x\nnan: .nan\nwhen: 2024-05-01T10:00:00Z\nset: !!set {b, a}\n"
+    text += "bytes: !!binary YQ==\n...\n"
+    assert split_front_matter(text)[0] == {
+        "1": "x",
+        "nan": "nan",
+        "when": "2024-05-01T10:00:00+00:00",
+        "set": ["a", "b"],
+        "bytes": "b'a'",
+    }
+
+
+def test_html_gives_what_a_page_shows_with_its_lines(tmp_path):
+    page = """<!DOCTYPE html><html><head><title>My  page</title>
+<style>p { color: red }</style><script>var secret = 1;</script></head>
+<body><h1>Cats</h1>
+<p>They <b>sleep</b> a
+lot.</p><!-- a comment -->
+<ul><li>one</li><li>two</li></ul>
+<table><tr><td>a</td><td>b</td></tr><tr><td>c</td><td>d</td></tr></table>
+<pre>x = 1
+  y</pre>after<br>break &amp; end</body></html>"""
+    (found,) = load_documents(write(tmp_path / "a.html", page))
+    assert found.page_content == (
+        "Cats\n\nThey sleep a lot.\n\none\n\ntwo\n\na | b\nc | d\nx = 1\n  y\n\nafter\nbreak & end"
+    )
+    assert found.metadata["title"] == "My page"
+    assert found.metadata["line"] == 3
+
+
+def test_html_has_the_line_of_each_passage_and_its_own_encoding(tmp_path):
+    rows = "".join(f"<p>Zeile {n} über Wörter. {'Wort ' * 60}</p>\n" for n in range(1, 6))
+    page = f'<html><head><meta charset="iso-8859-1"></head>\n<body>\n{rows}</body></html>'
+    found = load_documents(write(tmp_path / "a.htm", page.encode("latin-1")))
+    assert found[0].page_content.startswith("Zeile 1 über")
+    assert {d.metadata["line"] for d in found if d.page_content.startswith("Zeile")} == {
+        3,
+        4,
+        5,
+        6,
+        7,
+    }
+
+
+def test_html_nested_deeply_or_broken_is_read(tmp_path):
+    deep = "<div>" * 3000 + "deep" + "</div>" * 10 + "<p>open <b>tags"
+    (found,) = load_documents(write(tmp_path / "a.html", deep))
+    assert found.page_content == "deep\nopen tags"
+
+
+def test_pdf_has_pages(tmp_path):
+    path = write(tmp_path / "paper.pdf", pdf("Cats sleep a lot.", "", "Dogs bark.", title="Pets"))
+    found = load_documents([tmp_path])
+    assert [(d.page_content, d.metadata["page"], d.id) for d in found] == [
+        ("Cats sleep a lot.", 1, "paper.pdf#1"),
+        ("Dogs bark.", 3, "paper.pdf#2"),
+    ]
+    assert found[0].metadata["title"] == "Pets"
+    assert "line" not in found[0].metadata
+    assert load_documents(path) == found
+
+
+def test_docx_has_paragraphs_and_tables(tmp_path):
+    document = docx.Document()
+    document.core_properties.title = "Pets"
+    document.add_heading("Cats", 1)
+    document.add_paragraph("They sleep.")
+    table = document.add_table(rows=2, cols=2)
+    for row, texts in zip(table.rows, (("a", "b"), ("c", "d")), strict=True):
+        for cell, text in zip(row.cells, texts, strict=True):
+            cell.text = text
+    table.rows[1].cells[0].merge(table.rows[1].cells[1])
+    document.add_paragraph("The end.")
+    document.save(tmp_path / "pets.docx")
+    (found,) = load_documents([tmp_path])
+    assert found.page_content == "Cats\n\nThey sleep.\n\na | b\nc\nd\n\nThe end."
+    assert found.metadata["title"] == "Pets"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.pdf", b"%PDF-1.4 and no more", "cannot be read as PDF"),
+        ("a.pdf", b"", "cannot be read as PDF"),
+        ("a.pdf", pdf("", ""), "has no text: its pages are pictures"),
+        ("a.docx", b"PK\3\4 and no more", "cannot be read as DOCX"),
+        ("a.docx", b"plain text", "cannot be read as DOCX"),
+        ("a.pptx", b"PK", r"\.pptx files are not read; save it as PDF"),
+        ("a.doc", b"\xd0\xcf", r"\.doc files are not read; save it as DOCX"),
+        ("a.rtf", b"{\\rtf1", r"\.rtf files are not read"),
+        ("a.png", b"\x89PNG\r\n\x1a\n\0\0", "not UTF-8"),
+    ],
+)
+def test_a_named_file_that_is_damaged_or_of_another_kind_is_one_clear_error(
+    tmp_path, name, content, message
+):
+    with pytest.raises(DataFileError, match=message):
+        load_documents(write(tmp_path / name, content))
+
+
+def test_others_are_named_with_a_count_and_do_not_hide_the_good_ones(tmp_path):
+    write(tmp_path / "good.md", "Cats sleep.")
+    write(tmp_path / "broken.pdf", b"%PDF-")
+    for name in ("a.png", "b.PNG", "c.pptx", "Makefile"):
+        write(tmp_path / name, b"\0")
+    write(tmp_path / ".hidden.png", b"\0")
+    with pytest.warns(RerankWarning, match="What cannot be read below") as warned:
+        found = load_documents([tmp_path])
+    assert [document.id for document in found] == ["good.md#1"]
+    (message,) = (str(one.message) for one in warned)
+    assert "4 of kinds that are not read: 2 .png, " in message
+    assert "1 .pptx" in message
+    assert "1 without a suffix" in message
+    assert "broken.pdf: cannot be read as PDF" in message
+
+
+@pytest.mark.parametrize(
+    ("module", "name"), [("pypdf", "a.pdf"), ("docx", "a.docx"), ("bs4", "a.html")]
+)
+def test_a_missing_package_is_named_and_costs_only_its_files(tmp_path, monkeypatch, module, name):
+    write(tmp_path / "good.md", "Cats sleep.")
+    path = write(tmp_path / name, b"anything")
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.warns(RerankWarning, match=r"pip install 'langchain-rerank\[files\]'"):
+        assert [document.id for document in load_documents([tmp_path])] == ["good.md#1"]
+    with pytest.raises(MissingExtraError, match=r"langchain-rerank\[files\]"):
+        load_documents(path)
+
+
+def test_pipes_devices_and_sockets_are_told_about_and_never_opened(tmp_path):
+    folder = tmp_path / "notes"
+    write(folder / "good.md", "Cats sleep.")
+    os.mkfifo(folder / "pipe.md")
+    (folder / "zero.txt").symlink_to("/dev/zero")
+    (folder / "linked.md").symlink_to("pipe.md")
+    with socket.socket(socket.AF_UNIX) as server:
+        os.chdir(folder)
+        server.bind("door.md")
+        for follow in (False, True):
+            with pytest.warns(RerankWarning) as warned:
+                found = load_documents([folder], follow_symlinks=follow)
+            assert [document.id for document in found] == ["good.md#1"]
+            (message,) = (str(one.message) for one in warned)
+            for said in ("pipe.md: a pipe, which", "linked.md: a pipe", "door.md: a socket"):
+                assert said in message
+            assert (
+                "zero.txt: a device" if follow else "zero.txt: a link out of the folder"
+            ) in message
+    for path in (folder / "pipe.md", folder / "zero.txt", "/dev/zero"):
+        with pytest.raises(DataFileError, match=r"a pipe|a device"):
+            load_documents(path)
+
+
+def test_links_out_of_the_folder_are_told_about_and_followed_only_when_asked(tmp_path):
+    folder = tmp_path / "notes"
+    write(folder / "good.md", "Cats sleep.")
+    write(tmp_path / "other" / "secret.md", "A secret.")
+    (folder / "secret.md").symlink_to(tmp_path / "other" / "secret.md")
+    (folder / "other").symlink_to(tmp_path / "other")
+    (folder / "again.md").symlink_to("good.md")
+    with pytest.warns(RerankWarning, match="follow_symlinks=True") as warned:
+        found = load_documents([folder])
+    assert [document.id for document in found] == ["good.md#1"]
+    (message,) = (str(one.message) for one in warned)
+    assert "secret.md: a link out of the folder, to " in message
+    assert "notes/other: a link out of the folder, to " in message
+    found = load_documents([folder], follow_symlinks=True)
+    assert [document.id for document in found] == ["good.md#1", "other/secret.md#1"]
+    # What is named itself is read wherever it is.
+    assert load_documents(folder / "secret.md")[0].page_content == "A secret."
+
+
+@pytest.mark.parametrize("follow", [False, True])
+def test_circles_of_links_end_and_are_told_about(tmp_path, follow):
+    write(tmp_path / "deep" / "good.md", "Cats sleep.")
+    (tmp_path / "deep" / "up").symlink_to(tmp_path)
+    (tmp_path / "self.md").symlink_to("self.md")
+    (tmp_path / "one").symlink_to("two")
+    (tmp_path / "two").symlink_to("one")
+    with pytest.warns(RerankWarning) as warned:
+        found = load_documents([tmp_path], follow_symlinks=follow)
+    assert [document.id for document in found] == ["deep/good.md#1"]
+    (message,) = (str(one.message) for one in warned)
+    for said in ("up: a circle of links", "self.md: cannot be read", "one: cannot be read"):
+        assert said in message
+
+
+def test_a_link_to_a_file_that_is_read_anyway_is_no_second_document(tmp_path):
+    write(tmp_path / "z.md", "Cats sleep.")
+    (tmp_path / "a.md").symlink_to("z.md")
+    write(tmp_path / ".trash" / "old.md", "An old note.")
+    (tmp_path / "old.md").symlink_to(".trash/old.md")
+    assert [document.id for document in load_documents([tmp_path])] == ["old.md#1", "z.md#1"]
+
+
+def test_several_roots_and_strings_are_taken_and_none_is_refused(tmp_path, monkeypatch):
+    write(tmp_path / "one" / "a.md", "Cats.")
+    write(tmp_path / "two" / "a.md", "Dogs.")
+    found = load_documents([str(tmp_path / "one"), tmp_path / "two"])
+    assert [d.metadata["source"] for d in found] == ["a.md", (tmp_path / "two" / "a.md").as_posix()]
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert load_documents("~/one")[0].page_content == "Cats."
+    with pytest.raises(ConfigurationError, match="No file or folder was named"):
+        load_documents([])
+    with pytest.raises(DataFileError, match="no path"):
+        load_documents("a\0b")
