@@ -75,8 +75,8 @@ def test_the_threshold_cuts_what_is_not_relevant(run, docs):
     ("name", "content", "message"),
     [
         ("missing.md", None, "no such file or folder"),
-        ("latin.txt", b"caf\xe9 na\xefve", "not UTF-8 text (byte 3)"),
-        ("bad.jsonl", b'{"text": "fine"}\n{broken\n', "bad.jsonl:2: not JSON"),
+        ("latin.txt", b"caf\xe9 na\xefve", "not UTF-8 (byte 3)"),
+        ("bad.jsonl", b'{"text": "fine"}\n{broken\n', "bad.jsonl:2: This is no JSON"),
         ("list.jsonl", b"[1, 2]\n", "list.jsonl:1: expected an object"),
         ("empty.md", b"  \n", "every file is empty"),
     ],
@@ -101,10 +101,10 @@ def test_what_cannot_be_read_below_a_folder_is_left_out_and_named(run, docs):
     # Not half of a file either.
     assert [one["id"] for one in json.loads(out)["documents"]] == ["adapters.md#1"]
     (warning,) = (one for one in warned if one.category is RerankWarning)
-    assert str(warning.message).count("\n") == 3
+    assert str(warning.message).count("\n") == 4
     for reason in (
-        "latin.txt: not UTF-8 text (byte 3)",
-        "broken.jsonl:2: not JSON",
+        "latin.txt: It is not UTF-8 (byte 3)",
+        "broken.jsonl:2: This is no JSON",
         "gone.md: cannot be read: No such file or directory",
     ):
         assert reason in str(warning.message)
@@ -115,7 +115,7 @@ def test_a_folder_of_nothing_that_can_be_read_is_one_clear_message(run, tmp_path
         (tmp_path / name).write_bytes(b"caf\xe9")
     code, _, err = search(run, "coffee", tmp_path, "--first-stage", "bm25")
     assert code == 2
-    assert "not UTF-8 text (byte 3)" in err
+    assert "not UTF-8 (byte 3)" in err
 
 
 def test_a_warning_is_shown_without_the_code_that_gave_it(docs):
@@ -137,7 +137,7 @@ def test_a_warning_is_shown_without_the_code_that_gave_it(docs):
 def test_a_folder_without_documents_is_one_clear_message(run, tmp_path):
     code, _, err = search(run, "anything", tmp_path)
     assert code == 2
-    assert "no file that ends in .txt, .md, .markdown, .jsonl" in err
+    assert "no file that ends in .txt, .md, .markdown, .html" in err
 
 
 def test_an_empty_query_is_one_clear_message(run, docs):
