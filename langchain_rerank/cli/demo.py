@@ -50,7 +50,7 @@ def demo(
     from langchain_rerank.cli.loading import build_first_stage
     from langchain_rerank.embedded import CORPUS_FOLDER, QUESTIONS_FILE
     from langchain_rerank.errors import ConfigurationError
-    from langchain_rerank.evaluation.data.datasets import load_dataset
+    from langchain_rerank.evaluation.data.files import load_dataset
     from langchain_rerank.evaluation.sweep import sweep_k
     from langchain_rerank.files import load_documents
     from langchain_rerank.retriever import CrossEncoderRerankRetriever

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from langchain_rerank.evaluation.data.datasets import Record as Record
     from langchain_rerank.evaluation.data.datasets import from_ragas as from_ragas
     from langchain_rerank.evaluation.data.datasets import from_records as from_records
-    from langchain_rerank.evaluation.data.datasets import load_dataset as load_dataset
+    from langchain_rerank.evaluation.data.files import load_dataset as load_dataset
     from langchain_rerank.evaluation.data.relevance import Relevance as Relevance
     from langchain_rerank.evaluation.data.relevance import basename as basename
     from langchain_rerank.evaluation.data.trec import read_qrels as read_qrels
@@ -49,7 +49,7 @@ _HOMES = {
     "from_records": "data.datasets",
     "judge_relevance": "judge.judging",
     "load_collection": "data.beir",
-    "load_dataset": "data.datasets",
+    "load_dataset": "data.files",
     "parse_measure": "score.measures",
     "read_qrels": "data.trec",
     "read_run": "data.trec",

@@ -19,7 +19,14 @@ from langchain_rerank.reading.tables import read_table
 Row = tuple[int, Any]
 """A line (1-based; the position where a format has no lines) and what stands there."""
 
-__all__ = ["ROW_SUFFIXES", "Form", "is_saved_dataset", "read_rows", "suffix_of"]
+__all__ = [
+    "ROW_SUFFIXES",
+    "TABLE_SUFFIXES",
+    "Form",
+    "is_saved_dataset",
+    "read_rows",
+    "suffix_of",
+]
 
 JSON_SUFFIXES = (".jsonl", ".ndjson", ".json")
 TABLE_SUFFIXES = (".csv", ".tsv", ".tab")

@@ -12,7 +12,8 @@ from langchain_core.documents import Document
 from langchain_rerank.errors import ConfigurationError, DataFileError
 from langchain_rerank.evaluation.compare import compare_rerank
 from langchain_rerank.evaluation.data.beir import load_collection
-from langchain_rerank.evaluation.data.datasets import from_ragas, from_records, load_dataset
+from langchain_rerank.evaluation.data.datasets import from_ragas, from_records
+from langchain_rerank.evaluation.data.files import load_dataset
 from langchain_rerank.evaluation.judge.verdicts import Verdicts
 from langchain_rerank.evaluation.ragas import RagasEvaluation
 from langchain_rerank.evaluation.report.report import Report

@@ -7,8 +7,8 @@ from langchain_rerank.evaluation.data.datasets import (
     as_dataset,
     from_ragas,
     from_records,
-    load_dataset,
 )
+from langchain_rerank.evaluation.data.files import load_dataset
 
 
 def test_every_key_of_a_record_is_read():
@@ -91,13 +91,13 @@ def test_duplicate_ids_are_told_apart_and_none_is_lost():
 def test_a_data_set_with_no_usable_record_is_an_error():
     with pytest.raises(ConfigurationError, match="it is empty"):
         from_records([])
-    with pytest.raises(ConfigurationError, match="unknown key 'query'"):
-        from_records([{"query": "a"}, {"query": "b"}])
+    with pytest.raises(ConfigurationError, match=r"it has no question.*its keys are colour"):
+        from_records([{"colour": "a"}, {"colour": "b"}])
 
 
 def test_jsonl_is_read_and_records_are_named_by_file_and_line(tmp_path):
     path = tmp_path / "questions.jsonl"
-    path.write_text('{"question": "a"}\n\n{"question": "b", "colour": 1}\n')
+    path.write_text('{"question": "a"}\n\n{"question": "b", "tag_s": 1, "expected_sorce": "x"}\n')
     data = load_dataset(path)
     assert data.name == "questions"
     assert data.records[0].question == "a"
@@ -131,7 +131,7 @@ def test_csv_is_read_with_lists_as_json(tmp_path):
 @pytest.mark.parametrize(
     ("text", "line", "message"),
     [
-        ("query\nx\n", 1, "no column 'question'"),
+        ("colour\nx\n", 1, "no column that holds the question, only 'colour'"),
         ('question,tags\n"a\nb",x\nq,x,y\n', 4, "3 cells under a header of 2"),
         ("question,tags\nq,[x\n", 2, "starts as JSON"),
     ],

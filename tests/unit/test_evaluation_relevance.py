@@ -83,7 +83,7 @@ def test_windows_paths_have_a_base_name_too():
 
 def test_reference_contexts_match_texts_that_contain_each_other_whatever_the_spacing():
     one = record(reference_contexts=["The  SECOND\none", "absent"])
-    documents = docs(("a", "first"), ("b", "so the second one came"), ("c", "second"))
+    documents = docs(("a", "first"), ("b", "so the second one came"), ("c", "the second  ONE"))
     ids, qrels = judged(Relevance(), one, documents)
     assert ids == ("0", "reference context 1", "reference context 1#2")
     assert qrels == {"reference context 1": 1, "reference context 2": 1}

@@ -1,7 +1,9 @@
-"""BEIR folders: `corpus.jsonl`, `queries.jsonl` and `qrels/SPLIT.tsv`."""
+"""Collections: a corpus, queries and qrels, in a folder as BEIR or MTEB lay it out."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -9,9 +11,15 @@ from typing import Any
 from langchain_core.documents import Document
 
 from langchain_rerank.errors import DataFileError, see
-from langchain_rerank.evaluation.data.datasets import Dataset, from_records
-from langchain_rerank.evaluation.data.records import read_jsonl
-from langchain_rerank.evaluation.data.trec import read_qrels
+from langchain_rerank.evaluation.data.columns import holds_question
+from langchain_rerank.evaluation.data.datasets import Dataset, from_records, some
+from langchain_rerank.evaluation.data.trec import QrelsByQuery, read_qrels
+from langchain_rerank.evaluation.data.values import read_id
+from langchain_rerank.reading import ROW_SUFFIXES, Form, read_rows, suffix_of
+
+_PARTS = ("corpus", "queries")
+_QRELS = ("qrels", "default", "data")  # what the folder of judgements is called
+_OWN = {"_id", "id", "text", "title", "metadata"}
 
 
 @dataclass(frozen=True)
@@ -21,7 +29,7 @@ class Collection:
     Attributes:
         documents: The corpus. The text of a document is its title, a line break and its text; its
             `metadata` has `source` (the id), `title`, and what else the corpus has.
-        dataset: The questions that the qrels judge, in the order of `queries.jsonl`.
+        dataset: The questions that the qrels judge, in the order of the queries.
     """
 
     documents: tuple[Document, ...]
@@ -29,24 +37,27 @@ class Collection:
 
 
 def is_collection(path: str | Path) -> bool:
-    """Return whether `path` is a folder in BEIR's layout."""
-    return all((Path(path) / name).is_file() for name in ("corpus.jsonl", "queries.jsonl"))
+    """Return whether `path` is a folder in the layout of BEIR or MTEB."""
+    return Path(path).is_dir() and all(_files(Path(path), name) for name in _PARTS)
 
 
-def load_collection(path: str | Path, *, split: str = "test") -> Collection:
-    """Return the corpus and the questions of a BEIR folder.
+def load_collection(path: str | Path, *, split: str | None = None) -> Collection:
+    """Return the corpus and the questions of a collection.
+
+    `corpus` and `queries` are JSONL, JSON, CSV or Parquet files, or folders of them; the qrels of a
+    split are `qrels/SPLIT.tsv`, or another of these forms. What only one of them has (a judged
+    query that is not asked, a judged document that is not there) is named in a warning.
 
     Args:
         path: The folder.
-        split: Which qrels: `qrels/SPLIT.tsv`.
+        split: Which qrels; None is "test", or the only ones there are.
 
     Raises:
-        DataFileError: A file is missing or malformed, an id stands twice, or the qrels judge no
-            query or one that `queries.jsonl` has not.
-        ConfigurationError: Every question is empty.
+        DataFileError: A file is missing or malformed, an id stands twice, or the qrels judge none
+            of the queries.
+        ConfigurationError: No such split, or every question is empty.
     """
     path = Path(path)
-    corpus, queries = path / "corpus.jsonl", path / "queries.jsonl"
     documents = {
         id_: Document(
             id=id_,
@@ -54,63 +65,131 @@ def load_collection(path: str | Path, *, split: str = "test") -> Collection:
             metadata={
                 "source": id_,
                 "title": row.get("title") or "",
+                **{key: one for key, one in row.items() if key not in _OWN and one is not None},
                 **(row.get("metadata") or {}),
             },
         )
-        for id_, row in _by_id(corpus).items()
+        for id_, row in _by_id(path, "corpus").items()
     }
-    questions = {id_: row["text"] for id_, row in _by_id(queries).items()}
-    judged = path / "qrels" / f"{split}.tsv"
-    if not judged.is_file():
-        splits = sorted(one.stem for one in (path / "qrels").glob("*.tsv"))
+    questions = _by_id(path, "queries")
+    qrels, judged = _read_split(path, split)
+    asked = {query: grades for query, grades in qrels.items() if query in questions}
+    if not asked:
+        said = f"none of the queries ({some(questions)})" if qrels else "no query"
         raise DataFileError(
-            f"There is no such split; the folder has {', '.join(splits) or 'no qrels'}.",
-            path=judged,
+            f"It judges {said}, so there is nothing to evaluate; it has {some(qrels)}.", path=judged
         )
-    qrels = read_qrels(judged)
-    if not qrels:
-        raise DataFileError("It judges no query, so there is nothing to evaluate.", path=judged)
-    orphan = next((query for query in qrels if query not in questions), None)
-    if orphan is not None:
-        raise DataFileError(
-            f"It judges the query {orphan!r}, which {queries.name} has not.", path=judged
-        )
-    missing = {one for grades in qrels.values() for one in grades} - documents.keys()
     warnings = []
+    if len(asked) < len(qrels):
+        orphans = [one for one in qrels if one not in questions]
+        warnings.append(
+            f"{judged.name} judges {len(orphans)} queries that are not asked, for instance "
+            f"{orphans[0]!r}; they are left out."
+        )
+    missing = {one for grades in asked.values() for one in grades} - documents.keys()
     if missing:
         warnings.append(
-            f"{judged.name} judges {len(missing)} documents that {corpus.name} has not, for "
+            f"{judged.name} judges {len(missing)} documents that are missing from the corpus, for "
             f"instance {min(missing)!r}; they can never be found. "
             f"{see('judged-documents-are-missing')}"
         )
     rows = [
-        {"id": query, "question": question, "qrels": qrels[query]}
-        for query, question in questions.items()
-        if query in qrels
+        {
+            **{key: one for key, one in row.items() if key not in _OWN},
+            "id": query,
+            "question": row["text"],
+            "qrels": asked[query],
+        }
+        for query, row in questions.items()
+        if query in asked
     ]
-    dataset = from_records(rows, name=path.name, where=[queries.name] * len(rows))
-    return Collection(
-        tuple(documents.values()),
-        replace(dataset, warnings=(*warnings, *dataset.warnings)),
+    dataset = from_records(
+        rows, name=path.name, where=[_files(path, "queries")[0].name] * len(rows)
     )
+    kept = [one for one in dataset.warnings if "kept as metadata" not in one]
+    return Collection(tuple(documents.values()), replace(dataset, warnings=(*warnings, *kept)))
 
 
-def _by_id(path: Path) -> dict[str, dict[str, Any]]:
+def _files(folder: Path, name: str) -> list[Path]:
+    """Return the files of a part: `NAME.jsonl` and its like, or what the folder `NAME` holds."""
+    if not folder.is_dir():
+        return []
+    for held in (folder, folder / name):
+        found = [
+            one
+            for one in sorted(held.iterdir() if held.is_dir() else [])
+            if one.is_file()
+            and suffix_of(one) in ROW_SUFFIXES
+            and (held != folder or one.name.split(".")[0] == name)
+        ]
+        if found:
+            return found if held != folder else found[:1]
+    return []
+
+
+def _read_split(path: Path, split: str | None) -> tuple[QrelsByQuery, Path]:
+    """Return the qrels of a split, and the first of the files that they are in."""
+    splits: dict[str, list[Path]] = {}
+    for folder in (path / one for one in _QRELS):
+        for one in sorted(folder.iterdir() if folder.is_dir() else []):
+            if one.is_file() and not one.name.startswith("."):
+                # "test-00000-of-00001.parquet" is a part of "test".
+                name = re.sub(r"-\d+(-of-\d+)?$", "", one.name.split(".")[0])
+                splits.setdefault(name, []).append(one)
+        if splits:
+            break
+    alone = [one for one in path.glob("qrels.*") if one.is_file()]
+    if not splits and alone:
+        splits["qrels"] = alone[:1]
+    chosen = split or ("test" if "test" in splits or len(splits) != 1 else next(iter(splits)))
+    if chosen not in splits:
+        raise DataFileError(
+            f"There is no such split; the folder has {', '.join(sorted(splits)) or 'no qrels'}. "
+            f"Name one with split='dev' (on the command line --split dev).",
+            path=path / "qrels" / f"{chosen}.tsv",
+        )
+    found: QrelsByQuery = {}
+    for file in splits[chosen]:
+        for query, grades in read_qrels(file).items():
+            found.setdefault(query, {}).update(grades)
+    return found, splits[chosen][0]
+
+
+def _by_id(folder: Path, part: str) -> dict[str, dict[str, Any]]:
+    files = _files(folder, part)
+    if not files:
+        raise DataFileError(
+            "no such file, nor one that ends in .json, .csv or .parquet; is this a collection "
+            "(corpus.jsonl, queries.jsonl, qrels/test.tsv)?",
+            path=folder / f"{part}.jsonl",
+        )
     found: dict[str, dict[str, Any]] = {}
-    for line, row in read_jsonl(path):
-        if not isinstance(row.get("text"), str) or "_id" not in row:
-            raise DataFileError(
-                f"'_id' and a string 'text' were expected, got the keys {', '.join(row)}.",
-                path=path,
-                line=line,
-            )
-        for key, kind, expected in (("title", str, "a string"), ("metadata", dict, "an object")):
-            if row.get(key) is not None and not isinstance(row[key], kind):
+    for path in files:
+        known = holds_question if part == "queries" else "text".__eq__
+        for line, row in read_rows(path, known=known, what="the text", form=Form()):
+            read = _checked(row, path, line)
+            if read["_id"] in found:
                 raise DataFileError(
-                    f"{key!r} is {row[key]!r}; {expected} was expected.", path=path, line=line
+                    f"The id {read['_id']!r} was used before.", path=path, line=line
                 )
-        id_ = str(row["_id"])
-        if id_ in found:
-            raise DataFileError(f"The id {id_!r} was used before.", path=path, line=line)
-        found[id_] = row
+            found[read["_id"]] = read
     return found
+
+
+def _checked(row: Any, path: Path, line: int) -> dict[str, Any]:
+    """Return a row with its id and text under `_id` and `text`."""
+    row = dict(row) if isinstance(row, Mapping) else {}
+    text = row.pop("query", None) if "text" not in row else row["text"]
+    id_ = read_id(row.get("_id", row.get("id")))
+    if not isinstance(text, str) or id_ is None:
+        raise DataFileError(
+            f"'_id' and a string 'text' were expected, got the keys {', '.join(row) or 'none'}.",
+            path=path,
+            line=line,
+        )
+    for key, kind, expected in (("title", str, "a string"), ("metadata", Mapping, "an object")):
+        if row.get(key) not in (None, "") and not isinstance(row[key], kind):
+            raise DataFileError(
+                f"{key!r} is {row[key]!r}; {expected} was expected.", path=path, line=line
+            )
+    return {**row, "_id": id_, "text": text}

@@ -1,22 +1,20 @@
 """Data sets: questions, with what is known about their answers.
 
-A record that cannot be used is kept and named, never dropped: an empty question or an unknown key
-makes that one record invalid, and all others run.
+A record that cannot be used is kept and named, never dropped: an empty question or a label that
+cannot be read makes that one record invalid, and all others run.
 """
 
 from __future__ import annotations
 
-import difflib
 import itertools
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from numbers import Real
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from langchain_rerank.errors import ConfigurationError, InputTypeError
-from langchain_rerank.evaluation.data import records
+from langchain_rerank.evaluation.data import columns, values
+from langchain_rerank.evaluation.data.tables import as_rows
 
 
 @dataclass(frozen=True)
@@ -34,6 +32,7 @@ class Record:
         expected_passage: A text that a relevant document contains, in one of `expected_source`
             where that is given.
         tags: Labels to group by.
+        metadata: What else its row has.
         problem: Why the record cannot be used; None where it can.
     """
 
@@ -46,6 +45,7 @@ class Record:
     reference_contexts: tuple[str, ...] = ()
     expected_passage: str | None = None
     tags: tuple[str, ...] = ()
+    metadata: dict[str, Any] = field(default_factory=dict)
     problem: str | None = None
 
 
@@ -70,25 +70,51 @@ class Dataset:
         """Return the first `limit` records; all of them for None."""
         return replace(self, records=self.records[:limit])
 
-    def with_qrels(self, qrels: Mapping[str, Mapping[str, int]]) -> Dataset:
-        """Return a copy with these grades by query id; a query without any keeps its own labels."""
+    def with_qrels(self, qrels: Mapping[Any, Mapping[Any, Any]]) -> Dataset:
+        """Return a copy with these grades by query id; a query without any keeps its own labels.
+
+        Ids of queries and documents may be whole numbers, and grades NumPy's or pandas' numbers.
+
+        Raises:
+            ConfigurationError: None of the queries is in the data set, or a grade is no whole
+                number.
+        """
+        given: dict[str, dict[str, int]] = {}
+        for key, grades in qrels.items():
+            try:
+                given[values.read_id(key) or str(key)] = values.read_grades(grades)
+            except InputTypeError as error:
+                raise ConfigurationError(f"The qrels of the query {key!r}: {error}") from error
+        ids = {one.id for one in self.records}
+        unknown = [one for one in given if one not in ids]
+        if given and len(unknown) == len(given):
+            raise ConfigurationError(
+                f"None of the {len(given)} queries of the qrels is in the data set {self.name!r}: "
+                f"they have {some(given)}, it has {some(ids)}."
+            )
+        warnings = (
+            [f"The qrels judge {len(unknown)} queries that are not asked: {some(unknown)}."]
+            if unknown
+            else []
+        )
         return replace(
             self,
             records=tuple(
-                replace(one, qrels=dict(qrels[one.id])) if one.id in qrels else one
+                replace(one, qrels=given[one.id]) if one.id in given else one
                 for one in self.records
             ),
+            warnings=(*self.warnings, *warnings),
         )
 
 
-DatasetLike: TypeAlias = "Dataset | str | Path | Iterable[Mapping[str, Any]]"
-"""A data set, the path of one (JSONL, CSV or a BEIR folder), or its records as dictionaries."""
+DatasetLike: TypeAlias = "Dataset | str | Path | Iterable[Any]"
+"""A data set, the path of one, a table (pandas, pyarrow, datasets), or its records."""
 
-KEYS = tuple(one.name for one in fields(Record) if one.name != "problem")
+KEYS = tuple(one.name for one in fields(Record) if one.name not in {"problem", "metadata"})
 
 
 def as_dataset(data: DatasetLike) -> Dataset:
-    """Return the data set that `data` is, or that its path or records hold.
+    """Return the data set that `data` is, or that its path, table or records hold.
 
     Raises:
         DataFileError: The file cannot be read; the message has its path and line.
@@ -97,48 +123,33 @@ def as_dataset(data: DatasetLike) -> Dataset:
     if isinstance(data, Dataset):
         return data
     if isinstance(data, (str, Path)):
+        from langchain_rerank.evaluation.data.files import load_dataset  # which needs `Dataset`
+
         return load_dataset(data)
     return from_records(data)
 
 
-def load_dataset(path: str | Path) -> Dataset:
-    """Return the data set in a JSONL or CSV file (by its suffix), or in a BEIR folder.
-
-    JSONL has one object per line. CSV has a header; an empty cell is absent, and one that starts
-    with `[` or `{` in a column of several values is read as JSON (`["a.pdf", "b.pdf"]`).
-
-    Raises:
-        DataFileError: A line is malformed, or the suffix is another one.
-        ConfigurationError: No record, or none that can be used.
-    """
-    path = Path(path)
-    if path.is_dir():
-        from langchain_rerank.evaluation.data.beir import load_collection  # which needs `Dataset`
-
-        return load_collection(path).dataset
-    rows = list(records.read_rows(path))
-    return from_records(
-        [row for _, row in rows],
-        name=path.stem,
-        where=[f"{path.name}:{line}" for line, _ in rows],
-    )
-
-
 def from_records(
-    rows: Iterable[Mapping[str, Any]],
+    rows: Iterable[Any],
     *,
     name: str = "data set",
     where: Sequence[str] | None = None,
+    split: str | None = None,
 ) -> Dataset:
-    """Return a data set from dictionaries with the keys of `Record`; only `question` is needed.
+    """Return a data set from a table, or from dictionaries with the keys of `Record`.
+
+    Only `question` is needed. Names that other programs use (`user_input`, `query`, `answer`,
+    `ground_truth`, ...) are read as the keys that they are, which the first of the warnings says;
+    other columns are kept in `Record.metadata`.
 
     A record without an id is called by its position, from 1. Of records with the same id, the
     second becomes `id#2`.
 
     Args:
-        rows: The records.
+        rows: The records: dictionaries, questions, or a table (pandas, pyarrow, datasets, RAGAS).
         name: What the data set is called in reports.
         where: Where each record stands in a file, for messages.
+        split: Which split, where the table has several.
 
     Raises:
         ConfigurationError: No record, or none that can be used.
@@ -148,22 +159,26 @@ def from_records(
         >>> data.records[0].id, data.records[0].expected_source
         ('1', ('lora.pdf',))
     """
-    listed: list[Any] = list(rows)
+    listed = [_row(one) for one in as_rows(rows, split)]
+    if listed and all(isinstance(one, str) for one in listed):
+        listed = [{"question": one} for one in listed]
     places = where or [f"record {position}" for position in range(1, len(listed) + 1)]
-    given = {str(row["id"]) for row in listed if isinstance(row, Mapping) and "id" in row}
+    names = dict.fromkeys(key for row in listed if isinstance(row, Mapping) for key in row)
+    keys = columns.mapping(names, KEYS)
+    read = [_record(row, str(n), keys) for n, row in enumerate(listed, 1)]
+    given = {record.id for record in read}
     taken: set[str] = set()
-    warnings, found = [], []
-    for position, (row, place) in enumerate(zip(listed, places, strict=True), 1):
-        record = _record(row, str(position))
+    spoken = columns.spoken(keys, [one for one in names if one not in {*keys, "metadata"}])
+    warnings, found = ([f"{name}: {spoken}."] if spoken else []), []
+    for record, place in zip(read, places, strict=True):
         unique = _unique_id(record.id, taken, given)
         taken.add(unique)
         if unique != record.id:
             warnings.append(f"{place}: the id {record.id!r} was used before; it is now {unique!r}.")
-            record = replace(record, id=unique)
-        if record.problem:
-            record = replace(record, problem=f"{place} (id {record.id!r}): {record.problem}")
-            warnings.append(record.problem or "")
-        found.append(record)
+        problem = record.problem and f"{place} (id {unique!r}): {record.problem}"
+        if problem:
+            warnings.append(problem)
+        found.append(replace(record, id=unique, problem=problem))
     if all(record.problem for record in found):
         first = found[0].problem if found else "it is empty."
         raise ConfigurationError(
@@ -177,25 +192,38 @@ def from_ragas(samples: Any, *, name: str = "RAGAS test set") -> Dataset:
     """Return a data set from a RAGAS test set, its DataFrame, or a list of its samples.
 
     `user_input` becomes the question; `reference`, `reference_contexts` and `reference_context_ids`
-    are kept. What a system answered (`response`, `retrieved_contexts`, ...) and how the question
-    was made (`persona_name`, ...) is left out.
+    are kept. What a system answered (`response`, `retrieved_contexts`, ...) is no label: it is
+    metadata, as how the question was made (`persona_name`, ...) is.
 
     Raises:
         ConfigurationError: No sample, or none that can be used.
     """
-    if hasattr(samples, "to_pandas"):
-        samples = samples.to_pandas()
-    if hasattr(samples, "to_dict") and hasattr(samples, "columns"):
-        samples = samples.to_dict(orient="records")
-    return from_records([_from_sample(sample) for sample in samples], name=name)
+    return from_records(samples, name=name)
 
 
-def _from_sample(sample: Any) -> dict[str, Any]:
-    row = sample.model_dump() if hasattr(sample, "model_dump") else dict(sample)
-    # A test set wraps each sample.
-    row = row.get("eval_sample", row)
-    kept = ("reference", "reference_contexts", "reference_context_ids")
-    return {"question": row.get("user_input"), **{key: row.get(key) for key in kept}}
+def some(names: Iterable[str]) -> str:
+    """Return the first names of many, for a message.
+
+    Examples:
+        >>> some(["a", "b", "c", "d"]), some([])
+        ("'a', 'b', 'c', ...", 'none')
+    """
+    listed = list(names)
+    shown = ", ".join(map(repr, listed[:3]))
+    return f"{shown}, ..." if len(listed) > 3 else shown or "none"
+
+
+def _row(row: Any) -> Any:
+    """Return a row as a mapping where it is one in another guise."""
+    row = _dumped(row)
+    if not isinstance(row, Mapping):
+        return values.plain_value(row)
+    sample = _dumped(row.get("eval_sample"))  # what a RAGAS test set wraps each sample in
+    return columns.flattened(sample if isinstance(sample, Mapping) else row)
+
+
+def _dumped(row: Any) -> Any:
+    return row.model_dump() if hasattr(row, "model_dump") else row
 
 
 def _unique_id(wanted: str, taken: set[str], given: set[str]) -> str:
@@ -205,73 +233,49 @@ def _unique_id(wanted: str, taken: set[str], given: set[str]) -> str:
     return next(name for name in names if name not in taken and name not in given)
 
 
-def _record(row: Any, position: str) -> Record:
+def _record(row: Any, position: str, keys: Mapping[str, str]) -> Record:
     if not isinstance(row, Mapping):
         return Record(position, "", problem=f"a dictionary was expected, got {row!r}.")
-    id_ = str(row["id"]) if _there(row.get("id")) else position
-    question = row.get("question")
+    held = {key: values.plain_value(value) for key, value in row.items()}
+    mapped = {keys[name]: value for name, value in held.items() if name in keys}
+    free = [one for one in KEYS if one not in mapped]
+    id_ = mapped.pop("id", None)
+    id_ = (values.read_id(id_) or str(id_)) if values.is_there(id_) else position
+    question = mapped.pop("question", None)
     shown = question if isinstance(question, str) else ""
-    unknown = [str(key) for key in row if key not in KEYS]
-    if unknown:
-        close = difflib.get_close_matches(unknown[0], KEYS, n=1, cutoff=0.0)[0]
-        return Record(
-            id_,
-            shown,
-            problem=f"unknown key {unknown[0]!r}; the nearest known key is {close!r} "
-            f"(known: {', '.join(KEYS)}).",
-        )
+    inside = held.pop("metadata", None)
+    extra = {key: one for key, one in held.items() if key not in keys and values.is_there(one)}
+    metadata = {**extra, **(inside if isinstance(inside, Mapping) else {})}
+    for key in extra:
+        close = columns.nearest(key, free)
+        if close:
+            return Record(
+                id_,
+                shown,
+                problem=f"unknown key {key!r}; the nearest known key is {close!r} "
+                f"(known: {', '.join(KEYS)}).",
+            )
     if not shown.strip():
-        return Record(id_, shown, problem=f"the question is empty ({question!r}).")
-    values: dict[str, Any] = {}
-    try:
-        for key, value in row.items():
-            if key not in {"id", "question"} and _there(value):
-                values[key] = _READERS[key](value)
-    except InputTypeError as error:
-        return Record(id_, shown, problem=f"{key!r} cannot be used: {error}")
-    return Record(id_, shown, **values)
-
-
-def _there(value: Any) -> bool:
-    if isinstance(value, str):
-        return value != ""
-    # pandas writes an absent cell as NaN. An array is never compared: that gives an array.
-    return value is not None and not (isinstance(value, Real) and math.isnan(value))
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise InputTypeError(f"a text was expected, got {value!r}.")
-    return value
-
-
-def _texts(value: Any) -> tuple[str, ...]:
-    value = value.tolist() if hasattr(value, "tolist") else value  # an array of numpy
-    values = [value] if isinstance(value, (str, int)) else value
-    if not isinstance(values, Iterable) or isinstance(values, Mapping):
-        raise InputTypeError(f"a text or a list of texts was expected, got {value!r}.")
-    values = list(values)
-    wrong = [one for one in values if isinstance(one, bool) or not isinstance(one, (str, int))]
-    if wrong:
-        raise InputTypeError(f"a text or a list of texts was expected, got {wrong[0]!r} in it.")
-    return tuple(dict.fromkeys(str(one) for one in values))
-
-
-def _grades(value: Any) -> dict[str, int]:
-    if not isinstance(value, Mapping):
-        raise InputTypeError(f"a grade by document id was expected, got {value!r}.")
-    for key, grade in value.items():
-        if not isinstance(grade, int):
-            raise InputTypeError(f"the grade of {key!r} is {grade!r}; a whole number was expected.")
-    return {str(key): int(grade) for key, grade in value.items()}
+        found = "the question is empty" if "question" in keys.values() else "it has no question"
+        return Record(
+            id_, shown, problem=f"{found} ({question!r}); its keys are {', '.join(row) or 'none'}."
+        )
+    read: dict[str, Any] = {"metadata": metadata}
+    for key, value in mapped.items():
+        try:
+            if values.is_there(value):
+                read[key] = _READERS[key](value)
+        except InputTypeError as error:
+            return Record(id_, shown, problem=f"{key!r} cannot be used: {error}")
+    return Record(id_, shown, **read)
 
 
 _READERS: dict[str, Callable[[Any], Any]] = {
-    "reference": _text,
-    "expected_source": _texts,
-    "reference_context_ids": _texts,
-    "qrels": _grades,
-    "reference_contexts": _texts,
-    "expected_passage": _text,
-    "tags": _texts,
+    "reference": values.read_reference,
+    "expected_source": values.read_texts,
+    "reference_context_ids": values.read_texts,
+    "qrels": values.read_grades,
+    "reference_contexts": values.read_contexts,
+    "expected_passage": values.read_text,
+    "tags": values.read_texts,
 }

@@ -6,17 +6,21 @@ text), and the record's labels become grades of such ids.
 
 from __future__ import annotations
 
-import difflib
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import Literal, TypeAlias
 
 from langchain_core.documents import Document
 
 from langchain_rerank.errors import ConfigurationError
+from langchain_rerank.evaluation.data import checking
 from langchain_rerank.evaluation.data.datasets import Record
+from langchain_rerank.evaluation.data.texts import contains, covered, squeezed
+from langchain_rerank.evaluation.data.unmatched import Unmatched
+from langchain_rerank.evaluation.data.values import read_id
 
 Rule = Literal[
     "qrels", "reference_context_ids", "expected_passage", "expected_source", "reference_contexts"
@@ -32,6 +36,9 @@ ChunkPolicy = Literal["occupy", "chunk", "collapse"]
 Grader: TypeAlias = Callable[[Record, Document], int]
 
 _PASSAGE = "expected passage"
+# Where a document's metadata may say which document it is, or is a chunk of.
+_ID_KEYS = ("_id", "doc_id", "document_id", "docid", "parent_id", "passage_id")
+_CHUNK = re.compile(r"(.+)#\d+", re.DOTALL)
 
 
 def basename(source: str) -> str:
@@ -44,16 +51,10 @@ def basename(source: str) -> str:
     return PurePath(source.replace("\\", "/")).name
 
 
-def document_key(document: Document, id_key: str | None = None) -> str:
-    """Return what identifies a document: its id, or a hash of its text and source without one.
-
-    Args:
-        document: The document.
-        id_key: The metadata key that holds its id; None for `document.id`.
-    """
-    id_ = document.metadata.get(id_key) if id_key else document.id
-    if id_ is not None:
-        return str(id_)
+def document_key(document: Document) -> str:
+    """Return what identifies a document: its id, or a hash of its text and source without one."""
+    if document.id is not None:
+        return str(document.id)
     text = f"{document.metadata.get('source', '')}\n{document.page_content}"
     return f"text-{hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()[:16]}"
 
@@ -111,7 +112,11 @@ class Relevance:
         normalize: Applied to the expected and to the found source before they are compared, which
             they are exactly; `basename` compares file names.
         source_key: The metadata key of the source.
-        id_key: The metadata key of the id; None for `document.id`.
+        id_key: The metadata key of the id that labels name; None for `document.id`, and where that
+            is no label for the id that a document is a chunk of (`guide.md` of `guide.md#3`), the
+            ids in its metadata (`doc_id`, `_id`, ...) and its source.
+        corpus: Every document that can be found, where they are known: labels are looked for among
+            these; None for those that were returned.
     """
 
     rule: Literal["auto"] | Rule | Grader = "auto"
@@ -119,6 +124,7 @@ class Relevance:
     normalize: Callable[[str], str] = str
     source_key: str = "source"
     id_key: str | None = None
+    corpus: Sequence[Document] | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if not callable(self.rule) and self.rule not in {"auto", *RULES}:
@@ -132,8 +138,30 @@ class Relevance:
             )
 
     def key(self, document: Document) -> str:
-        """Return what identifies `document` in rankings and texts."""
-        return document_key(document, self.id_key)
+        """Return what identifies `document` in rankings and texts.
+
+        Two chunks of what one label names are two documents.
+        """
+        return document_key(document)
+
+    def keyed(self, documents: Iterable[Document]) -> dict[str, Document]:
+        """Return documents by `key`, in order; of those with one key, the first."""
+        found: dict[str, Document] = {}
+        for document in documents:
+            found.setdefault(self.key(document), document)
+        return found
+
+    def names(self, document: Document) -> Iterator[str]:
+        """Yield the ids by which a label may name `document`, its own first."""
+        if self.id_key is not None:
+            held = document.metadata.get(self.id_key)
+            yield from _with_whole(held)
+            yield self.key(document)
+            return
+        yield from _with_whole(self.key(document))
+        for key in _ID_KEYS if document.id is not None else ("id", *_ID_KEYS):
+            yield from _with_whole(document.metadata.get(key))
+        yield from _with_whole(document.metadata.get(self.source_key))
 
     def rule_for(self, record: Record) -> Rule | Grader | None:
         """Return the rule that judges `record`; None where it has no label for it."""
@@ -154,9 +182,8 @@ class Relevance:
         if rule is None:
             return Judgement(own, {})
         if callable(rule):
-            return Judgement(own, {key: rule(record, one) for key, one in documents.items()})
-        units = {key: self._unit(rule, record, key, one) for key, one in documents.items()}
-        grades = self._grades(rule, record)
+            return Judgement(own, {key: int(rule(record, one)) for key, one in documents.items()})
+        units, grades = self._units(rule, record, documents)
         if self.chunks != "chunk":
             return Judgement(units, grades)
         by_chunk = {key: grades[unit] for key, unit in units.items() if unit in grades}
@@ -168,92 +195,74 @@ class Relevance:
         """Return the ranking of units for a ranking of document keys, by this chunk policy."""
         return judgement.ids(keys, chunks=self.chunks)
 
-    def _unit(self, rule: Rule, record: Record, key: str, document: Document) -> str:
-        if rule == "expected_source":
-            return self._source(document) or key
-        if rule == "expected_passage":
-            text = _squeezed(document.page_content)
-            hit = _squeezed(record.expected_passage or "") in text
-            wanted = {self.normalize(one) for one in record.expected_source}
-            return _PASSAGE if hit and (not wanted or self._source(document) in wanted) else key
+    def _units(
+        self, rule: Rule, record: Record, documents: Mapping[str, Document]
+    ) -> tuple[dict[str, str], dict[str, int]]:
+        """Return what each document is judged as, and the grades of what is to be found."""
+        own = {key: self._own(key, one) for key, one in documents.items()}
         if rule == "reference_contexts":
-            text = _squeezed(document.page_content)
-            contexts = enumerate(map(_squeezed, record.reference_contexts), 1)
-            hits = (n for n, one in contexts if text and one and (one in text or text in one))
-            found = next(hits, None)
-            return f"reference context {found}" if found else key
-        return key
-
-    def _grades(self, rule: Rule, record: Record) -> dict[str, int]:
-        if rule == "qrels":
-            return dict(record.qrels)
-        if rule == "reference_context_ids":
-            return dict.fromkeys(record.reference_context_ids, 1)
+            texts = {key: one.page_content for key, one in documents.items()}
+            units, grades = covered(record.reference_contexts, texts)
+            return {**own, **units}, grades
         if rule == "expected_passage":
-            return {_PASSAGE: 1}
+            hits = {key: _PASSAGE for key, one in documents.items() if self._has(record, one)}
+            return {**own, **hits}, {_PASSAGE: 1}
         if rule == "expected_source":
-            return {self.normalize(one): 1 for one in record.expected_source}
-        return {f"reference context {n}": 1 for n, _ in enumerate(record.reference_contexts, 1)}
+            sources = {key: self.source(one) or key for key, one in documents.items()}
+            return sources, {self.normalize(one): 1 for one in record.expected_source}
+        grades = record.qrels if rule == "qrels" else dict.fromkeys(record.reference_context_ids, 1)
+        named = {
+            key: next((name for name in self.names(one) if name in grades), own[key])
+            for key, one in documents.items()
+        }
+        return named, dict(grades)
 
-    def _source(self, document: Document) -> str | None:
+    def _own(self, key: str, document: Document) -> str:
+        held = document.metadata.get(self.id_key) if self.id_key else None
+        return key if held is None else str(held)
+
+    def _has(self, record: Record, document: Document) -> bool:
+        """Return whether a document has the expected passage, in an expected source if any."""
+        wanted = {self.normalize(one) for one in record.expected_source}
+        text, passage = squeezed(document.page_content), squeezed(record.expected_passage or "")
+        return contains(text, passage) and (not wanted or self.source(document) in wanted)
+
+    def source(self, document: Document) -> str | None:
+        """Return the source of a document as it is compared; None where it has none."""
         source = document.metadata.get(self.source_key)
         return None if source is None else self.normalize(str(source))
 
     def check(self, judged: Sequence[tuple[Record, Sequence[Document]]]) -> list[str]:
-        """Return a warning for each record whose expected source or id no document has.
+        """Return a warning where labels belong to no document.
 
         Args:
             judged: Every record that ran, with the documents that any system returned for it.
 
         Raises:
-            ConfigurationError: No returned document at all carries the key that the labels are
-                compared with, so that every measure would be 0 for no fault of the systems.
+            ConfigurationError: No label at all belongs to a document, or no document carries the
+                key that the labels are compared with: every measure would be 0 for no fault of the
+                systems.
         """
-        warnings: list[str] = []
-        documents = [one for _, found in judged for one in found]
-        if not documents:
-            return warnings
-        by_source = [one for one, _ in judged if self._reads_source(one)]
-        by_id = [
-            one for one, _ in judged if self.rule_for(one) in {"qrels", "reference_context_ids"}
-        ]
-        if by_source:
-            sources = {source for one in documents if (source := self._source(one)) is not None}
-            if not sources:
-                raise self._no_key(f"metadata[{self.source_key!r}]", "source_key", documents)
-            for record in by_source:
-                wanted = [self.normalize(one) for one in record.expected_source]
-                warnings += _unfound(record, "expected source", wanted, sources)
-        if by_id:
-            keys = {self.key(one) for one in documents}
-            # Labels made by a judge name documents without an id by their key.
-            labelled = {key for one in by_id for key in (*one.qrels, *one.reference_context_ids)}
-            if not any(self._has_id(one) for one in documents) and not labelled & keys:
-                name = f"metadata[{self.id_key!r}]" if self.id_key else "an id"
-                raise self._no_key(name, "id_key", documents)
-            for record in by_id:
-                rule = self.rule_for(record)
-                if rule == "reference_context_ids":
-                    wanted = list(record.reference_context_ids)
-                    warnings += _unfound(record, "reference context id", wanted, keys)
-        return warnings
+        return checking.check(self, judged)
 
-    def _reads_source(self, record: Record) -> bool:
-        rule = self.rule_for(record)
-        passage = rule == "expected_passage" and bool(record.expected_source)
-        return rule == "expected_source" or passage
+    def unmatched(self, judged: Sequence[tuple[Record, Sequence[Document]]]) -> Unmatched | None:
+        """Return the labels that no document has; None where each has one.
 
-    def _has_id(self, document: Document) -> bool:
-        held = document.metadata.get(self.id_key) if self.id_key else document.id
-        return held is not None
+        Ids and sources are looked for in `corpus`, or in what was returned for any question; texts
+        in what was returned for their own question.
 
-    def _no_key(self, name: str, setting: str, documents: Sequence[Document]) -> ConfigurationError:
-        keys = sorted({str(key) for one in documents for key in one.metadata})
-        return ConfigurationError(
-            f"None of the {len(documents)} returned documents has {name}, which the labels are "
-            f"compared with. Their metadata keys are: {', '.join(keys) or 'none'}. Name the right "
-            f"one with Relevance({setting}=...), or choose another rule."
-        )
+        Args:
+            judged: Records with the documents that any system returned for them.
+        """
+        return checking.unmatched(self, judged)
+
+    def wanted(self, rule: Rule, record: Record) -> list[str]:
+        """Return the ids or the sources that a record asks for by a rule about these."""
+        if rule == "expected_source":
+            return [self.normalize(one) for one in record.expected_source]
+        if rule == "qrels":
+            return [one for one, grade in record.qrels.items() if grade > 0]
+        return list(record.reference_context_ids)
 
 
 def _labels(record: Record, rule: Rule) -> bool:
@@ -262,20 +271,11 @@ def _labels(record: Record, rule: Rule) -> bool:
     return bool(found.strip() if isinstance(found, str) else found)
 
 
-def _unfound(record: Record, what: str, wanted: Sequence[str], seen: set[str]) -> list[str]:
-    """Return a warning per wanted value that was never seen in any query's documents."""
-    warnings = []
-    for one in wanted:
-        if one in seen:
-            continue
-        close = difflib.get_close_matches(one, sorted(seen)[:1000], n=1, cutoff=0.6)
-        hint = f"The nearest that was seen is {close[0]!r}." if close else ""
-        warnings.append(
-            f"Record {record.id!r}: the {what} {one!r} belongs to no document that was returned "
-            f"for any question, so it counts as not found. {hint}".rstrip()
-        )
-    return warnings
-
-
-def _squeezed(text: str) -> str:
-    return " ".join(text.casefold().split())
+def _with_whole(held: object) -> Iterator[str]:
+    """Yield an id, and that of the document that it is a chunk of by our own way to number them."""
+    name = read_id(held)
+    if name is not None:
+        yield name
+        whole = _CHUNK.fullmatch(name)
+        if whole is not None:
+            yield whole[1]

@@ -147,7 +147,7 @@ def _kept(journal: Journal, name: str, record: Record) -> Found | None:
 
 
 def _keep(journal: Journal, name: str, record: Record, found: Found, labels: Labels) -> None:
-    documents = {labels.relevance.key(one): one for one in found.documents}
+    documents = labels.relevance.keyed(found.documents)
     keys = [labels.relevance.key(one) for one in found.documents]
     row: dict[str, Any] = {"keys": keys, "response": found.response, "error": found.error}
     journal.put(name, record.id, row, documents)

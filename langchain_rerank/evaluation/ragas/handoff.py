@@ -42,8 +42,8 @@ def to_ragas(
         raise ConfigurationError(
             f"There is no system {system!r}; the report has {', '.join(result.systems)}."
         )
-    key = (relevance or Relevance()).key
-    texts = {key(one): one.page_content for one in corpus or ()} | result.texts
+    known = relevance or Relevance()
+    texts = {known.key(one): one.page_content for one in corpus or ()} | result.texts
     rows = []
     for query in result.queries:
         if system not in query.systems:

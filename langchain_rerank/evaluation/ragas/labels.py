@@ -26,7 +26,7 @@ class Labels:
 
     def __init__(self, relevance: Relevance, corpus: Iterable[Document] | None = None) -> None:
         self.relevance = relevance
-        self._corpus = None if corpus is None else {relevance.key(one): one for one in corpus}
+        self._corpus = None if corpus is None else relevance.keyed(corpus)
 
     @property
     def corpus(self) -> list[Document]:
@@ -58,17 +58,20 @@ class Labels:
 
     def _ids(self, record: Record, keyed: Sequence[tuple[str, Document]]) -> tuple[str, ...] | None:
         rule, keys = self.relevance.rule_for(record), tuple(key for key, _ in keyed)
+        if rule not in {"expected_source", "qrels", "reference_context_ids"}:
+            return keys
         id_key, source_key = self.relevance.id_key, self.relevance.source_key
         if rule == "expected_source":
             held = [one.metadata.get(source_key) for _, one in keyed]
-            units = self.relevance.judge(record, dict(keyed)).units
-            keys = tuple(units[key] for key in keys)
-        elif rule in {"qrels", "reference_context_ids"}:
-            held = [one.metadata.get(id_key) if id_key else one.id for _, one in keyed]
         else:
-            return keys
+            held = [one.metadata.get(id_key) if id_key else one.id for _, one in keyed]
+        units = self.relevance.judge(record, dict(keyed)).units
+        met = any(
+            unit in record.qrels or unit in record.reference_context_ids for unit in units.values()
+        )
         # What no document says about itself cannot be compared: unknown, which is not 0.
-        return None if keyed and all(one is None for one in held) else keys
+        unknown = keyed and not met and all(one is None for one in held)
+        return None if unknown else tuple(units[key] for key in keys)
 
     def _reference(self, record: Record) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Return the ids that answer a record, and their texts, as far as they are known."""
@@ -81,6 +84,9 @@ class Labels:
         else:
             found = {}
         ids = tuple(key for key, grade in found.items() if grade > 0)
-        corpus = self._corpus or {}
         # Of a document that the corpus has not, nobody knows the text.
-        return ids, tuple(corpus[key].page_content for key in ids if key in corpus)
+        named: dict[str, str] = {}
+        for one in self.corpus if ids else ():
+            for name in self.relevance.names(one):
+                named.setdefault(name, one.page_content)
+        return ids, tuple(named[one] for one in ids if one in named)

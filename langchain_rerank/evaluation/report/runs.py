@@ -67,7 +67,7 @@ class Run:
             raise InputTypeError(
                 f"{system} must return a list of documents, got {type(output).__name__}."
             )
-        documents = {self.chain.relevance.key(one): one for one in cast("list[Document]", output)}
+        documents = self.chain.relevance.keyed(cast("list[Document]", output))
         keys, scores = tuple(documents), _scores(list(documents.values()))
         row = {"keys": keys, "scores": scores, "latency_ms": times}
         self.journal.put(system, record.id, row, documents)

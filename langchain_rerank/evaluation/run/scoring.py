@@ -195,7 +195,7 @@ class ScoringPass:
             self.journal.put(system, record.id, {"error": described(error)}, {})
             return Candidates(error=described(error))
         ms = (perf_counter() - started) * 1000.0
-        documents = {self.relevance.key(one): one for one in found}
+        documents = self.relevance.keyed(found)
         keys = tuple(documents)
         known = known_scores(documents.values())
         mixed = tuple(scores_to_mix(list(documents.values())) or ())

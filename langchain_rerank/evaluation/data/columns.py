@@ -1,0 +1,135 @@
+"""Columns by the names that other programs give them, as the keys of a record."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from typing import Any
+
+from langchain_rerank.reading.json_values import parse
+
+# What each key of a record is called elsewhere: BEIR and MTEB, RAGAS, LangSmith, SQuAD, TREC.
+SYNONYMS: dict[str, tuple[str, ...]] = {
+    "id": ("_id", "query_id", "question_id", "qid", "uuid"),
+    "question": (
+        *("query", "user_input", "inputs_question", "input_question", "inputs_query"),
+        *(
+            "input_query",
+            "inputs_input",
+            "input_input",
+            "input",
+            "inputs",
+            "prompt",
+            "text",
+            "q",
+            "questions",
+        ),
+    ),
+    "reference": (
+        *("references", "ground_truth", "ground_truths", "reference_answer", "expected_answer"),
+        *("answer", "answers", "expected_output", "reference_output", "outputs_answer"),
+        *("output_answer", "outputs_output", "output_output", "outputs_reference", "output"),
+        *("outputs", "ideal", "target"),
+    ),
+    "reference_context_ids": (
+        *("relevant_ids", "relevant_doc_ids", "relevant_docs", "gold_ids", "positive_ids"),
+        *("doc_ids", "doc_id", "document_id", "docid", "passage_id", "corpus_id"),
+    ),
+    "reference_contexts": (
+        *("reference_context", "ground_truth_contexts", "gold_contexts", "gold_context"),
+        *("supporting_contexts", "context"),
+    ),
+    "expected_source": ("expected_sources", "source_document", "source_file", "sources", "source"),
+    "tags": ("tag",),
+}
+LABELS = (
+    *("qrels", "reference_context_ids", "expected_passage", "expected_source"),
+    "reference_contexts",
+)
+# Names that many tables use for other things: read as labels only where nothing else is one.
+_WEAK = {"source", "sources", "source_file", "context", "doc_id", "document_id", "docid"}
+_QUESTIONS = {"question", *SYNONYMS["question"]}
+
+
+def normal(name: str) -> str:
+    """Return a name of a column as this module compares it.
+
+    Examples:
+        >>> normal("User Input"), normal("inputs.question"), normal("query-id")
+        ('user_input', 'inputs_question', 'query_id')
+    """
+    return re.sub(r"[\s.\-]+", "_", name.strip()).casefold()
+
+
+def holds_question(name: str) -> bool:
+    """Return whether a column of this name may hold the question."""
+    return normal(name) in _QUESTIONS
+
+
+def mapping(names: Iterable[str], known: Iterable[str]) -> dict[str, str]:
+    """Return the key of a record for each column that is one, by the column's name.
+
+    A column that is called as the key goes before its synonyms, and these before one another in the
+    order of `SYNONYMS`. What is left over is no key.
+
+    Args:
+        names: The columns.
+        known: The keys of a record.
+
+    Examples:
+        >>> mapping(["user_input", "reference", "persona"], ["question", "reference"])
+        {'reference': 'reference', 'user_input': 'question'}
+    """
+    by_name: dict[str, str] = {}
+    for name in names:
+        by_name.setdefault(normal(name), name)
+    found = {by_name[key]: key for key in known if key in by_name}
+    for key, synonyms in SYNONYMS.items():
+        others = [by_name[one] for one in synonyms if one in by_name and by_name[one] not in found]
+        labelled = any(label in found.values() for label in LABELS)
+        free = [one for one in others if not (labelled and normal(one) in _WEAK)]
+        if free and key not in found.values() and key in known:
+            found[free[0]] = key
+    return found
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """Return the key that `name` is most likely a misspelling of, or None.
+
+    Examples:
+        >>> nearest("expected_sorce", ["expected_source", "tags"]), nearest("colour", ["tags"])
+        ('expected_source', None)
+    """
+    close = difflib.get_close_matches(normal(name), list(known), n=1, cutoff=0.88)
+    return close[0] if close else None
+
+
+def spoken(found: Mapping[str, str], kept: Iterable[str]) -> str | None:
+    """Return a sentence on columns that were read under another name, or None where none was."""
+    renamed = [f"{name!r} as {key}" for name, key in found.items() if normal(name) != key]
+    if not renamed:
+        return None
+    others = ", ".join(map(repr, kept))
+    return f"read {', '.join(renamed)}" + (f"; kept as metadata: {others}" if others else "")
+
+
+def flattened(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a row with the parts of nested `inputs` and `outputs`, as LangSmith has them, on top.
+
+    Examples:
+        >>> flattened({"inputs": {"question": "Why?"}, "outputs": {"answer": "So."}})
+        {'inputs_question': 'Why?', 'outputs_answer': 'So.'}
+    """
+    found: dict[str, Any] = {}
+    for key, value in row.items():
+        inside = value
+        if key in {"inputs", "outputs"} and isinstance(value, str) and value.startswith("{"):
+            with suppress(ValueError):
+                inside = parse(value)  # as LangSmith writes it into a cell
+        if key in {"inputs", "outputs"} and isinstance(inside, Mapping):
+            found.update({f"{key}_{inner}": one for inner, one in inside.items()})
+        else:
+            found[str(key)] = value
+    return found

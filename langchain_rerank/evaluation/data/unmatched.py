@@ -1,0 +1,147 @@
+"""Labels that no document has: how many, which, and what they were most likely meant to be."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+import urllib.parse
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from pathlib import PurePath
+
+from langchain_rerank.optional import require
+
+_SHOWN = 3
+_LEAST_ALIKE = 60.0  # of 100: below it, the nearest name is a guess that misleads
+
+
+@dataclass(frozen=True)
+class Label:
+    """A label of a question.
+
+    Attributes:
+        query_id: The question.
+        what: What kind of label it is, as in "expected source".
+        value: The label.
+    """
+
+    query_id: str
+    what: str
+    value: str
+
+
+@dataclass(frozen=True)
+class Unmatched:
+    """The labels that no document has.
+
+    Attributes:
+        labels: They.
+        total: How many labels there are in all.
+        message: One line on them: how many, three of them, and what is nearest.
+    """
+
+    labels: tuple[Label, ...]
+    total: int
+    message: str
+
+    @property
+    def all(self) -> bool:
+        """Whether no label at all has a document."""
+        return len(self.labels) == self.total
+
+
+def described(
+    labels: Sequence[Label], total: int, names: Collection[str], where: str
+) -> Unmatched | None:
+    """Return what is to be said about labels that no document has; None where there are none.
+
+    Args:
+        labels: The labels that no document has.
+        total: How many labels there are in all.
+        names: What the documents are called: ids and sources; empty where labels are texts.
+        where: Which documents these are, as in "of the corpus".
+    """
+    if not labels:
+        return None
+    nearest = Nearest(names)
+    shown = []
+    for one in labels[:_SHOWN]:
+        hint = nearest.to(one.value) if names else None
+        value = one.value if len(one.value) <= 60 else f"{one.value[:57]}..."
+        shown.append(f"Record {one.query_id!r}: {one.what} {value!r}{f', {hint}' if hint else ''}")
+    more = f"; and {len(labels) - _SHOWN} more" if len(labels) > _SHOWN else ""
+    one_only = len(labels) == 1
+    belong, count = ("belongs", "counts") if one_only else ("belong", "count")
+    return Unmatched(
+        tuple(labels),
+        total,
+        f"{len(labels)} of {total} labels {belong} to no document {where}, and {count} as not "
+        f"found. {'; '.join(shown)}{more}.",
+    )
+
+
+class Nearest:
+    """Finds what a label was most likely meant to be, and why it is something else.
+
+    Args:
+        names: `(n,)` what documents are called.
+    """
+
+    def __init__(self, names: Collection[str]) -> None:
+        self._names = sorted(names)
+        self._forms: dict[str, dict[str, str]] = {}
+
+    def to(self, label: str) -> str | None:
+        """Return the nearest name and what differs, as a phrase; None where nothing is near.
+
+        Examples:
+            >>> Nearest(["guide.md", "7"]).to("7.0")
+            "the nearest that was seen, '7', is of another type"
+            >>> Nearest(["guide.md#1", "guide.md#2"]).to("guide.md")
+            "the nearest that was seen, 'guide.md#1', is a chunk of it"
+        """
+        for why, form in _FORMS:
+            if why not in self._forms:
+                self._forms[why] = {form(name): name for name in reversed(self._names)}
+            found = self._forms[why].get(form(label))
+            if found is not None and found != label:
+                return f"the nearest that was seen, {found!r}, {why}"
+        chunk = next((one for one in self._names if _is_chunk(one, label)), None)
+        if chunk is not None:
+            return f"the nearest that was seen, {chunk!r}, is a chunk of it"
+        whole = next((one for one in self._names if _is_chunk(label, one)), None)
+        if whole is not None:
+            return f"it is a chunk of {whole!r}"
+        found = self._alike(label)
+        return None if found is None else f"the nearest that was seen is {found!r}"
+
+    def _alike(self, label: str) -> str | None:
+        rapidfuzz = require("rapidfuzz", extra="eval")
+        found = rapidfuzz.process.extractOne(
+            label, self._names, scorer=rapidfuzz.fuzz.ratio, score_cutoff=_LEAST_ALIKE
+        )
+        return None if found is None else str(found[0])
+
+
+def _number(text: str) -> str:
+    """Return a whole number in its shortest form: what 7, 7.0 and 007 have in common."""
+    found = re.fullmatch(r"\s*([+-]?)0*(\d+)(?:\.0*)?\s*", text)
+    return f"{found[1].strip('+')}{found[2]}" if found else text
+
+
+_FORMS: tuple[tuple[str, Callable[[str], str]], ...] = (
+    ("is of another type", _number),
+    ("is in another Unicode form", lambda text: unicodedata.normalize("NFKC", text)),
+    ("is written in another case or spacing", lambda text: "".join(text.casefold().split())),
+    ("is percent-encoded otherwise", urllib.parse.unquote),
+    (
+        "has the same file name; Relevance(normalize=basename) compares these",
+        lambda text: PurePath(text.replace("\\", "/")).name or text,
+    ),
+)
+_PART = re.compile(r"[#:/|_.\- ]+(?:chunk|part|page|p|passage)?[_\- ]?\d+$", re.IGNORECASE)
+
+
+def _is_chunk(name: str, whole: str) -> bool:
+    """Return whether a name is another one and the number of a part."""
+    return name.startswith(whole) and _PART.fullmatch(name[len(whole) :]) is not None

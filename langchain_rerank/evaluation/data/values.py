@@ -1,0 +1,245 @@
+"""Values as people hold them (NumPy, pandas, pyarrow, lists that became text) as plain Python."""
+
+from __future__ import annotations
+
+import ast
+import io
+import itertools
+import math
+import re
+import tokenize
+from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
+from contextlib import suppress
+from numbers import Integral, Real
+from typing import Any
+
+from langchain_rerank.errors import InputTypeError
+from langchain_rerank.reading.json_values import parse
+
+# RAGAS writes it before each context of a question that needs several.
+_HOP = re.compile(r"^\s*<\d+-hop>\s*")
+_QUOTED_FIRST = re.compile(r"^[\[(]\s*[rbu]?['\"]")
+
+
+def plain_value(value: Any) -> Any:
+    """Return `value` without what NumPy, pandas and pyarrow wrap around it; absent is None.
+
+    Examples:
+        >>> import numpy
+        >>> plain_value(numpy.int64(2)), plain_value(numpy.array(["a"])), plain_value(float("nan"))
+        (2, ['a'], None)
+    """
+    for method in ("as_py", "tolist"):  # pyarrow; NumPy and pandas
+        if callable(getattr(value, method, None)) and not isinstance(value, type):
+            value = getattr(value, method)()
+            break
+    # pandas' NA and NaT are of types of their own, and are equal to nothing.
+    if type(value).__name__ in {"NAType", "NaTType"}:
+        return None
+    if isinstance(value, Real) and not isinstance(value, Integral) and math.isnan(value):
+        return None
+    return value
+
+
+def is_there(value: Any) -> bool:
+    """Return whether `value` says anything: not None, NaN, an empty text, list or mapping."""
+    return value is not None and not (isinstance(value, (str, list, tuple, Mapping)) and not value)
+
+
+def read_id(value: Any) -> str | None:
+    """Return an id as text, or None for what is no id; a whole float is the whole number it is.
+
+    A column of whole numbers with a gap becomes one of floats in pandas, so that 7 is held as 7.0.
+
+    Examples:
+        >>> read_id(7), read_id(7.0), read_id("a"), read_id(True), read_id(0.5)
+        ('7', '7', 'a', None, None)
+    """
+    value = plain_value(value)
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, str):
+        return value
+    number = read_grade(value) if isinstance(value, Real) else None
+    return None if number is None else str(number)
+
+
+def read_text(value: Any) -> str:
+    """Return a text.
+
+    Raises:
+        InputTypeError: It is none.
+    """
+    value = plain_value(value)
+    if not isinstance(value, str):
+        raise InputTypeError(f"a text was expected, got {_shown(value)}.")
+    return value
+
+
+def read_reference(value: Any) -> str:
+    """Return a reference answer: a text, or the first of several that all answer.
+
+    Raises:
+        InputTypeError: There is no text in it.
+
+    Examples:
+        >>> read_reference({"text": ["QLoRA", "QLoRA."], "answer_start": [3, 3]})
+        'QLoRA'
+    """
+    value = plain_value(value)
+    if isinstance(value, Mapping) and "text" in value:
+        value = plain_value(value["text"])
+    if isinstance(value, (list, tuple)):
+        texts = [
+            one["text"] if isinstance(one, Mapping) and "text" in one else one for one in value
+        ]
+        return read_text(texts[0]) if texts else ""
+    return read_text(value)
+
+
+def read_texts(value: Any) -> tuple[str, ...]:
+    """Return one or several texts or ids; a list that became text is read as the list it was.
+
+    Raises:
+        InputTypeError: It is something else, or a list that became text and cannot be read.
+
+    Examples:
+        >>> read_texts("a"), read_texts(["a", 2]), read_texts("['a', 'b']")
+        (('a',), ('a', '2'), ('a', 'b'))
+    """
+    value = plain_value(value)
+    value = unwritten(value) if isinstance(value, str) else value
+    values = [value] if isinstance(value, str) or not isinstance(value, Iterable) else value
+    if isinstance(values, Mapping):
+        raise InputTypeError(f"a text or a list of texts was expected, got {_shown(value)}.")
+    found = []
+    for one in values:
+        if plain_value(one) is None:
+            continue
+        text = read_id(one)
+        if text is None:
+            raise InputTypeError(
+                f"a text or a list of texts was expected, got {_shown(one)}"
+                f"{'' if one is value else ' in it'}."
+            )
+        found.append(text)
+    return tuple(dict.fromkeys(found))
+
+
+def read_contexts(value: Any) -> tuple[str, ...]:
+    r"""Return reference contexts, without the hop that RAGAS writes before each.
+
+    Raises:
+        InputTypeError: As `read_texts`.
+
+    Examples:
+        >>> read_contexts("['<1-hop>\\n\\nLoRA trains adapters.']")
+        ('LoRA trains adapters.',)
+    """
+    return tuple(_HOP.sub("", one) for one in read_texts(value))
+
+
+def read_grades(value: Any) -> dict[str, int]:
+    """Return grades by document id.
+
+    Raises:
+        InputTypeError: It is no mapping from ids to whole numbers.
+
+    Examples:
+        >>> read_grades({7: 1.0, "b": 0}), read_grades("{'d1': 2}")
+        ({'7': 1, 'b': 0}, {'d1': 2})
+    """
+    value = plain_value(value)
+    value = unwritten(value) if isinstance(value, str) else value
+    if not isinstance(value, Mapping):
+        raise InputTypeError(f"a grade by document id was expected, got {_shown(value)}.")
+    found: dict[str, int] = {}
+    for key, held in value.items():
+        # pyarrow makes one structure of all rows: what another row judged is absent here.
+        grade = plain_value(held)
+        if grade is None:
+            continue
+        id_ = read_id(key)
+        if id_ is None:
+            raise InputTypeError(f"{_shown(key)} is no id of a document.")
+        number = read_grade(grade)
+        if number is None:
+            raise InputTypeError(
+                f"the grade of {key!r} is {_shown(grade)}; a whole number was expected."
+            )
+        found[id_] = number
+    return found
+
+
+def read_grade(value: Any) -> int | None:
+    """Return a grade, or None for what is no whole number.
+
+    Examples:
+        >>> read_grade("1.0"), read_grade(2), read_grade("-1"), read_grade("0.5"), read_grade("x")
+        (1, 2, -1, None, None)
+    """
+    value = plain_value(value)
+    if isinstance(value, int):
+        return int(value)
+    try:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return int(number) if math.isfinite(number) and number == int(number) else None
+
+
+def unwritten(text: str, *, strict: bool = False) -> Any:
+    """Return the list or mapping that `text` was before it was written into a cell, or `text`.
+
+    Args:
+        text: The text.
+        strict: Whether all that begins with a bracket or a brace has to be one, as in a cell.
+
+    Raises:
+        InputTypeError: It looks like one and cannot be read.
+    """
+    inside = text.strip()
+    if not (_looks_written(inside) or (strict and inside.startswith(("[", "{")))):
+        return text
+    try:
+        return parse(inside)
+    except ValueError as error:
+        with suppress(ValueError):
+            return _literal(inside)
+        raise InputTypeError(
+            f"{_shown(text)} looks like a list that became text, starts as JSON and is none "
+            f'({error}), nor is it one of Python. Write it as JSON (["a", "b"]); a text that '
+            f"begins so is written as a list of one."
+        ) from error
+
+
+def _looks_written(text: str) -> bool:
+    closed = {"[": "]", "{": "}"}.get(text[:1])
+    if closed is not None and text.endswith(closed):
+        return True
+    # One that was cut off, a tuple of texts, and what NumPy writes.
+    return bool(_QUOTED_FIRST.match(text)) or text.startswith(("array([", "{'", '{"'))
+
+
+def _literal(text: str) -> Any:
+    """Return what a Python literal is; `['a' 'b']`, as NumPy writes lists, is none.
+
+    Raises:
+        ValueError: It is no literal.
+    """
+    try:
+        tokens = list(tokenize.generate_tokens(io.StringIO(text).readline))
+        pairs = itertools.pairwise(tokens)
+        if any(a.type == b.type == tokenize.STRING for a, b in pairs):
+            raise ValueError("texts without a comma between them")  # noqa: TRY301 - one kind
+        found = ast.literal_eval(text)
+    except (ValueError, SyntaxError, tokenize.TokenError, MemoryError, RecursionError) as error:
+        raise ValueError(str(error)) from error
+    return list(found) if isinstance(found, AbstractSet) else found
+
+
+def _shown(value: Any) -> str:
+    """Return a value for a message, not all of it where it is long."""
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."

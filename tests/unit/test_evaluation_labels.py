@@ -1,0 +1,395 @@
+"""Labels as people have them: every one is matched with a document, or counted and named."""
+
+import time
+
+import numpy as np
+import pytest
+from langchain_core.documents import Document
+
+from langchain_rerank.errors import ConfigurationError
+from langchain_rerank.evaluation import compare_rerank
+from langchain_rerank.evaluation.data.datasets import as_dataset, from_ragas, from_records
+from langchain_rerank.evaluation.data.relevance import Relevance
+from langchain_rerank.evaluation.score.measures import parse_measure
+from langchain_rerank.testing import WordOverlapScorer
+
+pandas = pytest.importorskip("pandas")
+pyarrow = pytest.importorskip("pyarrow")
+
+
+def value(measure, documents, relevance=None, **labels):
+    """Return a measure of `documents` in their order, for one question with these labels."""
+    relevance = relevance or Relevance()
+    record = from_records([{"question": "q", **labels}]).records[0]
+    assert record.problem is None
+    found = relevance.judge(record, relevance.keyed(documents))
+    ids = relevance.ids(found, list(relevance.keyed(documents)))
+    return parse_measure(measure)(ids, found.qrels)
+
+
+FIRST = "LoRA trains two small matrices for each layer."
+SECOND = "QLoRA adds weights of four bits to that."
+
+
+# A list that became text
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        f"['{FIRST}', '{SECOND}']",
+        f'["{FIRST}", "{SECOND}"]',
+        f"('{FIRST}', '{SECOND}')",
+        f"  [ '{FIRST}' , '{SECOND}' ] ",
+    ],
+)
+def test_a_list_that_became_text_is_the_list_it_was(written):
+    frame = pandas.DataFrame({"user_input": ["q"], "reference_contexts": [written]})
+    record = from_ragas(frame).records[0]
+    assert record.reference_contexts == (FIRST, SECOND)
+    assert value("R@10", [Document(FIRST, id="a")], reference_contexts=written) == 0.5
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "['a' 'b']",
+        "['a', 'b",
+        "array(['a', 'b'], dtype=object)",
+        "['it's']",
+        "[a, b]",
+        "['a', b()]",
+    ],
+)
+@pytest.mark.parametrize("key", ["reference_contexts", "expected_source", "reference_context_ids"])
+def test_a_list_that_became_text_and_cannot_be_read_is_refused(written, key):
+    data = from_records([{"question": "a"}, {"question": "q", key: written}])
+    assert "looks like a list that became text" in data.records[1].problem
+    assert "Write it as JSON" in data.records[1].problem
+
+
+def test_grades_that_became_text_are_read_and_other_text_in_brackets_is_text():
+    assert from_records([{"question": "q", "qrels": "{'d1': 2}"}]).records[0].qrels == {"d1": 2}
+    cited = "[1] Hu et al. say that LoRA is small."
+    record = from_records([{"question": "q", "reference_contexts": cited}]).records[0]
+    assert record.reference_contexts == (cited,)
+
+
+def test_what_ragas_writes_to_csv_is_read_back(tmp_path):
+    ragas = pytest.importorskip("ragas.testset.synthesizers.testset_schema")
+    from ragas.dataset_schema import SingleTurnSample
+
+    sample = SingleTurnSample(
+        user_input="What is QLoRA?",
+        reference="LoRA over four bits.",
+        reference_contexts=[f"<1-hop>\n\n{FIRST}", f"<2-hop>\n\n{SECOND}"],
+    )
+    test_set = ragas.Testset(
+        samples=[ragas.TestsetSample(eval_sample=sample, synthesizer_name="multi_hop")]
+    )
+    test_set.to_pandas().to_csv(tmp_path / "test_set.csv")
+    for data in (test_set, test_set.to_pandas(), tmp_path / "test_set.csv", [sample]):
+        record = as_dataset(data).records[0]
+        assert record.question == "What is QLoRA?"
+        assert record.reference_contexts == (FIRST, SECOND)
+
+
+# Contexts
+
+
+def test_the_hop_that_ragas_writes_before_a_context_is_no_part_of_it():
+    documents = [Document(f"Much else. {FIRST} And more.", id="a")]
+    assert value("R@10", documents, reference_contexts=[f"<1-hop>\n\n{FIRST}"]) == 1.0
+
+
+def test_one_document_may_hold_several_contexts():
+    documents = [Document("Something else.", id="x"), Document(f"{FIRST} {SECOND}", id="a")]
+    for measure, expected in [("R@10", 1.0), ("R@2", 1.0), ("RR", 0.5), ("Success@1", 0.0)]:
+        assert value(measure, documents, reference_contexts=[FIRST, SECOND]) == expected
+    assert value("nDCG@10", documents[1:], reference_contexts=[FIRST, SECOND]) == 1.0
+
+
+def test_contexts_in_several_documents_are_each_to_be_found():
+    documents = [Document(FIRST, id="a"), Document(SECOND, id="b")]
+    assert value("R@10", documents, reference_contexts=[FIRST, SECOND]) == 1.0
+    assert value("R@10", documents[:1], reference_contexts=[FIRST, SECOND]) == 0.5
+    third = "DoRA takes magnitude and direction apart."
+    both = [Document(f"{FIRST} {SECOND}", id="a"), Document(third, id="b")]
+    assert value("R@1", both, reference_contexts=[FIRST, SECOND, third]) == 0.5
+    assert value("R@2", both, reference_contexts=[FIRST, SECOND, third]) == 1.0
+
+
+def test_contexts_that_are_equal_after_squeezing_count_once():
+    contexts = [FIRST, FIRST.upper(), f"  {FIRST}\n"]
+    assert value("R@10", [Document(FIRST, id="a")], reference_contexts=contexts) == 1.0
+
+
+@pytest.mark.parametrize("fragment", ["in", "LoRA", "LoRA in one page", "two small matrices", "."])
+def test_a_fragment_shorter_than_a_sentence_is_no_hit_by_itself(fragment):
+    context = f"LoRA in one page\n\n{FIRST} {SECOND}"
+    assert value("R@10", [Document(fragment, id="a")], reference_contexts=[context]) == 0.0
+
+
+def test_a_chunk_of_a_context_with_a_whole_sentence_is_a_hit():
+    context = f"Before it, something else stood here. {FIRST} {SECOND}"
+    assert value("R@10", [Document(FIRST, id="a")], reference_contexts=[context]) == 1.0
+    assert (
+        value(
+            "R@10",
+            [Document("\u4f4e\u79e9\u9002\u5e94\u8bad\u7ec3\u5c0f\u77e9\u9635\u3002", id="a")],
+            reference_contexts=[
+                "\u4f4e\u79e9\u9002\u5e94\u8bad\u7ec3\u5c0f\u77e9\u9635\u3002\u5176\u4ed6\u6587\u5b57\u5728\u6b64\u5904\u3002"
+            ],
+        )
+        == 1.0
+    )
+
+
+@pytest.mark.parametrize(("passage", "hit"), [("art", 0.0), ("a party", 1.0), ("party", 1.0)])
+def test_a_short_passage_is_not_found_inside_a_word(passage, hit):
+    documents = [Document("There was a party here.", id="a"), Document("Other.", id="b")]
+    assert value("Success@1", documents, expected_passage=passage) == hit
+    assert value("Success@1", documents, reference_contexts=[passage]) == hit
+
+
+def test_another_unicode_form_of_a_text_is_the_same_text():
+    assert (
+        value(
+            "RR",
+            [Document("Die Größe za\u0308hlt hier.", id="a")],
+            expected_passage="Gr\u00f6\u00dfe z\u00e4hlt",
+        )
+        == 1.0
+    )
+
+
+# Ids
+
+
+CHUNKS = [
+    Document("one", id="guide.md#1", metadata={"source": "guide.md"}),
+    Document("two", id="guide.md#2", metadata={"source": "guide.md"}),
+    Document("three", id="u-3", metadata={"doc_id": "paper-7", "source": "p.pdf"}),
+    Document("four", id="u-4", metadata={"source": "q.pdf"}),
+]
+
+
+@pytest.mark.parametrize("label", ["guide.md", "guide.md#1"])
+def test_a_label_names_a_document_or_what_it_is_a_chunk_of(label):
+    assert value("RR", CHUNKS, reference_context_ids=[label]) == 1.0
+    assert value("RR", CHUNKS, qrels={label: 1}) == 1.0
+
+
+@pytest.mark.parametrize(("label", "rank"), [("paper-7", 3), ("q.pdf", 4), ("u-4", 4)])
+def test_a_label_names_a_document_by_any_key_that_says_which_it_is(label, rank):
+    assert value("RR", CHUNKS, reference_context_ids=[label]) == pytest.approx(1 / rank)
+
+
+def test_labels_that_are_numbers_name_documents_in_any_form():
+    documents = [Document("x", id="7"), Document("y", id="8")]
+    for label in (7, 7.0, np.int64(7), np.float64(7.0), pyarrow.scalar(7), np.str_("7")):
+        assert value("RR", documents, reference_context_ids=[label]) == 1.0
+        assert value("RR", documents, qrels={label: np.int64(1), 8: 0.0}) == 1.0
+
+
+def test_two_chunks_of_what_one_label_names_are_two_documents_and_both_are_scored():
+    documents = [
+        Document("nothing of it", metadata={"doc_id": "p", "source": "a"}),
+        Document("question words here", metadata={"doc_id": "p", "source": "a"}),
+        Document("another question", metadata={"doc_id": "o", "source": "b"}),
+    ]
+    report = compare_rerank(
+        lambda _: documents,
+        WordOverlapScorer(),
+        [{"question": "question words here", "reference_context_ids": ["p"]}],
+        relevance=Relevance(id_key="doc_id"),
+        measures=["RR"],
+        progress=False,
+    )
+    row = report.queries[0].systems["reranked"]
+    assert row.ids == ("p", "o", "p#2")
+    assert len(set(row.document_ids)) == 3
+    # The best chunk of "p" has a score of its own.
+    assert row.scores[0] == max(row.scores) > row.scores[1]
+
+
+# Labels that match nothing
+
+
+def evaluated(records, documents, relevance=None):
+    return compare_rerank(
+        lambda _: documents,
+        WordOverlapScorer(),
+        records,
+        measures=["nDCG@10"],
+        relevance=relevance,
+        progress=False,
+    )
+
+
+DOCUMENTS = [
+    Document(f"text {n} about rank", id=f"d{n}", metadata={"source": f"{n}.md"}) for n in range(5)
+]
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        {"qrels": {"x": 1}},
+        {"reference_context_ids": ["x", "y"]},
+        {"expected_passage": "is in no text"},
+        {"expected_source": "no.pdf"},
+        {"reference_contexts": ["Nobody has written this."]},
+    ],
+)
+def test_labels_none_of_which_matches_are_an_error(labels):
+    with pytest.raises(ConfigurationError, match="No label belongs to a document"):
+        evaluated([{"question": "rank", **labels}], DOCUMENTS)
+
+
+@pytest.mark.parametrize(
+    ("key", "good", "bad"),
+    [
+        ("qrels", {"d1": 1}, {"x": 1}),
+        ("reference_context_ids", ["d1"], ["x"]),
+        ("expected_passage", "text 1", "is in no text"),
+        ("expected_source", "1.md", "no.pdf"),
+        ("reference_contexts", ["text 1 about rank"], ["Nobody has written this."]),
+    ],
+)
+def test_labels_that_match_nothing_are_one_line_with_their_number_and_three_of_them(key, good, bad):
+    records = [{"question": f"rank {n}", key: bad} for n in range(5)]
+    report = evaluated([{"question": "rank", key: good}, *records], DOCUMENTS)
+    (line,) = [one for one in report.warnings if "belong" in one]
+    assert "5 of 6 labels belong to no document" in line
+    assert line.count("Record") == 3
+    assert line.endswith("and 2 more.")
+
+
+@pytest.mark.parametrize(
+    ("label", "id_", "why"),
+    [
+        ("7.0", "7", "of another type"),
+        ("gro\u0308\u00dfe", "gr\u00f6\u00dfe", "another Unicode form"),
+        ("Guide.MD", "guide.md", "another case"),
+        ("guide", "guide-12", "is a chunk of it"),
+        ("guide-3", "guide", "it is a chunk of 'guide'"),
+        ("a%20b", "a b", "percent-encoded"),
+        ("docs/a.md", "other/a.md", "the same file name"),
+        ("dokument-one", "document-one", "the nearest that was seen is"),
+    ],
+)
+def test_an_unmatched_label_says_what_is_nearest_and_why(label, id_, why):
+    documents = [Document("rank", id=id_), Document("rank too", id="matched")]
+    data = [{"question": "rank", "reference_context_ids": [label, "matched"]}]
+    (line,) = evaluated(data, documents).warnings
+    assert repr(id_) in line
+    assert why in line
+
+
+def test_thirty_thousand_ids_are_compared_in_a_second():
+    names = [f"document-{n * 7919 % 30_011:05d}-{n % 97}" for n in range(30_000)]
+    corpus = [Document("x", id=name) for name in names]
+    rows = [{"question": "q", "reference_context_ids": [f"dokument-{n}"]} for n in range(300)]
+    relevance = Relevance(corpus=corpus)
+    started = time.process_time()
+    found = relevance.unmatched([(one, []) for one in from_records(rows).records])
+    assert len(found.labels) == found.total == 300
+    assert time.process_time() - started < 3  # difflib took 12 s for what is shown of it
+
+
+def test_what_the_corpus_has_is_no_unmatched_label():
+    data = [{"question": "rank", "reference_context_ids": ["d1", "far"]}]
+    relevance = Relevance(corpus=[*DOCUMENTS, Document("far away", id="far")])
+    assert evaluated(data, DOCUMENTS, relevance).warnings == ()
+
+
+# Objects as questions
+
+
+ROWS = [{"question": "a", "qrels": {"d1": 1}}, {"question": "b", "qrels": {"d2": 2}}]
+
+
+def test_tables_of_any_kind_are_questions():
+    datasets = pytest.importorskip("datasets")
+    forms = [
+        ROWS,
+        pandas.DataFrame(ROWS),
+        pandas.Series(ROWS),
+        pyarrow.Table.from_pylist(ROWS),
+        datasets.Dataset.from_list(ROWS),
+        datasets.DatasetDict({"test": datasets.Dataset.from_list(ROWS)}),
+    ]
+    for form in forms:
+        records = as_dataset(form).records
+        assert [(one.question, one.qrels) for one in records] == [
+            ("a", {"d1": 1}),
+            ("b", {"d2": 2}),
+        ]
+
+
+def test_columns_and_single_rows_of_a_table_are_questions():
+    frame = pandas.DataFrame({"question": ["a", "b"], "expected_source": ["x", "y"]})
+    assert [one.question for one in as_dataset(frame["question"]).records] == ["a", "b"]
+    assert as_dataset(frame.iloc[0]).records[0].expected_source == ("x",)
+    assert [one.question for one in as_dataset(["a", "b"]).records] == ["a", "b"]
+
+
+def test_several_splits_are_an_error_that_names_them():
+    datasets = pytest.importorskip("datasets")
+    several = datasets.DatasetDict(
+        {name: datasets.Dataset.from_list(ROWS) for name in ("train", "test")}
+    )
+    with pytest.raises(ConfigurationError, match="it has train, test"):
+        as_dataset(several)
+    assert len(from_records(several, split="test")) == 2
+
+
+@pytest.mark.parametrize("data", [{"question": "a"}, 5, None])
+def test_what_is_no_table_is_an_error_that_says_what_is(data):
+    with pytest.raises(ConfigurationError, match="a table or a list of dictionaries"):
+        as_dataset(data)
+
+
+def test_absent_cells_of_numpy_and_pandas_are_absent():
+    for absent in (None, float("nan"), np.nan, pandas.NA, pandas.NaT, np.float32("nan")):
+        record = from_records(
+            [{"id": absent, "question": "q", "reference": absent, "tags": absent, "qrels": absent}]
+        ).records[0]
+        assert (record.problem, record.id, record.reference) == (None, "1", None)
+        assert (record.tags, record.qrels) == ((), {})
+
+
+def test_arrays_and_scalars_of_numpy_are_lists_and_values():
+    record = from_records(
+        [
+            {
+                "id": np.int64(3),
+                "question": np.str_("q"),
+                "expected_source": np.array(["a", "b"]),
+                "reference_context_ids": np.array([1.0, 2.0]),
+                "qrels": {np.int64(4): np.float64(2.0)},
+            }
+        ]
+    ).records[0]
+    assert record.problem is None
+    assert (record.id, record.question, record.expected_source) == ("3", "q", ("a", "b"))
+    assert (record.reference_context_ids, record.qrels) == (("1", "2"), {"4": 2})
+
+
+def test_qrels_with_ids_that_are_numbers_reach_their_records():
+    data = from_records([{"id": 1, "question": "a"}, {"id": 2, "question": "b"}])
+    graded = data.with_qrels({np.int64(1): {7: 1.0}, 2: {np.int64(8): np.int64(2)}})
+    assert [one.qrels for one in graded.records] == [{"7": 1}, {"8": 2}]
+
+
+def test_qrels_of_queries_that_are_not_asked_are_named():
+    data = from_records([{"id": 1, "question": "a"}])
+    assert (
+        "judge 1 queries that are not asked: '9'"
+        in data.with_qrels({1: {"d": 1}, 9: {"d": 1}}).warnings[-1]
+    )
+    with pytest.raises(ConfigurationError, match=r"None of the 1 queries.*they have '9'.*has '1'"):
+        data.with_qrels({9: {"d": 1}})
+    with pytest.raises(ConfigurationError, match=r"query 1: the grade of 'd' is 0\.5"):
+        data.with_qrels({1: {"d": 0.5}})
