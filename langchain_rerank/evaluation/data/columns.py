@@ -15,17 +15,8 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
     "id": ("_id", "query_id", "question_id", "qid", "uuid"),
     "question": (
         *("query", "user_input", "inputs_question", "input_question", "inputs_query"),
-        *(
-            "input_query",
-            "inputs_input",
-            "input_input",
-            "input",
-            "inputs",
-            "prompt",
-            "text",
-            "q",
-            "questions",
-        ),
+        *("input_query", "inputs_input", "input_input", "input", "inputs", "prompt", "text"),
+        *("q", "questions"),
     ),
     "reference": (
         *("references", "ground_truth", "ground_truths", "reference_answer", "expected_answer"),
