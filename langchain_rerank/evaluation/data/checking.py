@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from langchain_core.documents import Document
 
-from langchain_rerank.errors import ConfigurationError
+from langchain_rerank.errors import ConfigurationError, see
 from langchain_rerank.evaluation.data.datasets import Record
 from langchain_rerank.evaluation.data.unmatched import Label, Unmatched, described
 
@@ -38,7 +38,7 @@ def check(relevance: Relevance, judged: Judged) -> list[str]:
         raise ConfigurationError(
             f"No label belongs to a document, so every measure would be 0 whatever the systems do. "
             f"{found.message} Correct the labels, or say what they name with "
-            f"Relevance(rule=..., id_key=..., source_key=...)."
+            f"Relevance(rule=..., id_key=..., source_key=...). {see('labels-that-match-nothing')}"
         )
     return [found.message] if found else []
 
