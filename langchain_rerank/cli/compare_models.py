@@ -39,6 +39,7 @@ def compare_models(
     from rich.console import Console
 
     from langchain_rerank.cli.inputs import JOURNAL, Source, deliver, open_inputs, resumable
+    from langchain_rerank.cli.models import open_scorer
     from langchain_rerank.evaluation.compare import compare_models as compare
 
     notes = Console(stderr=True)
@@ -50,8 +51,10 @@ def compare_models(
             questions=questions,
             limit=limit,
             source=source,
-            models=options.names(models, "--models"),
-            load_settings=options.load_settings(model_arg),
+            scorers={
+                model: open_scorer(model, default=options.MODEL, model_arg=model_arg)
+                for model in options.names(models, "--models")
+            },
             measures=measures,
             notes=notes,
         )

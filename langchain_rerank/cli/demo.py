@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
+from langchain_rerank.cli import options
 from langchain_rerank.documents import FIRST_STAGE_RANK, FIRST_STAGE_SCORE, RELEVANCE_SCORE
 from langchain_rerank.result import printable
 
@@ -27,8 +28,11 @@ TIMED_QUESTIONS = 4
 
 def demo(
     model: Annotated[
-        str, typer.Option(help='Cross-encoder: hub name, path, or "embedded".')
-    ] = "embedded",
+        Optional[str],  # noqa: UP045 - typer reads this on Python 3.10 too
+        typer.Option(help='Cross-encoder: hub name, path, or "embedded" (default).'),
+    ] = None,
+    model_url: options.ModelUrlOption = None,
+    dialect: options.DialectOption = None,
     docs: Annotated[
         Optional[list[Path]],  # noqa: UP045 - typer reads this on Python 3.10 too
         typer.Option(help="Search these files in place of the six guides. Repeatable."),
@@ -48,29 +52,33 @@ def demo(
     from rich.console import Console
 
     from langchain_rerank.cli.loading import build_first_stage
+    from langchain_rerank.cli.models import open_scorer
     from langchain_rerank.embedded import CORPUS_FOLDER, QUESTIONS_FILE
     from langchain_rerank.errors import ConfigurationError
     from langchain_rerank.evaluation.data.files import load_dataset
     from langchain_rerank.evaluation.sweep import sweep_k
     from langchain_rerank.files import load_documents
     from langchain_rerank.retriever import CrossEncoderRerankRetriever
+    from langchain_rerank.scorers.contract import scorer_name
 
     if docs and not questions:
         raise ConfigurationError(
             "--docs needs --questions too: recall is measured on questions about these documents."
         )
+    scorer = open_scorer(model, default="embedded", model_url=model_url, dialect=dialect)
+    name = scorer_name(scorer)
     console = Console()
     documents = load_documents(docs or [CORPUS_FOLDER])
     dataset = _spread(load_dataset(questions or QUESTIONS_FILE), limit)
     console.print(
         f"[bold]{len(documents)}[/] passages, [bold]{len(dataset)}[/] questions. First stage: "
-        f"all-MiniLM-L6-v2, a bi-encoder. Second stage: [bold]{model}[/], a cross-encoder."
+        f"all-MiniLM-L6-v2, a bi-encoder. Second stage: [bold]{name}[/], a cross-encoder."
     )
     # Beyond the corpus there is nothing more to retrieve.
     depths = [k for k in KS if k < len(documents)] or [len(documents)]
     base = build_first_stage("dense", documents, k=depths[-1])
     with CrossEncoderRerankRetriever(
-        base_retriever=base, model=model, first_stage_k=depths[-1], top_n=None
+        base_retriever=base, model=scorer, first_stage_k=depths[-1], top_n=None
     ) as retriever:
         console.print(f"Scoring up to {depths[-1]} candidates a question, once for all of this…")
         report = sweep_k(

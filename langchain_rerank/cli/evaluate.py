@@ -13,8 +13,10 @@ def evaluate(
     first_stage: options.FirstStageOption = None,
     run: options.RunOption = None,
     embedding_model: options.EmbeddingModelOption = None,
-    model: options.ModelOption = options.MODEL,
+    model: options.ModelOption = None,
     model_arg: options.ModelArgOption = None,
+    model_url: options.ModelUrlOption = None,
+    dialect: options.DialectOption = None,
     first_stage_k: options.FirstStageKOption = 100,
     top_n: options.TopNOption = None,
     measures: options.MeasuresOption = options.MEASURES,
@@ -35,10 +37,19 @@ def evaluate(
     from rich.console import Console
 
     from langchain_rerank.cli.inputs import JOURNAL, Source, deliver, open_inputs, resumable
+    from langchain_rerank.cli.models import open_scorer
     from langchain_rerank.evaluation.compare import compare_rerank
+    from langchain_rerank.scorers.contract import scorer_name
 
     notes = Console(stderr=True)
     with resumable(out, notes):
+        scorer = open_scorer(
+            model,
+            default=options.MODEL,
+            model_arg=model_arg,
+            model_url=model_url,
+            dialect=dialect,
+        )
         source = Source(first_stage, run, embedding_model, first_stage_k)
         opened = open_inputs(
             collection=collection,
@@ -46,14 +57,13 @@ def evaluate(
             questions=questions,
             limit=limit,
             source=source,
-            models=[model],
-            load_settings=options.load_settings(model_arg),
+            scorers={scorer_name(scorer): scorer},
             measures=measures,
             notes=notes,
         )
         report = compare_rerank(
             opened.retriever,
-            opened.scorers[model],
+            scorer,
             opened.dataset,
             first_stage_k=first_stage_k,
             top_n=top_n,

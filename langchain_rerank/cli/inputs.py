@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import typer
 from langchain_core.documents import Document
@@ -16,6 +15,7 @@ from rich.console import Console
 
 from langchain_rerank.cli.kept_embeddings import KeptEmbeddings, default_folder
 from langchain_rerank.cli.loading import FirstStage, build_first_stage
+from langchain_rerank.cli.models import load
 from langchain_rerank.cli.run_candidates import run_retriever
 from langchain_rerank.errors import ConfigurationError
 from langchain_rerank.evaluation.data.beir import load_collection
@@ -29,7 +29,6 @@ from langchain_rerank.first_stage.embeddings import (
     DEFAULT_EMBEDDING_MODEL,
     packaged_embedding_model,
 )
-from langchain_rerank.resolving import resolve_scorer
 from langchain_rerank.scorers.contract import Scorer
 from langchain_rerank.scorers.engine.loading import fingerprint
 
@@ -102,8 +101,7 @@ def open_inputs(
     questions: Path | None,
     limit: int | None,
     source: Source,
-    models: Sequence[str],
-    load_settings: Mapping[str, Any],
+    scorers: Mapping[str, Scorer],
     measures: str,
     notes: Console,
 ) -> Inputs:
@@ -120,7 +118,8 @@ def open_inputs(
     dataset = dataset.head(limit)
     # What the first stage embeds is kept, so that a model that cannot be loaded loses nothing.
     retriever = open_first_stage(source, documents, dataset, notes)
-    scorers = {model: open_model(model, load_settings, notes) for model in models}
+    for scorer in scorers.values():
+        load(scorer, notes)
     return Inputs(retriever, scorers, dataset, chosen)
 
 
@@ -189,27 +188,6 @@ def _checksum(texts: Iterable[str]) -> str:
         found.update(b"%d:" % len(data))  # so that no text can be taken for a part of the next
         found.update(data)
     return found.hexdigest()
-
-
-def open_model(model: str, load_settings: Mapping[str, Any], notes: Console) -> Scorer:
-    """Return the scorer of a model, loaded.
-
-    A model that cannot be loaded stops the command here, and not once per question.
-
-    Args:
-        model: Hub name, path, or "embedded".
-        load_settings: How it is loaded, as `resolve_scorer` takes it.
-        notes: Where to say what takes time.
-
-    Raises:
-        ModelLoadError: The model is not there, or is not a cross-encoder.
-    """
-    scorer = resolve_scorer(model, **load_settings)
-    with notes.status(f"Loading {model}…"):
-        load = getattr(scorer, "load", None)
-        if callable(load):
-            load()
-    return scorer
 
 
 @contextmanager

@@ -77,8 +77,30 @@ FirstStageKOption = Annotated[
     ),
 ]
 ModelOption = Annotated[
-    str,
-    typer.Option("--model", help='Cross-encoder: hub name, path, or "embedded" (needs no hub).'),
+    Optional[str],  # noqa: UP045 - see above
+    typer.Option(
+        "--model",
+        help='Cross-encoder: hub name, path, or "embedded" (needs no hub). With --model-url, its '
+        "name on the server.",
+        show_default=False,
+    ),
+]
+ModelUrlOption = Annotated[
+    Optional[str],  # noqa: UP045 - see above
+    typer.Option(
+        "--model-url",
+        metavar="URL",
+        help="Score with this rerank server; its key is read from RERANK_API_KEY.",
+        show_default=False,
+    ),
+]
+DialectOption = Annotated[
+    Optional[str],  # noqa: UP045 - see above
+    typer.Option(
+        "--dialect",
+        help="What the server at --model-url speaks: tei, cohere, jina or vllm.",
+        show_default=False,
+    ),
 ]
 ModelArgOption = Annotated[
     Optional[list[str]],  # noqa: UP045 - see above

@@ -84,8 +84,10 @@ def ragas(
     first_stage: options.FirstStageOption = None,
     run: options.RunOption = None,
     embedding_model: options.EmbeddingModelOption = None,
-    model: options.ModelOption = options.MODEL,
+    model: options.ModelOption = None,
     model_arg: options.ModelArgOption = None,
+    model_url: options.ModelUrlOption = None,
+    dialect: options.DialectOption = None,
     first_stage_k: options.FirstStageKOption = 50,
     top_n: Annotated[
         int, typer.Option("--top-n", min=1, help="Documents handed over, of both orders.")
@@ -114,9 +116,9 @@ def ragas(
         deliver,
         open_data,
         open_first_stage,
-        open_model,
         resumable,
     )
+    from langchain_rerank.cli.models import load, open_scorer
     from langchain_rerank.evaluation.ragas import METRICS, RagasEvaluation
     from langchain_rerank.evaluation.ragas.metrics import parse_metrics
     from langchain_rerank.first_stage import default_embeddings
@@ -131,16 +133,19 @@ def ragas(
     )
     embeds = any(one.embeds for one in parse_metrics(chosen))
     chain = _chain(judge_base_url, answer_model, judge_api_key, timeout)
-    load_settings = options.load_settings(model_arg)
+    scorer = open_scorer(
+        model, default=options.MODEL, model_arg=model_arg, model_url=model_url, dialect=dialect
+    )
     with resumable(out, notes):
         documents, dataset = open_data(collection, docs, questions)
         dataset = dataset.head(limit)
         source = Source(first_stage, run, embedding_model, first_stage_k)
         base = open_first_stage(source, documents, dataset, notes)
+        load(scorer, notes)
         evaluation = RagasEvaluation(
             CrossEncoderRerankRetriever(
                 base_retriever=base,
-                model=open_model(model, load_settings, notes),
+                model=scorer,
                 first_stage_k=first_stage_k,
                 top_n=top_n,
             ),

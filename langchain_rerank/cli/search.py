@@ -25,11 +25,10 @@ def search(
     first_stage: Annotated[
         FirstStage, typer.Option(help="How the candidates are found.")
     ] = FirstStage.hybrid,
-    model: Annotated[
-        str,
-        typer.Option(help='Cross-encoder: hub name, path, or "embedded" (needs no hub).'),
-    ] = "BAAI/bge-reranker-large",
+    model: options.ModelOption = None,
     model_arg: options.ModelArgOption = None,
+    model_url: options.ModelUrlOption = None,
+    dialect: options.DialectOption = None,
     embedding_model: Annotated[
         Optional[str],  # noqa: UP045 - see above
         typer.Option(help="Embeddings of the dense first stage: hub name or path."),
@@ -48,29 +47,33 @@ def search(
     from langchain_rerank.cli.loading import build_first_stage
     from langchain_rerank.files import load_documents
     from langchain_rerank.first_stage import default_embeddings
+    from langchain_rerank.cli.models import load, open_scorer
     from langchain_rerank.retriever import CrossEncoderRerankRetriever
-    from langchain_rerank.scorers.cross_encoder import CrossEncoderScorer
+    from langchain_rerank.scorers import contract
 
     check_json(json_file)
-    load_settings = options.load_settings(model_arg)
+    scorer = open_scorer(
+        model, default=options.MODEL, model_arg=model_arg, model_url=model_url, dialect=dialect
+    )
     # What is not the result goes to stderr, so that `--json -` can be piped.
     notes = Console(stderr=True)
     documents = load_documents(docs)
     embeddings = None if first_stage is FirstStage.bm25 else default_embeddings(embedding_model)
     with notes.status(f"Indexing {len(documents)} passages ({first_stage.value})…"):
         base = build_first_stage(first_stage, documents, k=first_stage_k, embeddings=embeddings)
-    with CrossEncoderScorer(model, **load_settings) as scorer:
-        retriever = CrossEncoderRerankRetriever(
-            base_retriever=base,
-            model=scorer,
-            first_stage_k=first_stage_k,
-            top_n=top_n,
-            score_threshold=threshold,
-        )
-        with notes.status(f"Loading {model}…"):
-            scorer.load()  # first, since the result says how long reranking took
-        with notes.status(f"Reranking with {model}…"):
+    retriever = CrossEncoderRerankRetriever(
+        base_retriever=base,
+        model=scorer,
+        first_stage_k=first_stage_k,
+        top_n=top_n,
+        score_threshold=threshold,
+    )
+    try:
+        load(scorer, notes)  # first, since the result says how long reranking took
+        with notes.status(f"Reranking with {contract.scorer_name(scorer)}…"):
             result = retriever.search(query)
+    finally:
+        contract.close(scorer)
     if json_file != SCREEN:
         Console().print(result)
     if json_file is not None:

@@ -17,8 +17,10 @@ def sweep(
     first_stage: options.FirstStageOption = None,
     run: options.RunOption = None,
     embedding_model: options.EmbeddingModelOption = None,
-    model: options.ModelOption = options.MODEL,
+    model: options.ModelOption = None,
     model_arg: options.ModelArgOption = None,
+    model_url: options.ModelUrlOption = None,
+    dialect: options.DialectOption = None,
     ks: Annotated[
         str, typer.Option("--ks", help="Depths K of the first stage.")
     ] = "10,20,30,50,75,100",
@@ -45,12 +47,21 @@ def sweep(
     from rich.console import Console
 
     from langchain_rerank.cli.inputs import JOURNAL, Source, deliver, open_inputs, resumable
+    from langchain_rerank.cli.models import open_scorer
     from langchain_rerank.evaluation.sweep import check_choice, sweep_k
+    from langchain_rerank.scorers.contract import scorer_name
 
     notes = Console(stderr=True)
     with resumable(out, notes):
         depths = options.depths(ks)
         check_choice(depths, margin, budget_ms)
+        scorer = open_scorer(
+            model,
+            default=options.MODEL,
+            model_arg=model_arg,
+            model_url=model_url,
+            dialect=dialect,
+        )
         source = Source(first_stage, run, embedding_model, depths[-1])
         opened = open_inputs(
             collection=collection,
@@ -58,14 +69,13 @@ def sweep(
             questions=questions,
             limit=limit,
             source=source,
-            models=[model],
-            load_settings=options.load_settings(model_arg),
+            scorers={scorer_name(scorer): scorer},
             measures=measures,
             notes=notes,
         )
         report = sweep_k(
             opened.retriever,
-            opened.scorers[model],
+            scorer,
             opened.dataset,
             ks=depths,
             margin=margin,

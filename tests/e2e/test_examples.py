@@ -19,6 +19,7 @@ TESTED_ELSEWHERE = {
 }
 EXAMPLES = [path for path in sorted(FOLDER.glob("*.py")) if path.stem not in TESTED_ELSEWHERE]
 SLOW = {"cascade", "parent_document_retriever", "vector_store_faiss", "vector_store_qdrant"}
+LOOPBACK = {"fallback", "rerank_server"}  # they ask a server on this machine
 # Beyond the packages that every test needs.
 NEEDS = {
     "agent_tool": "langchain",
@@ -40,7 +41,10 @@ def log_level():
 
 
 def marked(path):
-    return pytest.param(path, marks=[pytest.mark.slow] if path.stem in SLOW else [], id=path.stem)
+    marks = [pytest.mark.slow] * (path.stem in SLOW) + [pytest.mark.loopback] * (
+        path.stem in LOOPBACK
+    )
+    return pytest.param(path, marks=marks, id=path.stem)
 
 
 @pytest.mark.parametrize("path", [marked(path) for path in EXAMPLES])

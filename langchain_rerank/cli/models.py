@@ -1,0 +1,78 @@
+"""The scorer that `--model`, `--model-arg`, `--model-url` and `--dialect` name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, cast
+
+from langchain_rerank.cli.options import load_settings
+from langchain_rerank.errors import ConfigurationError
+from langchain_rerank.resolving import resolve_scorer
+from langchain_rerank.scorers.contract import Scorer, scorer_name
+from langchain_rerank.scorers.remote import RemoteScorer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from langchain_rerank.scorers.remote.dialects import DialectName
+
+
+def open_scorer(
+    model: str | None,
+    *,
+    default: str,
+    model_arg: Sequence[str] | None = None,
+    model_url: str | None = None,
+    dialect: str | None = None,
+) -> Scorer:
+    """Return the scorer that the options name; nothing is loaded and nobody is asked.
+
+    Args:
+        model: Hub name, path, "embedded", or the model's name on a server.
+        default: The model that is loaded where none is named.
+        model_arg: Load settings, as `--model-arg` gives them.
+        model_url: A rerank server, in place of a model that is loaded here.
+        dialect: What the server speaks.
+
+    Raises:
+        ConfigurationError: Options that contradict each other, or an impossible setting.
+        MissingExtraError: httpx is not installed, and a server is named.
+    """
+    settings = load_settings(model_arg)
+    if model_url is None:
+        if dialect is not None:
+            raise ConfigurationError(
+                f"--dialect {dialect} is what a rerank server speaks: give the server's address "
+                f"with --model-url, or leave --dialect out."
+            )
+        return resolve_scorer(model or default, **settings)
+    if dialect is None:
+        raise ConfigurationError(
+            f"--model-url {model_url} needs --dialect: name what the server speaks, tei, cohere, "
+            f"jina or vllm. It is not guessed."
+        )
+    revision = settings.pop("revision", None)
+    if settings:
+        raise ConfigurationError(
+            f"--model-arg {', '.join(settings)}: the server at --model-url loads its own model. Of "
+            f"the load settings only revision says something of it: the state its model is in."
+        )
+    return RemoteScorer(
+        model_url, dialect=cast("DialectName", dialect), model=model, revision=revision
+    )
+
+
+def load(scorer: Scorer, notes: Console) -> None:
+    """Load the scorer's model: one that cannot be stops the command here, not at each question.
+
+    Args:
+        scorer: Any scorer.
+        notes: Where to say what takes time.
+
+    Raises:
+        ModelLoadError: The model is not there, or is not a cross-encoder.
+    """
+    loader = getattr(scorer, "load", None)
+    if callable(loader):
+        with notes.status(f"Loading {scorer_name(scorer)}…"):
+            loader()
