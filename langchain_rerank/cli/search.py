@@ -45,9 +45,9 @@ def search(
     from rich.console import Console
 
     from langchain_rerank.cli.loading import build_first_stage
+    from langchain_rerank.cli.models import load, open_scorer
     from langchain_rerank.files import load_documents
     from langchain_rerank.first_stage import default_embeddings
-    from langchain_rerank.cli.models import load, open_scorer
     from langchain_rerank.retriever import CrossEncoderRerankRetriever
     from langchain_rerank.scorers import contract
 
