@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 OFFLINE := HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow check format docs bench clean
+.PHONY: help install demo test test-slow check soak matrix format docs bench clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -48,6 +48,12 @@ check: $(VENV)/.test ## Lint, format, types, layers and doctests
 	$(BIN)/lint-imports
 	$(OFFLINE) $(BIN)/python -m pytest --doctest-modules langchain_rerank -q
 
+soak: $(VENV)/.test ## Everything at once for ten minutes: wrong answers, lost ones, memory
+	$(OFFLINE) $(BIN)/python tests/long/soak.py --seconds 600
+
+matrix: ## A smoke test beside the versions and extras that users have (minutes; its own folder)
+	$(OFFLINE) $(PYTHON) tests/matrix.py
+
 format: $(VENV)/.test ## Format the code and mend what ruff can
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
@@ -59,5 +65,5 @@ bench: $(VENV)/.demo ## Measure the engine against its peers on this machine
 	$(OFFLINE) $(BIN)/langchain-rerank bench
 
 clean: ## Remove the environment and what tools left behind
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .matrix build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,27 @@
+"""A minute of the soak, for CI; the long form is `make soak`."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+
+@pytest.mark.slow
+def test_a_minute_of_everything_at_once_gives_no_wrong_answer_and_loses_none():
+    run = subprocess.run(
+        [sys.executable, str(Path(__file__).with_name("soak.py")), "--seconds", "60"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=290,
+    )
+    assert run.returncode == 0, run.stdout + run.stderr[-2000:]
+    found = json.loads(run.stdout)
+    assert found["calls"] > 500
+    assert (found["wrong"], found["lost"], found["failed"]) == (0, 0, 0), found
+    assert (found["engine_threads_after_close"], found["files_left_open"]) == (0, 0), found
+    assert found["growth_percent"] < 10, found  # `make soak` is long enough for a bound of 2
