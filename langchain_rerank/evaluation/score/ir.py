@@ -18,12 +18,12 @@ class IrMeasure:
 
     Attributes:
         name: Its name there.
-        cutoff: How many ranks are looked at; None for all.
+        cutoff: How many ranks are looked at, or the recall for IPrec; None for all.
         parameters: Names and values.
     """
 
     name: str
-    cutoff: int | None
+    cutoff: float | None
     parameters: tuple[tuple[str, Any], ...] = ()
 
     def __str__(self) -> str:
@@ -35,7 +35,7 @@ class IrMeasure:
         # Not ir_measures.parse_measure: 0.4.3 uses ast.Num, which Python 3.14 no longer has.
         try:
             measure = getattr(ir_measures, self.name)(**dict(self.parameters))
-            measure = measure @ self.cutoff if self.cutoff else measure
+            measure = measure if self.cutoff is None else measure @ self.cutoff
             measure.validate_params()
         except Exception as error:  # it raises whatever its operators raise
             raise ConfigurationError(

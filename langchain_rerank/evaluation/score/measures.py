@@ -9,8 +9,6 @@ Manning, Raghavan and Schütze 2008 (P, R, AP), doi:10.1017/CBO9780511809071, ch
 
 from __future__ import annotations
 
-import ast
-import difflib
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -19,6 +17,7 @@ from typing import Any, Protocol
 
 from langchain_rerank.errors import ConfigurationError, MissingExtraError
 from langchain_rerank.evaluation.score.ir import IrMeasure
+from langchain_rerank.evaluation.score.spelling import known_name, taken_apart
 from langchain_rerank.optional import require
 
 Qrels = Mapping[str, int]
@@ -96,7 +95,6 @@ _FORMULAS: dict[str, _Formula] = {
     "AP": _ap,
 }
 _NEEDS_CUTOFF = {"R", "P", "Success"}
-_ALIASES = {"NDCG": "nDCG", "MRR": "RR", "MAP": "AP", "Recall": "R", "Precision": "P"}
 
 
 @dataclass(frozen=True)
@@ -152,14 +150,12 @@ class Judged:
         return sum(one in qrels for one in shown) / len(shown) if shown else 0.0
 
 
-_PATTERN = re.compile(r"(?P<name>[A-Za-z]\w*)(?:\((?P<parameters>[^()]*)\))?(?:@(?P<cutoff>\d+))?")
-
-
 def parse_measure(text: str | Measure) -> Measure:
     """Return the measure that `text` names; a measure is returned as it is.
 
     Args:
-        text: `NAME`, `NAME@CUTOFF` or `NAME(rel=GRADE)@CUTOFF`, for instance `nDCG@10`.
+        text: `NAME`, `NAME@CUTOFF` or `NAME(rel=GRADE)@CUTOFF`, for instance `nDCG@10`; also as
+            trec_eval, MTEB and others write it: `ndcg_cut_10`, `mrr@10`, `recall_at_5`, `hit@5`.
 
     Raises:
         ConfigurationError: No such measure, a cutoff is missing or 0, an unknown parameter, or a
@@ -167,28 +163,36 @@ def parse_measure(text: str | Measure) -> Measure:
         MissingExtraError: Only ir_measures could know it, and that is not installed.
 
     Examples:
-        >>> str(parse_measure("P(rel=2)@5")), str(parse_measure("MRR@10"))
+        >>> str(parse_measure("P(rel=2)@5")), str(parse_measure("mrr_at_10"))
         ('P(rel=2)@5', 'RR@10')
     """
     if not isinstance(text, str):
         return text
-    match = _PATTERN.fullmatch(text.replace(" ", ""))
-    if match is None:
-        raise ConfigurationError(
-            f"{text!r} is no measure; expected NAME, NAME@CUTOFF or NAME(rel=GRADE)@CUTOFF, "
-            f"for instance nDCG@10."
-        )
-    name = _ALIASES.get(match["name"], match["name"])
-    cutoff = int(match["cutoff"]) if match["cutoff"] else None
-    if cutoff == 0:
+    spelt = taken_apart(text)
+    name, cutoff, parameters = spelt.name, spelt.cutoff, spelt.parameters
+    if cutoff == 0 and name.lower() != "iprec":  # which is at a recall, from 0
         raise ConfigurationError(f"{text!r} looks at no rank; a cutoff is at least 1.")
-    parameters = _parameters(text, match["parameters"] or "")
     own_parameters = set(parameters) <= ({"rel"} if name in _FORMULAS and name != "nDCG" else set())
-    if name == "Judged" and not parameters:
-        return Judged(cutoff)
-    if name in _FORMULAS and own_parameters:
+    if own_parameters and name in {*_FORMULAS, "Judged"}:
+        if isinstance(cutoff, float):
+            raise ConfigurationError(f"{text!r}: a cutoff is a whole number of ranks.")
+        if name == "Judged":
+            return Judged(cutoff)
         return _ranking_measure(text, name, cutoff, parameters.get("rel", 1))
     return _from_ir_measures(text, name, cutoff, parameters)
+
+
+def respelt(measures: str | Sequence[str | Measure]) -> str | None:
+    """Return a sentence on measures that were written otherwise than they are shown, or None.
+
+    Examples:
+        >>> respelt("ndcg@10,RR@10")
+        'The measure ndcg@10 is read as nDCG@10.'
+    """
+    given = [one for one in _parts(measures) if isinstance(one, str)]
+    pairs = [(one.strip(), str(parse_measure(one))) for one in given]
+    other = [f"{one} is read as {name}" for one, name in pairs if one.replace(" ", "") != name]
+    return f"The measure {', '.join(other)}." if other else None
 
 
 def parse_measures(measures: Sequence[str | Measure]) -> tuple[Measure, ...]:
@@ -197,9 +201,7 @@ def parse_measures(measures: Sequence[str | Measure]) -> tuple[Measure, ...]:
     Raises:
         ConfigurationError: None, one that is unknown, or one that is named twice.
     """
-    if isinstance(measures, str):
-        measures = [part for part in re.split(r",(?![^()]*\))", measures) if part.strip()]
-    parsed = tuple(parse_measure(one) for one in measures)
+    parsed = tuple(parse_measure(one) for one in _parts(measures))
     names = [str(one) for one in parsed]
     twice = [name for name in names if names.count(name) > 1]
     if not parsed or twice:
@@ -255,14 +257,11 @@ def ceilings(
     return best, max(best, oracle(measure, relevant, qrels, top_n))
 
 
-def _parameters(text: str, inside: str) -> dict[str, Any]:
-    try:
-        pairs = [part.split("=") for part in inside.split(",") if part]
-        return {key: ast.literal_eval(value) for key, value in pairs}
-    except (ValueError, SyntaxError) as error:
-        raise ConfigurationError(
-            f"The parameters of the measure {text!r} cannot be read; expected (rel=GRADE)."
-        ) from error
+def _parts(measures: str | Sequence[str | Measure]) -> Sequence[str | Measure]:
+    if not isinstance(measures, str):
+        return measures
+    # Not at the commas inside brackets.
+    return [part for part in re.split(r",(?![^()]*\))", measures) if part.strip()]
 
 
 def _ranking_measure(text: str, name: str, cutoff: int | None, rel: Any) -> RankingMeasure:
@@ -274,7 +273,7 @@ def _ranking_measure(text: str, name: str, cutoff: int | None, rel: Any) -> Rank
 
 
 def _from_ir_measures(
-    text: str, name: str, cutoff: int | None, parameters: Mapping[str, Any]
+    text: str, name: str, cutoff: float | None, parameters: Mapping[str, Any]
 ) -> IrMeasure:
     try:
         known = list(require("ir_measures", extra="ir").measures.registry)
@@ -284,10 +283,7 @@ def _from_ir_measures(
             f"from ir_measures. {error}",
             name=error.name,
         ) from error
-    if name not in known:
-        close = difflib.get_close_matches(name, [*_FORMULAS, *known], n=1, cutoff=0.5)
-        hint = f" Did you mean {close[0]}?" if close else ""
-        raise ConfigurationError(f"There is no measure {name!r}.{hint} Known: {', '.join(known)}.")
+    name = known_name(name, [*_FORMULAS, *known])
     measure = IrMeasure(name, cutoff, tuple(parameters.items()))
     measure.check()
     return measure
