@@ -5,12 +5,10 @@ from __future__ import annotations
 import typer
 
 from langchain_rerank.cli.bench import bench
-from langchain_rerank.cli.compare_models import compare_models
 from langchain_rerank.cli.demo import demo
-from langchain_rerank.cli.evaluate import evaluate
+from langchain_rerank.cli.evaluate import COMPARE_HELP, SWEEP_HELP, evaluate
 from langchain_rerank.cli.ragas import ragas
 from langchain_rerank.cli.search import search
-from langchain_rerank.cli.sweep import sweep
 
 app = typer.Typer(
     help="Rerank documents with a cross-encoder, and measure what it buys.",
@@ -21,7 +19,7 @@ app = typer.Typer(
 app.command()(search)
 app.command()(demo)
 app.command()(evaluate)
-app.command()(sweep)
-app.command("compare-models")(compare_models)
+app.command("sweep", help=SWEEP_HELP)(evaluate)
+app.command("compare-models", help=COMPARE_HELP)(evaluate)
 app.command()(ragas)
 app.command()(bench)

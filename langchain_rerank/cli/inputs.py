@@ -21,14 +21,16 @@ from langchain_rerank.errors import ConfigurationError
 from langchain_rerank.evaluation.data.beir import load_collection
 from langchain_rerank.evaluation.data.datasets import Dataset
 from langchain_rerank.evaluation.data.files import load_dataset
+from langchain_rerank.evaluation.data.relevance import Relevance
 from langchain_rerank.evaluation.report.report import Report
-from langchain_rerank.evaluation.score.measures import Measure, parse_measures
+from langchain_rerank.evaluation.score.measures import Measure
 from langchain_rerank.files import load_documents
 from langchain_rerank.first_stage import default_embeddings
 from langchain_rerank.first_stage.embeddings import (
     DEFAULT_EMBEDDING_MODEL,
     packaged_embedding_model,
 )
+from langchain_rerank.reading import Form
 from langchain_rerank.scorers.contract import Scorer
 from langchain_rerank.scorers.engine.loading import fingerprint
 
@@ -92,39 +94,56 @@ class Inputs:
     scorers: Mapping[str, Scorer]
     dataset: Dataset
     measures: Sequence[Measure]
+    relevance: Relevance
 
 
 def open_inputs(
+    data: tuple[Sequence[Document], Dataset],
     *,
-    collection: Path | None,
-    docs: Sequence[Path] | None,
-    questions: Path | None,
-    limit: int | None,
     source: Source,
     scorers: Mapping[str, Scorer],
-    measures: str,
+    measures: Sequence[Measure],
     notes: Console,
+    fail_on_unmatched: bool = False,
 ) -> Inputs:
-    """Return what the options name; what is cheap to get wrong is checked first.
+    """Return what an evaluation works on; what is cheap to get wrong is checked first.
+
+    Args:
+        data: What `open_data` returned.
+        source: Where the candidates come from.
+        scorers: Scorers by name.
+        measures: The measures.
+        notes: Where to say what takes time.
+        fail_on_unmatched: Whether to end where a label belongs to no document.
 
     Raises:
-        ConfigurationError: Options that contradict each other, an unknown measure, or a load
-            setting that is impossible.
-        DataFileError: A file is missing or malformed.
+        ConfigurationError: Labels none of which belongs to a document.
+        DataFileError: The run does not fit the documents and questions.
         ModelLoadError: A model is not there, or is not a cross-encoder.
+        Exit: A label belongs to no document, and that is to fail.
     """
-    chosen = parse_measures(measures)
-    documents, dataset = open_data(collection, docs, questions)
-    dataset = dataset.head(limit)
+    documents, dataset = data
+    relevance = Relevance(corpus=documents)
+    asked = [(one, ()) for one in dataset.records if not one.problem]
+    relevance.check(asked)
+    unmatched = relevance.unmatched(asked) if fail_on_unmatched else None
+    if unmatched is not None:
+        notes.print(f"Failed: {unmatched.message}", highlight=False, markup=False, soft_wrap=True)
+        raise typer.Exit(1)
     # What the first stage embeds is kept, so that a model that cannot be loaded loses nothing.
     retriever = open_first_stage(source, documents, dataset, notes)
     for scorer in scorers.values():
         load(scorer, notes)
-    return Inputs(retriever, scorers, dataset, chosen)
+    return Inputs(retriever, scorers, dataset, measures, relevance)
 
 
 def open_data(
-    collection: Path | None, docs: Sequence[Path] | None, questions: Path | None
+    collection: Path | None,
+    docs: Sequence[Path] | None,
+    questions: Path | None,
+    *,
+    form: Form | None = None,
+    chunk_size: int | None = None,
 ) -> tuple[Sequence[Document], Dataset]:
     """Return the documents and the questions that the options name.
 
@@ -132,20 +151,24 @@ def open_data(
         ConfigurationError: Neither or both of a collection, and documents with questions.
         DataFileError: A file is missing or malformed.
     """
+    form = form or Form()
     if collection is not None:
         if docs or questions is not None:
             raise ConfigurationError(
                 f"The collection {collection} brings its own documents and questions; "
                 f"leave out --docs and --questions, or leave out the collection."
             )
-        opened = load_collection(collection)
+        opened = load_collection(collection, split=form.split)
         return opened.documents, opened.dataset
     if not docs or questions is None:
         raise ConfigurationError(
             "There is nothing to evaluate on: give a folder in BEIR layout, or --docs with "
             "--questions."
         )
-    return load_documents(docs), load_dataset(questions)
+    dataset = load_dataset(
+        questions, encoding=form.encoding, delimiter=form.delimiter, split=form.split
+    )
+    return load_documents(docs, chunk_size=chunk_size, form=form), dataset
 
 
 def open_first_stage(
@@ -210,4 +233,9 @@ def deliver(report: Report, out: Path, notes: Console) -> None:
     """Write `report` to `out`, show its summary, and say where the page is."""
     report.save(out)
     Console().print(report)
+    say_where(out, notes)
+
+
+def say_where(out: Path, notes: Console) -> None:
+    """Say where a report was written to."""
     notes.print(f"Written to {out}; open {out / 'report.html'} in a browser.", highlight=False)

@@ -6,6 +6,7 @@ typer reads these annotations at run time, on Python 3.10 too: Optional, not `| 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Optional
 
@@ -14,13 +15,13 @@ import typer
 from langchain_rerank.cli.loading import FirstStage
 from langchain_rerank.errors import ConfigurationError
 
-DATA, STAGE, RUN = "Data", "First stage", "Run"
+DATA, STAGE, RUN, GATES = "Data", "First stage", "Run", "Continuous integration"
 
 CollectionArgument = Annotated[
     Optional[Path],  # noqa: UP045 - see above
     typer.Argument(
         metavar="COLLECTION",
-        help="Folder in BEIR layout: corpus.jsonl, queries.jsonl, qrels/test.tsv.",
+        help="Folder as of BEIR or MTEB: corpus.jsonl, queries.jsonl, qrels/test.tsv.",
         show_default=False,
     ),
 ]
@@ -36,8 +37,47 @@ QuestionsOption = Annotated[
     Optional[Path],  # noqa: UP045 - see above
     typer.Option(
         "--questions",
-        help="Questions about --docs: JSONL or CSV with question and expected_source, "
-        "expected_passage, reference_contexts, reference_context_ids or qrels.",
+        help="Questions about --docs: JSONL, JSON, CSV or Parquet with question and "
+        "expected_source, expected_passage, reference_contexts, reference_context_ids or qrels; "
+        "RAGAS test sets, LangSmith exports, SQuAD.",
+        rich_help_panel=DATA,
+    ),
+]
+SplitOption = Annotated[
+    Optional[str],  # noqa: UP045 - see above
+    typer.Option(
+        "--split",
+        help="Split of a collection or a saved data set (default: test, or the only one).",
+        show_default=False,
+        rich_help_panel=DATA,
+    ),
+]
+EncodingOption = Annotated[
+    Optional[str],  # noqa: UP045 - see above
+    typer.Option(
+        "--encoding",
+        help="Encoding of --docs and --questions (default: UTF-8, or what a file's mark says).",
+        show_default=False,
+        rich_help_panel=DATA,
+    ),
+]
+DelimiterOption = Annotated[
+    Optional[str],  # noqa: UP045 - see above
+    typer.Option(
+        "--delimiter",
+        help="What parts the cells of a table: ',', ';', '|' or tab.",
+        show_default=False,
+        rich_help_panel=DATA,
+    ),
+]
+ChunkSizeOption = Annotated[
+    Optional[int],  # noqa: UP045 - see above
+    typer.Option(
+        "--chunk-size",
+        min=1,
+        help="Characters of a passage at most (default: 512 for running text; passages of JSONL "
+        "and the like are not cut).",
+        show_default=False,
         rich_help_panel=DATA,
     ),
 ]
@@ -59,6 +99,35 @@ RunOption = Annotated[
     typer.Option(
         "--run", help="Rerank the candidates of this TREC run instead.", rich_help_panel=STAGE
     ),
+]
+FirstStageKsOption = Annotated[
+    Optional[list[int]],  # noqa: UP045 - see above
+    typer.Option(
+        "--first-stage-k",
+        min=1,
+        help="How many candidates are scored (default: 50). Of several, the one to use is found.",
+        show_default=False,
+        rich_help_panel=STAGE,
+    ),
+]
+KsOption = Annotated[
+    Optional[str],  # noqa: UP045 - see above
+    typer.Option(
+        "--ks", help="Several --first-stage-k, with commas: 10,20,50.", rich_help_panel=STAGE
+    ),
+]
+ModelsOption = Annotated[
+    Optional[list[str]],  # noqa: UP045 - see above
+    typer.Option(
+        "--model",
+        help='Cross-encoder: hub name, path, or "embedded" (needs no hub). With --model-url, its '
+        "name on the server. Several are compared.",
+        show_default=False,
+    ),
+]
+ModelNamesOption = Annotated[
+    Optional[str],  # noqa: UP045 - see above
+    typer.Option("--models", help="Several --model, with commas.", show_default=False),
 ]
 EmbeddingModelOption = Annotated[
     Optional[str],  # noqa: UP045 - see above
@@ -119,6 +188,50 @@ TopNOption = Annotated[
 MeasuresOption = Annotated[
     str, typer.Option("--measures", help="Measures, the deciding one first.")
 ]
+MarginOption = Annotated[
+    float,
+    typer.Option("--margin", min=0.0, help="How much quality may be given up, or be lost."),
+]
+BudgetOption = Annotated[
+    Optional[float],  # noqa: UP045 - see above
+    typer.Option("--budget-ms", min=0.0, help="Largest median time per query, in ms."),
+]
+FailUnderOption = Annotated[
+    Optional[list[str]],  # noqa: UP045 - see above
+    typer.Option(
+        "--fail-under",
+        metavar="MEASURE=VALUE",
+        help="Exit 1 where a reranked system is under it, as in nDCG@10=0.6. Repeatable.",
+        show_default=False,
+        rich_help_panel=GATES,
+    ),
+]
+AgainstOption = Annotated[
+    Optional[Path],  # noqa: UP045 - see above
+    typer.Option(
+        "--against",
+        help="Exit 1 where a system is worse than in this report.json by more than --margin.",
+        show_default=False,
+        rich_help_panel=GATES,
+    ),
+]
+
+
+class FailOn(StrEnum):
+    """What a command may fail on besides its figures."""
+
+    unmatched = "unmatched"
+
+
+FailOnOption = Annotated[
+    Optional[list[FailOn]],  # noqa: UP045 - see above
+    typer.Option(
+        "--fail-on",
+        help="Exit 1 before anything is scored where a label belongs to no document.",
+        show_default=False,
+        rich_help_panel=GATES,
+    ),
+]
 OutOption = Annotated[
     Path, typer.Option("--out", help="Folder for the report.", show_default=False, file_okay=False)
 ]
@@ -129,6 +242,18 @@ ResumeOption = Annotated[
 
 MEASURES = "nDCG@10,RR@10,R@10"
 MODEL = "BAAI/bge-reranker-large"
+FIRST_STAGE_K = 50
+
+
+def model_names(model: Sequence[str] | None, models: str | None) -> list[str]:
+    """Return the models of `--model` and `--models`, each once.
+
+    Examples:
+        >>> model_names(["a"], "b,a")
+        ['a', 'b']
+    """
+    listed = names(models, "--models") if models is not None else []
+    return list(dict.fromkeys([*(model or ()), *listed]))
 
 
 def names(text: str, option: str) -> list[str]:
@@ -186,21 +311,21 @@ _READERS: dict[str, Callable[[str], Any]] = {
 }
 
 
-def depths(text: str) -> list[int]:
-    """Return the depths of `--ks`, ascending.
+def depths(text: str | None, listed: Sequence[int] | None = None) -> list[int]:
+    """Return the depths of `--ks` and `--first-stage-k`, ascending, each once.
 
     Raises:
         ConfigurationError: One is not a whole number of at least 1.
 
     Examples:
-        >>> depths("50,10,20")
+        >>> depths("50,10,20", [50])
         [10, 20, 50]
     """
-    found = []
-    for part in names(text, "--ks"):
+    found = set(listed or ())
+    for part in names(text, "--ks") if text is not None else ():
         if not part.isdecimal() or int(part) < 1:
             raise ConfigurationError(
                 f"--ks has {part!r}; whole numbers of at least 1 were expected, as in 10,20,50."
             )
-        found.append(int(part))
+        found.add(int(part))
     return sorted(found)

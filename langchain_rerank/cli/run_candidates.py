@@ -13,7 +13,7 @@ from pydantic import ConfigDict
 from langchain_rerank.documents import FIRST_STAGE_SCORE, with_metadata
 from langchain_rerank.errors import ConfigurationError, DataFileError
 from langchain_rerank.evaluation.data.datasets import Dataset
-from langchain_rerank.evaluation.data.trec import read_run
+from langchain_rerank.evaluation.data.trec import as_written, read_run
 
 
 class RunRetriever(BaseRetriever):
@@ -58,22 +58,34 @@ def run_retriever(
         ConfigurationError: Two questions have the same words and other candidates.
     """
     run = read_run(path)
-    corpus = {document.id: document for document in documents}
+    corpus = {str(document.id): document for document in documents}
+    # Runs that this program wrote have ids without white space.
+    written = {as_written(one): one for one in corpus}
     candidates: dict[str, list[tuple[Document, float]]] = {}
     asked: dict[str, str] = {}
     for record in dataset.records:
-        if record.id not in run:
+        query = record.id if record.id in run else as_written(record.id)
+        if query not in run:
             continue
-        missing = next((one for one, _ in run[record.id] if one not in corpus), None)
-        if missing is not None:
-            raise DataFileError(
-                f"the run has the document {missing!r} under the query {record.id!r}, and the "
-                f"corpus of {len(corpus)} documents has not; give the corpus that the run is from",
-                path=path,
-            )
-        found = [(corpus[one], score) for one, score in run[record.id]]
-        earlier = asked.setdefault(record.question, record.id)
-        if earlier != record.id and run[earlier] != run[record.id]:
+        found = []
+        for one, score in run[query]:
+            document = corpus.get(one) or corpus.get(written.get(one, ""))
+            if document is None:
+                raise DataFileError(
+                    f"the run has the document {one!r} under the query {record.id!r}, which is "
+                    f"missing from the corpus of {len(corpus)} documents; give the corpus that the "
+                    f"run is from",
+                    path=path,
+                )
+            if one in corpus and written.get(one, one) != one:
+                raise DataFileError(
+                    f"the run has the document {one!r}, which may be {one!r} or "
+                    f"{written[one]!r} of the corpus; rename one of them",
+                    path=path,
+                )
+            found.append((document, score))
+        earlier = asked.setdefault(record.question, query)
+        if earlier != query and run[earlier] != run[query]:
             raise ConfigurationError(
                 f"The queries {earlier!r} and {record.id!r} ask the same words "
                 f"({record.question!r}) and have other candidates in {path}; remove one of them."

@@ -340,3 +340,137 @@ def test_the_embedded_model_on_the_embedded_guides_and_questions(run, tmp_path):
     for system in ("first_stage", "reranked"):
         means = {name: one.mean for name, one in report.systems[system].measures.items()}
         assert means == computed(out, system, report.measures)
+
+
+# For continuous integration
+
+
+def quick(collection, model, out, *more):
+    return ("evaluate", collection, "--model", model, "--limit", "6", "--out", out, *more)
+
+
+def test_the_command_and_python_have_the_same_depth_by_default(run, collection, model, tmp_path):
+    import inspect
+
+    from langchain_rerank.evaluation import compare_rerank
+
+    assert run(*quick(collection, model, tmp_path / "out"))[0] == 0
+    settings = Report.load(tmp_path / "out").settings
+    default = inspect.signature(compare_rerank).parameters["first_stage_k"].default
+    assert settings["first_stage_k"] == default == 50
+
+
+def test_quality_under_a_floor_is_exit_code_1_and_the_report_is_written(
+    run, collection, model, tmp_path
+):
+    floor = ("--fail-under", "ndcg@5=1.01", "--fail-under", "RR@10=0")
+    code, _, err = run(*quick(collection, model, tmp_path / "out", *floor))
+    assert code == 1
+    assert "Failed: nDCG@5 of reranked is 0." in err
+    assert "RR@10" not in err.split("Failed")[1]
+    assert "nDCG@5" in Report.load(tmp_path / "out").measures  # though nobody named it
+    assert run(*quick(collection, model, tmp_path / "ok", "--fail-under", "nDCG@10=0"))[0] == 0
+
+
+def test_a_system_that_is_worse_than_in_an_earlier_report_is_exit_code_1(
+    run, collection, model, tmp_path
+):
+    assert run(*quick(collection, model, tmp_path / "first"))[0] == 0
+    accepted = tmp_path / "first" / "report.json"
+    again = quick(collection, model, tmp_path / "second", "--against", accepted)
+    assert run(*again)[0] == 0
+    # Another model, which accepted.json does not know to be as bad as it is.
+    data = json.loads(accepted.read_text())
+    for row in data["queries"]:
+        row["systems"]["reranked"]["measures"] = dict.fromkeys(data["measures"], 1.0)
+    accepted.write_text(json.dumps(data))
+    code, _, err = run(*again)
+    assert code == 1
+    assert "Failed: nDCG@10 fell by more than the margin" in err.replace("\n", " ")
+
+
+def test_json_is_the_report_in_a_file_or_alone_on_the_screen(run, collection, model, tmp_path):
+    code, shown, _ = run(*quick(collection, model, tmp_path / "out", "--json", "-"))
+    assert code == 0
+    data = json.loads(shown)
+    assert data["systems"].keys() == {"first_stage", "reranked"}
+    file = tmp_path / "result.json"
+    code, shown, _ = run(*quick(collection, model, tmp_path / "out", "--json", file))
+    assert "Reranking" in shown
+    assert json.loads(file.read_text())["measures"] == data["measures"]
+
+
+def test_labels_that_match_nothing_may_fail_before_a_model_is_loaded(run, tmp_path):
+    docs, questions = tmp_path / "docs.jsonl", tmp_path / "questions.csv"
+    docs.write_text('{"_id": "d1", "text": "a note"}\n{"_id": "d2", "text": "another"}\n')
+    questions.write_text("question;reference_context_ids\nnote?;d1\nwhat?;D2\n")
+    data = ("evaluate", "--docs", docs, "--questions", questions, "--out", tmp_path / "out")
+    code, _, err = run(*data, "--model", tmp_path / "no-model", "--fail-on", "unmatched")
+    assert code == 1
+    assert "1 of 2 labels belongs to no document of the corpus" in err.replace("\n", " ")
+    assert "'d2', is written in another case" in err.replace("\n", " ")
+    assert not (tmp_path / "out").exists()
+
+
+def test_several_models_and_depths_in_one_command(run, collection, model, tmp_path):
+    out = tmp_path / "out"
+    other = build_tiny_model("bert", tmp_path / "other", seed=1)
+    code, _, err = run(
+        *quick(collection, model, out, "--model", other),
+        *("--first-stage-k", "3", "--first-stage-k", "6", "--measures", "ndcg@10"),
+    )
+    assert code == 0, err
+    assert "The measure ndcg@10 is read as nDCG@10." in err
+    report = Report.load(out)
+    assert list(report.systems) == ["first_stage", str(model), str(other)]
+    assert report.settings["first_stage_k"] == 6
+    assert "The depth to use of each" in "".join(report.warnings)
+    swept = [Report.load(one.parent) for one in sorted(out.glob("depths/*/report.json"))]
+    assert [[point.k for point in one.sweep.points] for one in swept] == [[0, 3, 6]] * 2
+
+
+def test_several_depths_make_evaluate_a_sweep(run, collection, model, tmp_path):
+    more = ("--ks", "3,6", "--first-stage-k", "6", "--measures", "nDCG@10")
+    assert run(*quick(collection, model, tmp_path / "out", *more))[0] == 0
+    points = Report.load(tmp_path / "out").sweep.points
+    assert [one.k for one in points] == [0, 3, 6]
+
+
+def test_a_run_with_ids_that_hold_spaces_is_read_back(run, model, tmp_path):
+    docs, questions = tmp_path / "docs.jsonl", tmp_path / "questions.jsonl"
+    rows = [{"_id": f"my note {word}", "text": f"about the {word}"} for word in WORDS[:6]]
+    docs.write_text("\n".join(map(json.dumps, rows)))
+    asked = [
+        {"id": f"is it {n}", "question": row["text"], "reference_context_ids": [row["_id"]]}
+        for n, row in enumerate(rows)
+    ]
+    questions.write_text("\n".join(map(json.dumps, asked)))
+    data = ("evaluate", "--docs", docs, "--questions", questions, "--model", model)
+    assert run(*data, "--out", tmp_path / "first")[0] == 0
+    written = tmp_path / "first" / "runs" / "first_stage.trec"
+    code, _, err = run(*data, "--out", tmp_path / "second", "--run", written)
+    assert code == 0, err
+    one, two = Report.load(tmp_path / "first"), Report.load(tmp_path / "second")
+    assert [row.systems["first_stage"].ids for row in one.queries] == [
+        row.systems["first_stage"].ids for row in two.queries
+    ]
+    assert two.systems["first_stage"].measures["RR@10"].mean == 1.0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--fail-under", "nDCG@10"], "MEASURE=VALUE was expected"),
+        (["--fail-under", "nDCG@10=high"], "MEASURE=VALUE was expected"),
+        (["--fail-under", "nDGC@10=0.5"], "Did you mean nDCG?"),
+        (["--against", "no.json"], "cannot be read as a report"),
+        (["--split", "dev"], "the folder has test"),
+        (["--json", "no/such/folder.json"], "there is no folder"),
+    ],
+)
+def test_a_gate_that_cannot_be_checked_is_exit_code_2(
+    run, collection, model, tmp_path, arguments, message
+):
+    code, _, err = run(*quick(collection, model, tmp_path / "out", *arguments))
+    assert code == 2
+    assert message in err

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from langchain_core.documents import Document
 
 from langchain_rerank.errors import ConfigurationError, see
 from langchain_rerank.evaluation.data.datasets import Record
+from langchain_rerank.evaluation.data.texts import contains, holds, squeezed
 from langchain_rerank.evaluation.data.unmatched import Label, Unmatched, described
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ _BY_TEXT = {"expected_passage", "reference_contexts"}
 
 def check(relevance: Relevance, judged: Judged) -> list[str]:
     """Return what `Relevance.check` returns."""
-    documents = [one for _, found in judged for one in found]
+    documents = relevance.corpus or [one for _, found in judged for one in found]
     if not documents:
         return []
     _check_keys(relevance, [one for one, _ in judged], documents)
@@ -45,15 +46,17 @@ def check(relevance: Relevance, judged: Judged) -> list[str]:
 
 def unmatched(relevance: Relevance, judged: Judged) -> Unmatched | None:
     """Return what `Relevance.unmatched` returns."""
+    rules = {relevance.rule_for(one) for one, _ in judged}
     if relevance.corpus is not None:
-        documents, where = list(relevance.corpus), "of the corpus"
+        documents, where = relevance.corpus, "of the corpus"
     else:
         documents = [one for _, found in judged for one in found]
-        where = "that was returned for any question"
-    rules = {relevance.rule_for(one) for one, _ in judged}
+        named = rules & {"expected_source", *_BY_ID}
+        where = f"that was returned for {'any question' if named else 'their questions'}"
     ids = {name for one in documents for name in relevance.names(one)} if rules & _BY_ID else set()
     held = map(relevance.source, documents) if "expected_source" in rules else ()
     sources = {one for one in held if one is not None}
+    corpus = _Texts(relevance, relevance.corpus) if relevance.corpus and rules & _BY_TEXT else None
     missed: list[Label] = []
     total = 0
     for record, returned in judged:
@@ -61,27 +64,47 @@ def unmatched(relevance: Relevance, judged: Judged) -> Unmatched | None:
         if rule is None or callable(rule):
             continue
         if rule in _BY_TEXT:
-            labels = _texts(relevance, rule, record, returned)
+            labels = (corpus or _Texts(relevance, returned)).held(rule, record)
         else:
             known = ids if rule in _BY_ID else sources
             labels = {one: one in known for one in relevance.wanted(rule, record)}
         total += len(labels)
         missed += [Label(record.id, _WHAT[rule], one) for one, hit in labels.items() if not hit]
-    if not rules & {"expected_source", *_BY_ID}:
-        where = "that was returned for their questions"
     return described(missed, total, ids | sources, where)
 
 
-def _texts(
-    relevance: Relevance, rule: Rule, record: Record, returned: Sequence[Document]
-) -> dict[str, bool]:
-    """Return for each text that a record asks for whether it was returned."""
-    judgement = relevance.judge(record, relevance.keyed(returned))
-    met = {judgement.qrels.get(unit, 0) > 0 for unit in judgement.units.values()}
-    if rule == "expected_passage":
-        return {record.expected_passage or "": True in met}
-    units = set(judgement.units.values())
-    return {unit: unit in units for unit in judgement.qrels}
+class _Texts:
+    """Says whether any of many documents holds a text.
+
+    Args:
+        relevance: Says what the source of a document is.
+        documents: The documents.
+    """
+
+    def __init__(self, relevance: Relevance, documents: Sequence[Document]) -> None:
+        self._relevance = relevance
+        self._texts = [squeezed(one.page_content) for one in documents]
+        self._sources = [relevance.source(one) for one in documents]
+        self._all = "\n".join(self._texts)
+
+    def held(self, rule: Rule, record: Record) -> dict[str, bool]:
+        """Return for each text that a record asks for whether a document has it."""
+        if rule == "reference_contexts":
+            wanted = {squeezed(one): one for one in record.reference_contexts}
+            return {label: self._any(one, holds, None) for one, label in wanted.items() if one}
+        sources = {self._relevance.normalize(one) for one in record.expected_source}
+        passage = record.expected_passage or ""
+        return {passage: self._any(squeezed(passage), contains, sources)}
+
+    def _any(self, text: str, test: Callable[[str, str], bool], sources: set[str] | None) -> bool:
+        # Most are in one, and found at once; only a context may also be longer than its document.
+        if test is contains and text not in self._all:
+            return False
+        return any(
+            test(one, text)
+            for one, source in zip(self._texts, self._sources, strict=True)
+            if not sources or source in sources
+        )
 
 
 def _check_keys(
