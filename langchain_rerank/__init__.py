@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from langchain_rerank.scorers.contract import Scorer as Scorer
     from langchain_rerank.scorers.contract import Scores as Scores
     from langchain_rerank.scorers.cross_encoder import CrossEncoderScorer as CrossEncoderScorer
+    from langchain_rerank.scorers.prompt import RerankPrompt as RerankPrompt
     from langchain_rerank.scorers.remote import RemoteScorer as RemoteScorer
 
 __version__ = "0.1.0"
@@ -36,6 +37,7 @@ _HOMES = {
     "HybridRetriever": "first_stage",
     "RemoteScorer": "scorers.remote",
     "RerankError": "errors",
+    "RerankPrompt": "scorers.prompt",
     "RerankResult": "result",
     "RerankWarning": "errors",
     "Scorer": "scorers.contract",

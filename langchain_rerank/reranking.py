@@ -59,6 +59,7 @@ from langchain_rerank.result import RerankResult
 from langchain_rerank.scorers import contract, deadline
 from langchain_rerank.scorers.contract import Scorer, Scores
 from langchain_rerank.scorers.cross_encoder import DEFAULT_MODEL
+from langchain_rerank.scorers.prompt import RerankPrompt
 
 logger = logging.getLogger(__name__)
 
@@ -99,8 +100,9 @@ class Reranking(BaseModel):
     "bfloat16" or "float16"."""
     backend: str = "torch"
     """"torch", or "openvino" to compute on the CPU with OpenVINO (extra `openvino`)."""
-    max_length: int | None = None
-    """Tokens of query and document together; None is 512 or the model's limit if that is lower."""
+    max_length: int | Literal["model"] | None = None
+    """Tokens of query and document together; None is 512 or the model's limit if that is lower,
+    "model" is the model's limit."""
     trust_remote_code: bool = False
     """Whether code that comes with a model may run."""
     revision: str | None = None
@@ -109,6 +111,8 @@ class Reranking(BaseModel):
     """Further arguments for loading the model in transformers."""
     instruction: str | None = None
     """What the model is told to look for, for models that take an instruction (Qwen3)."""
+    prompt: RerankPrompt | None = None
+    """How the model is asked and which token answers, where its files do not say so."""
 
     top_n: int | None = 5
     """How many documents to return; None returns all."""

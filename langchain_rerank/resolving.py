@@ -22,6 +22,7 @@ LOAD_SETTINGS: Final[dict[str, Any]] = {
     "backend": "torch",
     "max_length": None,
     "instruction": None,
+    "prompt": None,
     "revision": None,
     "trust_remote_code": False,
     "model_kwargs": None,

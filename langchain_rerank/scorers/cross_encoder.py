@@ -7,9 +7,10 @@ import os
 import threading
 import weakref
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from functools import cached_property
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from langchain_rerank.errors import ConfigurationError
 from langchain_rerank.scorers import deadline
@@ -17,6 +18,7 @@ from langchain_rerank.scorers.contract import Request, Scores, check_request
 from langchain_rerank.scorers.engine import registry
 from langchain_rerank.scorers.engine.device import DTYPES, choose_device, choose_dtype
 from langchain_rerank.scorers.engine.settings import BACKENDS, EMBEDDED, LoadSettings
+from langchain_rerank.scorers.prompt import RerankPrompt
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -55,9 +57,11 @@ class CrossEncoderScorer:
             on CPUs); "float32" gives reference scores; also "bfloat16" and "float16".
         backend: "torch", or "openvino" to compute on the CPU with OpenVINO (extra `openvino`): the
             model is converted on first use and kept in the user's cache folder.
-        max_length: Tokens a pair may have; None is 512, or the model's limit where that is lower.
+        max_length: Tokens a pair may have; None is 512, or the model's limit where that is lower;
+            "model" is the model's limit.
         instruction: What sentence-transformers calls the prompt: the system message of a model with
             a chat template, else put in front of the query. None is the model's own default.
+        prompt: How the model is asked, where its files do not say so: see `RerankPrompt`.
         revision: Branch, tag or commit on the hub.
         trust_remote_code: Run code that comes with the model.
         model_kwargs: Further arguments for `transformers`' `from_pretrained`.
@@ -73,8 +77,9 @@ class CrossEncoderScorer:
         device: str = "auto",
         dtype: str = "auto",
         backend: str = "torch",
-        max_length: int | None = None,
+        max_length: int | Literal["model"] | None = None,
         instruction: str | None = None,
+        prompt: RerankPrompt | None = None,
         revision: str | None = None,
         trust_remote_code: bool = False,
         model_kwargs: Mapping[str, Any] | None = None,
@@ -90,16 +95,19 @@ class CrossEncoderScorer:
                 f"backend='openvino' computes on the CPU in float32 or bfloat16, but device="
                 f"{device!r} and dtype={dtype!r} were asked for; leave them out, or the backend."
             )
-        if max_length is not None and max_length < 16:
+        if isinstance(max_length, str) and max_length != "model":
+            raise ConfigurationError(f"max_length={max_length!r} is no number, nor 'model'.")
+        if isinstance(max_length, int) and max_length < 16:
             raise ConfigurationError(
                 f"max_length={max_length} leaves no room for a query and a text; use 16 or more."
             )
         if (model == EMBEDDED or not isinstance(model, str | os.PathLike)) and (
-            revision or trust_remote_code or model_kwargs
+            revision or trust_remote_code or model_kwargs or prompt
         ):
             raise ConfigurationError(
-                "revision, trust_remote_code and model_kwargs are for models that are loaded from "
-                "the hub or a folder; leave them out for model='embedded' or a loaded model."
+                "revision, trust_remote_code, model_kwargs and prompt are for models that are "
+                "loaded from the hub or a folder; leave them out for model='embedded' or a loaded "
+                "model."
             )
         for key, setting in (
             ("dtype", "dtype"),
@@ -119,6 +127,7 @@ class CrossEncoderScorer:
             max_length=max_length,
             revision=revision,
             trust_remote_code=trust_remote_code,
+            prompt=prompt,
             model_kwargs=dict(model_kwargs or {}),
         )
         self._engine: Engine | None = None
@@ -147,6 +156,7 @@ class CrossEncoderScorer:
             "backend": settings.backend,
             "max_length": settings.max_length,
             "instruction": self.instruction,
+            "prompt": None if settings.prompt is None else asdict(settings.prompt),
             "model_kwargs": repr(settings.model_kwargs),
         }
 
@@ -174,12 +184,12 @@ class CrossEncoderScorer:
 
     @property
     def path(self) -> str | None:
-        """How it computes: "packed", "padded", "openvino" or "modules"; None before loading."""
+        """How it computes: "packed", "padded", "openvino" or "predict"; None before loading."""
         engine = self._engine
         return engine.path if engine else None
 
     @property
-    def max_length(self) -> int | None:
+    def max_length(self) -> int | Literal["model"] | None:
         """Tokens a pair may have; before loading, what was asked for."""
         engine = self._engine
         return engine.max_length if engine else self.settings.max_length

@@ -38,7 +38,8 @@ _CHAT_TEMPLATE = (
     "passages that answer the query') }}\n<Query>: {{ messages | selectattr('role', 'eq', 'query') "
     "| map(attribute='content') | first }}\n<Document>: {{ messages | selectattr('role', 'eq', "
     "'document') | map(attribute='content') | first }}<|im_end|>\n"
-    "<|im_start|>assistant\n<think>\n\n</think>\n\n"
+    # Jinja drops one final newline.
+    "<|im_start|>assistant\n<think>\n\n</think>\n\n\n"
 )
 
 

@@ -15,7 +15,7 @@ from sentence_transformers import CrossEncoder
 
 from langchain_rerank.scorers.cross_encoder import CrossEncoderScorer
 from langchain_rerank.scorers.engine.forward import choice
-from langchain_rerank.scorers.engine.forward.passes import ModulesForward
+from langchain_rerank.scorers.engine.forward.predict import Predict, PredictForward
 from langchain_rerank.scorers.engine.memory import TokenBudget
 from langchain_rerank.scorers.engine.tokens.templates import Reference, choose_tokenizer
 from langchain_rerank.scorers.engine.worker import Worker
@@ -134,12 +134,12 @@ def paths(model):
     padded = choice._padded(loaded, model.activation_fn)
     return {
         "padded": (tokenize, padded),
-        "modules": (tokenize, ModulesForward(model, model.activation_fn)),
+        "predict": (tokenize, PredictForward(Predict(model, own=True), model, stock=True)),
         "transformers' tokenisation": (Reference(model, 384), padded),
     }
 
 
-@pytest.mark.parametrize("path", ["padded", "modules", "transformers' tokenisation"])
+@pytest.mark.parametrize("path", ["padded", "predict", "transformers' tokenisation"])
 def test_every_slower_path_gives_the_same_scores(reference, path):
     worker = Worker(*paths(reference.model)[path], TokenBudget(700))
     scores = worker.submit(QUERY, TEXTS, None).result()
@@ -169,7 +169,7 @@ def test_a_loaded_model_is_scored_with_and_left_as_it_is(folder, reference):
     assert model.predict(pairs).tolist() == pytest.approx(reference(QUERY, TEXTS), abs=1e-7)
 
 
-@pytest.mark.parametrize("path", ["chosen", "modules"])
+@pytest.mark.parametrize("path", ["chosen", "predict"])
 def test_a_model_in_training_is_scored_without_dropout_and_stays_in_training(
     folder, reference, monkeypatch, path
 ):
@@ -179,12 +179,12 @@ def test_a_model_in_training_is_scored_without_dropout_and_stays_in_training(
             module.p = 0.5  # Some families have none by default.
     list(model.modules())[-1].eval()  # As whoever freezes a part of a model does.
     before = [module.training for module in model.modules()]
-    if path == "modules":
+    if path == "predict":
         monkeypatch.setattr(choice, "_view_and_read_out", lambda *_: (None, None))
     with CrossEncoderScorer(model, device="cpu", dtype="float32") as scorer:
         scorer.load()
         assert [module.training for module in model.modules()] == before
-        assert (scorer.path == "modules") == (path == "modules")
+        assert (scorer.path == "predict") == (path == "predict")
         for _ in range(2):
             scores = scorer.score(QUERY, TEXTS)
             assert scores == pytest.approx(reference(QUERY, TEXTS), abs=EXACT)

@@ -212,9 +212,9 @@ def test_an_unknown_architecture_takes_another_path_with_one_warning(bert, tmp_p
         (tmp_path / name).write_bytes((bert / name).read_bytes())
     with through_openvino(tmp_path) as scorer:
         assert scorer.score(QUERY, TEXTS[:8]) == predicted(tmp_path, TEXTS[:8])
-        assert scorer.path == "modules"
+        assert scorer.path == "predict"
     [record] = caplog.records
-    assert "takes a slower forward pass (modules)" in record.message
+    assert "takes a slower forward pass (predict)" in record.message
     assert "openvino: ScorerError: AlbertForSequenceClassification is not a known" in record.message
 
 

@@ -405,7 +405,8 @@ def test_an_instruction_that_a_chat_template_leaves_out_is_refused(tmp_path):
     build_tiny_model("qwen3", tmp_path)
     template = tmp_path / "chat_template.jinja"
     template.write_text(
-        "Query: {{ messages[-2].content }} Document: {{ messages[-1].content }}<|im_end|>"
+        "Query: {{ (messages | selectattr('role', 'eq', 'query') | first).content }} Document: "
+        "{{ (messages | selectattr('role', 'eq', 'document') | first).content }}<|im_end|>"
     )
     with (
         CrossEncoderScorer(tmp_path, device="cpu", instruction="be strict") as scorer,

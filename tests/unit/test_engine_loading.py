@@ -18,7 +18,7 @@ from langchain_rerank.errors import ConfigurationError, ModelLoadError, ScorerOu
 from langchain_rerank.scorers.cross_encoder import CrossEncoderScorer
 from langchain_rerank.scorers.engine import engine, memory
 from langchain_rerank.scorers.engine.forward import choice
-from langchain_rerank.scorers.engine.forward.passes import ModulesForward
+from langchain_rerank.scorers.engine.forward.predict import Predict
 from langchain_rerank.scorers.engine.loading import load_cross_encoder
 from langchain_rerank.scorers.engine.settings import LoadSettings
 from langchain_rerank.testing.tiny_models import build_tiny_model
@@ -78,7 +78,7 @@ def test_a_model_whose_own_logits_are_not_finite_is_computed_as_it_is(folder, ca
         CrossEncoderScorer(model, device="cpu", dtype="float32") as scorer,
     ):
         scorer.load()
-        assert scorer.path == "modules"
+        assert scorer.path == "predict"
     assert "own logits are not finite on probe texts in torch.float32" in caplog.text
 
 
@@ -137,7 +137,7 @@ def test_a_model_too_large_to_load_is_out_of_memory_and_not_misspelt(monkeypatch
 def test_a_model_that_cannot_compute_the_probe_texts_is_a_scorers_error(
     scorer, monkeypatch, error, expected, message
 ):
-    monkeypatch.setattr(ModulesForward, "launch", failing(error))
+    monkeypatch.setattr(Predict, "logits", failing(error))
     with pytest.raises(expected, match=message) as caught:
         scorer.score(QUERY, TEXTS)
     assert caught.value.__cause__ is error
@@ -155,7 +155,7 @@ def test_memory_that_ran_out_while_loading_holds_no_model(scorer, monkeypatch):
         return loaded
 
     monkeypatch.setattr(engine, "load_cross_encoder", remember)
-    monkeypatch.setattr(ModulesForward, "launch", failing(MemoryError()))
+    monkeypatch.setattr(Predict, "logits", failing(MemoryError()))
     with pytest.raises(ScorerOutOfMemoryError) as caught:
         scorer.load()
     gc.collect()  # The model's modules refer to each other.

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import gc
+import weakref
 from collections.abc import Sequence
 from concurrent.futures import Future
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
 
 from langchain_rerank.errors import RerankError, ScorerClosedError
 from langchain_rerank.scorers.contract import Scores
@@ -21,14 +25,15 @@ class Engine:
 
     Attributes:
         name: The model's name.
-        device: Where it computes, such as "cuda:0".
-        dtype: In which precision, such as "bfloat16".
-        path: How: "packed", "padded", "openvino" or "modules" (sentence-transformers' own forward).
         max_length: Tokens of a pair.
         budget: Tokens of a batch.
     """
 
     def __init__(self, settings: LoadSettings) -> None:
+        if not isinstance(settings.model, str):
+            # Weakly, so that a model that was passed in is kept by its owner alone.
+            owned: Any = weakref.proxy(settings.model)
+            settings = replace(settings, model=owned)
         try:
             self._load(settings)
         except RerankError:
@@ -39,18 +44,31 @@ class Engine:
     def _load(self, settings: LoadSettings) -> None:
         model, device, dtype = load_cross_encoder(settings)
         self.name = settings.name
-        self.device = str(device)
-        self.dtype = str(dtype).removeprefix("torch.")
         self.max_length = effective_max_length(model, settings)
         tokenize = choose_tokenizer(model, self.max_length)
-        forward = choose_forward(model, tokenize, device, dtype, settings)
-        self.path = forward.name
-        if self.path != "modules" and isinstance(settings.model, str):
-            # The forward pass has its own, arranged or converted; nobody needs them twice.
+        forward = choose_forward(model, tokenize, device, dtype, settings, self.max_length)
+        self._forward: Any = forward
+        if self.path != "predict" and isinstance(settings.model, str):
+            # The forward pass has its own, prepacked or converted; nobody needs them twice.
             model.to("meta")
         bytes_per_value = 4 if self.dtype == "float32" else 2
         self.budget = TokenBudget(initial_budget(device, model.config, bytes_per_value))
         self._worker: Worker | None = Worker(tokenize, forward, self.budget, name=settings.name)
+
+    @property
+    def device(self) -> str:
+        """Where it computes, such as "cuda:0"."""
+        return str(self._forward.device)
+
+    @property
+    def dtype(self) -> str:
+        """In which precision, such as "bfloat16"."""
+        return str(self._forward.dtype).removeprefix("torch.")
+
+    @property
+    def path(self) -> str:
+        """How: "packed", "padded", "openvino" or "predict" (the model's own)."""
+        return str(self._forward.name)
 
     def submit(self, query: str, texts: Sequence[str], instruction: str | None) -> Future[Scores]:
         """Return the future scores of `texts`; waits while too many texts wait.
@@ -83,6 +101,10 @@ class Engine:
         worker.close()
         worker.join()
         del worker
+        # Only what it was is left of it.
+        last = self._forward
+        self._forward = SimpleNamespace(name=last.name, device=last.device, dtype=last.dtype)
+        del last
         if self.device.startswith("cuda"):
             import torch
 

@@ -7,8 +7,9 @@ import logging
 import os
 import traceback
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from langchain_rerank.embedded import MODEL_FOLDER
 from langchain_rerank.errors import (
     ModelLoadError,
     RerankError,
@@ -18,8 +19,15 @@ from langchain_rerank.errors import (
 )
 from langchain_rerank.scorers.engine.device import choose_device, choose_dtype
 from langchain_rerank.scorers.engine.forward.openvino import openvino
+from langchain_rerank.scorers.engine.forward.predict import foreign_code, precision_of, unpatched
 from langchain_rerank.scorers.engine.memory import is_out_of_memory
 from langchain_rerank.scorers.engine.settings import EMBEDDED, LoadSettings
+from langchain_rerank.scorers.engine.tokens.setup import (
+    answer_with,
+    check_setup,
+    model_file,
+    refuse_listwise,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -55,14 +63,17 @@ def load_cross_encoder(settings: LoadSettings) -> tuple[CrossEncoder, torch.devi
             tokenizer cannot pad.
         ScorerOutOfMemoryError: It does not fit in memory.
     """
-    device = choose_device(settings.device)
-    if settings.device == "auto" and device.type == "cpu":
+    if isinstance(settings.model, str):
+        device = choose_device(settings.device)
+        dtype = choose_dtype(settings.dtype, device)
+    else:
+        device, dtype = placement(settings, settings.model)
+    if isinstance(settings.model, str) and settings.device == "auto" and device.type == "cpu":
         # A warning: who expects a GPU must not find out by the clock.
         logger.warning(
             "No GPU found: cross-encoder scoring runs on the CPU (device='cpu'). %s",
             see("no-gpu-was-found"),
         )
-    dtype = choose_dtype(settings.dtype, device)
     if settings.backend == "openvino":
         openvino()  # So that a missing package is the first thing said, and not after a download.
     model = _load(settings, device, dtype)
@@ -80,7 +91,59 @@ def load_cross_encoder(settings: LoadSettings) -> tuple[CrossEncoder, torch.devi
             f"model.config.pad_token_id = model.tokenizer.pad_token_id, and pass the model in, or "
             f"save it and load its folder. {see('a-model-could-not-be-loaded')}"
         )
+    if foreign_code(model) is None:
+        check_setup(model, settings)
     return model, device, dtype
+
+
+def placement(settings: LoadSettings, model: CrossEncoder) -> tuple[torch.device, torch.dtype]:
+    """Return where, and in which precision, a model that was passed in computes: as it is.
+
+    Only a device or a precision that was asked for by name is another one.
+    """
+    device = model.device if settings.device == "auto" else choose_device(settings.device)
+    own = precision_of(model)
+    return device, own if settings.dtype == "auto" else choose_dtype(settings.dtype, device)
+
+
+def verdict_key(
+    settings: LoadSettings, device: torch.device, dtype: torch.dtype, max_length: int
+) -> dict[str, Any] | None:
+    """Return what decides how a model computes, as JSON data; None where its files are unknown."""
+    import sentence_transformers
+    import torch
+    import transformers
+
+    from langchain_rerank import __version__
+
+    files = _files(settings)
+    if files is None:
+        return None
+    return {
+        "files": files,
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+        "sentence_transformers": sentence_transformers.__version__,
+        "langchain_rerank": __version__,
+        "device": device.type,
+        "dtype": str(dtype),
+        "max_length": max_length,
+        "prompt": repr(settings.prompt),
+        "model_kwargs": repr(sorted(settings.model_kwargs.items())),
+    }
+
+
+def _files(settings: LoadSettings) -> str | None:
+    """Return what stands for a model's files: those of a folder, or the commit of a hub model."""
+    if not isinstance(settings.model, str):
+        return None
+    if settings.model == EMBEDDED:
+        return fingerprint(str(MODEL_FOLDER))
+    if Path(settings.model).is_dir():
+        return fingerprint(settings.model)
+    config = model_file(settings.model, "config.json", settings.revision)
+    # A folder of the hub's cache has the commit in its path, and is never changed.
+    return str(Path(config).parent) if config else None
 
 
 def preparation_failed(settings: LoadSettings, error: Exception) -> ScorerError:
@@ -98,24 +161,29 @@ def preparation_failed(settings: LoadSettings, error: Exception) -> ScorerError:
 def _load(settings: LoadSettings, device: torch.device, dtype: torch.dtype) -> CrossEncoder:
     if not isinstance(settings.model, str):
         return settings.model
-    if settings.model == EMBEDDED:
-        from langchain_rerank.embedded.weights import load_embedded_cross_encoder
-
-        return load_embedded_cross_encoder(device=str(device))
-
     import torch
-    from sentence_transformers import CrossEncoder
 
     # OpenVINO converts weights in fp32, and lowers the precision itself.
     weights = torch.float32 if settings.backend == "openvino" else dtype
+    if settings.model == EMBEDDED:
+        from langchain_rerank.embedded.weights import load_embedded_cross_encoder
+
+        return load_embedded_cross_encoder(device=str(device)).to(weights)
+
+    from sentence_transformers import CrossEncoder
+
+    refuse_listwise(settings)
+    asked = {"chat_template": settings.prompt.chat_template} if settings.prompt else None
     try:
-        model: CrossEncoder = CrossEncoder(
-            settings.model,
-            device=str(device),
-            revision=settings.revision,
-            trust_remote_code=settings.trust_remote_code,
-            model_kwargs={"dtype": weights, **settings.model_kwargs},
-        )
+        with unpatched(settings.name):
+            model: CrossEncoder = CrossEncoder(
+                settings.model,
+                device=str(device),
+                revision=settings.revision,
+                trust_remote_code=settings.trust_remote_code,
+                model_kwargs={"dtype": weights, **settings.model_kwargs},
+                processor_kwargs=asked,
+            )
     except RerankError:
         raise
     except Exception as error:  # A broken folder or a missing one surfaces as almost anything.
@@ -123,7 +191,20 @@ def _load(settings: LoadSettings, device: torch.device, dtype: torch.dtype) -> C
             raise _too_large(settings, error) from error
         raise ModelLoadError(_explanation(settings, error)) from error
     _refuse_random_head(model, settings.model)
+    if settings.prompt is not None:
+        answer_with(model, settings.prompt)
+    _take_padding_token(model)
     return model
+
+
+def _take_padding_token(model: CrossEncoder) -> None:
+    """Let a decoder's head find the end of a text by the tokenizer's padding token, if by none."""
+    padding = getattr(model.tokenizer, "pad_token_id", None)
+    config = getattr(model.transformers_model, "config", None)
+    if config is not None and padding is not None:
+        for part in {id(one): one for one in (config, config.get_text_config())}.values():
+            if getattr(part, "pad_token_id", None) is None:
+                part.pad_token_id = padding
 
 
 def _refuse_random_head(model: CrossEncoder, name: str) -> None:

@@ -1,29 +1,37 @@
-"""Which forward pass a model takes: the fastest that gives sentence-transformers' scores."""
+"""Which forward pass a model takes: the fastest that gives the logits of its own `predict`."""
 
 from __future__ import annotations
 
 import logging
-import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from langchain_rerank.errors import ScorerError
+from langchain_rerank.errors import ModelLoadError, ScorerError, see
 from langchain_rerank.scorers.engine.forward import packed_attention
+from langchain_rerank.scorers.engine.forward.following import Following, state_of
 from langchain_rerank.scorers.engine.forward.heads import ReadOut, read_out
 from langchain_rerank.scorers.engine.forward.model_edits import prepack, view_of
 from langchain_rerank.scorers.engine.forward.openvino import OpenVinoForward
-from langchain_rerank.scorers.engine.forward.passes import (
-    Forward,
-    ModulesForward,
-    PackedForward,
-    PaddedForward,
+from langchain_rerank.scorers.engine.forward.passes import Forward, PackedForward, PaddedForward
+from langchain_rerank.scorers.engine.forward.predict import (
+    Predict,
+    PredictForward,
+    foreign_code,
+    precision_of,
 )
+from langchain_rerank.scorers.engine.forward.verdicts import Verdicts
+from langchain_rerank.scorers.engine.loading import placement, verdict_key
 from langchain_rerank.scorers.engine.settings import DEFAULT_MAX_LENGTH, LoadSettings, token_limit
-from langchain_rerank.scorers.engine.tokens.pairs import Tokenize
-from langchain_rerank.scorers.engine.tokens.probes import PROBES
+from langchain_rerank.scorers.engine.tokens.pairs import Pair, Tokenize
+from langchain_rerank.scorers.engine.tokens.probes import LONG_QUERY, PROBES
+from langchain_rerank.scorers.engine.tokens.templates import Reference, long_probes, same_tokens
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
+    from numpy.typing import NDArray
     from sentence_transformers import CrossEncoder
 
 logger = logging.getLogger(__name__)
@@ -49,61 +57,243 @@ def choose_forward(
     device: torch.device,
     dtype: torch.dtype,
     settings: LoadSettings,
+    max_length: int,
 ) -> Forward:
-    """Return the fastest forward pass whose logits agree with sentence-transformers' own.
+    """Return the fastest forward pass whose logits agree with those of the model's own `predict`.
 
-    Every candidate computes a few probe pairs in one batch; one that differs is left out with a
-    warning, since packed attention relies on parts of transformers that are no stable interface.
+    Every candidate computes the probe pairs; one that differs is left out with a warning, since
+    packed attention relies on parts of transformers that are no stable interface.
+
+    Raises:
+        ModelLoadError: Not even its own `predict` gives a pair one score.
     """
-    import numpy as np
-    import torch
+    if isinstance(settings.model, str):
+        loaded = _Loaded(model, device, dtype, own=True)
+        return _choose(loaded, tokenize, settings, max_length)
 
-    logits = torch.nn.Identity()  # A sigmoid would hide differences far from zero.
-    reference: Forward = ModulesForward(model, logits)
-    pairs = [pair for query, texts in PROBES for pair in tokenize(query, texts, None)]
-    expected = reference.launch(pairs)()
-    # bfloat16 differs in the third digit between any two kernels; a wrong mask in the first.
-    tolerance = 1e-3 if dtype == torch.float32 else 0.1
-    tolerance *= max(1.0, *(abs(logit) for logit in expected))
-    chosen, reasons = reference, []
-    loaded = _Loaded(model, device, dtype, own=isinstance(settings.model, str))
-    builds = [_packed_sharing_prefixes, _packed, _padded]
-    if settings.backend == "openvino":
-        builds.insert(0, _openvino)
-    if not all(math.isfinite(logit) for logit in expected):
-        builds = []  # Nothing can be compared with them.
-        reasons.append(
+    def choose() -> Forward:
+        device, dtype = placement(settings, model)
+        same = device == model.device and dtype == precision_of(model)
+        computed = model if same else _copy_of(model, device, dtype)
+        loaded = _Loaded(computed, device, dtype, own=not same)
+        return _choose(loaded, tokenize, settings, max_length)
+
+    # What was copied or converted is made anew after every change of the weights.
+    copied = (device, dtype) != (model.device, precision_of(model)) or (
+        settings.backend == "openvino"
+    )
+    return Following(model, choose, lambda: state_of(model, contents=copied))
+
+
+def _choose(
+    loaded: _Loaded, tokenize: Tokenize, settings: LoadSettings, max_length: int
+) -> Forward:
+    import numpy as np
+
+    model, dtype = loaded.model, loaded.dtype
+    predict = Predict(model, own=loaded.own)
+    foreign = foreign_code(model)
+    last = PredictForward(predict, model, stock=foreign is None)
+    if foreign is not None:
+        logger.warning(
+            "%s computes with code of its own (%s), so every score comes from its own predict, "
+            "which is slower.",
+            settings.name,
+            foreign,
+        )
+        _refuse_company(predict, dtype, settings.name, max_length)
+        return last
+    short = _Expected(loaded, predict, _short_pairs(), tokenize, max_length)
+    finite = bool(np.isfinite(short.logits).all())
+    chosen: Forward | None = None
+    if finite:
+        long_pairs = _long_pairs(model, tokenize, max_length)
+        long = _Expected(loaded, predict, long_pairs, tokenize, max_length)
+        verdicts = Verdicts(verdict_key(settings, loaded.device, dtype, max_length))
+        builds: list[_Build] = [_packed_sharing_prefixes, _packed, _padded]
+        if settings.backend == "openvino":
+            builds.insert(0, _openvino)
+        chosen, reasons = _fastest(loaded, builds, short, long, verdicts)
+    else:  # Nothing can be compared with them.
+        reason = (
             f"sentence-transformers' own logits are not finite on probe texts in {dtype}; where "
             f"that is float16, try dtype='float32' or 'bfloat16'"
         )
+        reasons = [reason]
+    if chosen is None and finite:
+        _refuse_company(predict, dtype, settings.name, max_length)
+        reasons = reasons or [f"{type(model.transformers_model).__name__} is not known"]
+    forward = chosen or last
+    if reasons:
+        logger.warning(
+            "%s takes a slower forward pass (%s): %s",
+            settings.name,
+            forward.name,
+            "; ".join(reasons),
+        )
+    forward.activation = model.activation_fn
+    return forward
+
+
+_Build: TypeAlias = Callable[..., PackedForward | PaddedForward | OpenVinoForward | None]
+
+
+def _fastest(
+    loaded: _Loaded,
+    builds: Sequence[_Build],
+    short: _Expected,
+    long: _Expected,
+    verdicts: Verdicts,
+) -> tuple[Forward | None, list[str]]:
+    """Return the first forward pass that agrees with `predict`, and what kept others from it."""
+    import torch
+
+    logits = torch.nn.Identity()  # A sigmoid would hide differences far from zero.
+    reasons: list[str] = []
     for build in builds:
         path = build.__name__.replace("_", " ").strip()
         try:
             forward = build(loaded, logits)
             if forward is None:
                 continue
-            found = forward.launch(pairs)()
+            reason = short.objection(forward) or _long_objection(long, forward, verdicts, path)
         except Exception as error:  # noqa: BLE001  # any failure means: take the next path
-            reasons.append(f"{path}: {type(error).__name__}: {error}")
-            continue
-        # NumPy's maximum is NaN where any number is, and NaN is within no tolerance.
-        difference = np.max([abs(a - b) for a, b in zip(found, expected, strict=True)])
-        if difference <= tolerance:
-            chosen = forward
-            break
-        reasons.append(f"{path}: logits differ by {difference:.2g} on probe texts")
-    if reasons:
-        logger.warning(
-            "%s takes a slower forward pass (%s): %s",
-            settings.name,
-            chosen.name,
-            "; ".join(reasons),
+            reason = f"{type(error).__name__}: {error}"
+        else:
+            if reason is None:
+                forward.head.refine(follow=not loaded.own)
+                return forward, reasons
+        reasons.append(f"{path}: {reason}")
+    return None, reasons
+
+
+def _short_pairs() -> list[tuple[str, str]]:
+    return [(query, text) for query, texts in PROBES for text in texts]
+
+
+def _long_pairs(model: CrossEncoder, tokenize: Tokenize, max_length: int) -> list[tuple[str, str]]:
+    """Return the long probes of which the model's own tokens are ours.
+
+    An older sentence-transformers cuts the end off a prompt that is too long; that is no reference.
+    """
+    reference = Reference(model, max_length)
+    return [
+        (LONG_QUERY, text)
+        for text in long_probes(model, min(max_length, DEFAULT_MAX_LENGTH))
+        if same_tokens(tokenize, reference, LONG_QUERY, [text])
+    ]
+
+
+class _Expected:
+    """The logits that a model's own `predict` gives for some probes.
+
+    Attributes:
+        pairs: The probes; tokenised on use, and computed by `predict` on use, both once.
+    """
+
+    def __init__(
+        self,
+        loaded: _Loaded,
+        predict: Predict,
+        pairs: Sequence[tuple[str, str]],
+        tokenize: Tokenize,
+        max_length: int,
+    ) -> None:
+        self.pairs = pairs
+        self._loaded, self._predict, self._tokenize = loaded, predict, tokenize
+        self._max_length = max_length
+
+    @cached_property
+    def logits(self) -> NDArray[np.float64]:
+        """`(n,)`."""
+        import numpy as np
+
+        return np.asarray(self._predict.logits(self.pairs, self._max_length))
+
+    @cached_property
+    def _tokens(self) -> list[Pair]:
+        return [pair for query, text in self.pairs for pair in self._tokenize(query, [text], None)]
+
+    @cached_property
+    def _noise(self) -> NDArray[np.float64]:
+        """`(n,)` how far the model's own logits move in 16 bits with what is beside them.
+
+        They are rounded to 16 bits themselves, so less than half of their last bit is not seen.
+        """
+        import numpy as np
+        import torch
+
+        dtype = self._loaded.dtype
+        if precision_of(self._loaded.model) == torch.float32:  # A backend that converts by itself.
+            with torch.autocast(self._loaded.device.type, dtype):
+                other = self._predict.logits(self.pairs, self._max_length)
+        else:
+            other = [self._predict.logits([pair], self._max_length)[0] for pair in self.pairs]
+        powers = np.floor(np.log2(np.maximum(np.abs(self.logits), 1)))
+        half = torch.finfo(dtype).eps * 2.0**powers / 2
+        noise: NDArray[np.float64] = np.maximum(np.max(np.abs(self.logits - other)), half)
+        return noise
+
+    def objection(self, forward: Forward) -> str | None:
+        """Return how much `forward` differs, if it differs by more than rounding."""
+        import numpy as np
+        import torch
+
+        found = np.asarray(forward.launch(self._tokens)())
+        differences = np.abs(found - self.logits)
+        exact = self._loaded.dtype == torch.float32
+        tolerances = (1e-5 if exact else 2**-8) * np.maximum(1.0, np.abs(self.logits))
+        # Each comparison is false for NaN, which is within no tolerance.
+        if (differences <= tolerances).all():
+            return None
+        if not exact and (differences <= np.maximum(tolerances, 3 * self._noise)).all():
+            return None
+        return f"logits differ by {np.max(differences):.2g} on probe texts"
+
+
+def _long_objection(long: _Expected, forward: Forward, verdicts: Verdicts, path: str) -> str | None:
+    if not long.pairs:
+        return None
+    agreed = verdicts.get(path)
+    if agreed is not None:
+        return None if agreed else "logits differed on long probe texts at an earlier start"
+    reason = long.objection(forward)
+    verdicts.put(path, agrees=reason is None)
+    return reason and reason.replace("probe", "long probe")
+
+
+def _refuse_company(predict: Predict, dtype: torch.dtype, name: str, max_length: int) -> None:
+    """Refuse a model that gives a pair another score beside other pairs.
+
+    Raises:
+        ModelLoadError: It does.
+    """
+    import numpy as np
+    import torch
+
+    pairs = _short_pairs()
+    together = np.asarray(predict(pairs, max_length))
+    alone = np.asarray([predict([pair], max_length)[0] for pair in pairs])
+    tolerance = 1e-3 if dtype == torch.float32 else 0.1
+    difference = np.max(np.abs(together - alone))
+    if difference > tolerance * np.max(np.maximum(1.0, np.abs(alone))):
+        raise ModelLoadError(
+            f"{name} gives a pair another score beside other pairs than alone (its own predict: "
+            f"{difference:.2g} apart), so no score is the right one. Where its code compares texts "
+            f"with each other, it is listwise: see ListwiseScorer. Else its padding is wrong: "
+            f"check that config.pad_token_id is the tokenizer's. "
+            f"{see('a-model-could-not-be-loaded')}"
         )
-    chosen.activation = model.activation_fn
-    return chosen
 
 
-def _openvino(loaded: _Loaded, activation: Any) -> Forward | None:
+def _copy_of(model: CrossEncoder, device: torch.device, dtype: torch.dtype) -> CrossEncoder:
+    """Return a copy of a model that was passed in, where and as it was asked for."""
+    kept = [model.tokenizer, model[0].processor, model.model_card_data]
+    copied: CrossEncoder = view_of(model, device, dtype, kept)
+    return copied
+
+
+def _openvino(loaded: _Loaded, activation: Any) -> OpenVinoForward:
     import torch
 
     model = loaded.model
@@ -118,24 +308,26 @@ def _openvino(loaded: _Loaded, activation: Any) -> Forward | None:
     return OpenVinoForward(read, activation, loaded.dtype, padding=padding, longest=longest)
 
 
-def _packed_sharing_prefixes(loaded: _Loaded, activation: Any) -> Forward | None:
+def _packed_sharing_prefixes(loaded: _Loaded, activation: Any) -> PackedForward | None:
     if not packed_attention.is_causal(loaded.model):
         return None
     return _packed(loaded, activation, share_prefixes=True)
 
 
-def _packed(loaded: _Loaded, activation: Any, *, share_prefixes: bool = False) -> Forward | None:
+def _packed(
+    loaded: _Loaded, activation: Any, *, share_prefixes: bool = False
+) -> PackedForward | None:
     if not packed_attention.has_kernel(loaded.device, loaded.dtype):
         return None
-    view, read = _view_and_read_out(loaded, loaded.dtype)
+    view, read = _view_and_read_out(loaded)
     if read is None or not read.packable:
         return None
     _prepack(loaded, read)
     return PackedForward(view, read, activation, loaded.device, share_prefixes=share_prefixes)
 
 
-def _padded(loaded: _Loaded, activation: Any) -> Forward | None:
-    _, read = _view_and_read_out(loaded, loaded.dtype)
+def _padded(loaded: _Loaded, activation: Any) -> PaddedForward | None:
+    _, read = _view_and_read_out(loaded)
     if read is None:
         return None
     _prepack(loaded, read)
@@ -144,20 +336,19 @@ def _padded(loaded: _Loaded, activation: Any) -> Forward | None:
 
 
 def _prepack(loaded: _Loaded, read: ReadOut) -> None:
-    # Who passed a model in may train it on: a view follows its weights, arranged copies would not.
+    # Who passed a model in may train it on: a view follows its weights, prepacked ones would not.
     if loaded.own and loaded.device.type == "cpu":
         prepack(read.base)
 
 
-def _view_and_read_out(loaded: _Loaded, dtype: torch.dtype) -> tuple[Any, ReadOut | None]:
-    modules = list(loaded.model)
-    score = modules[1] if len(modules) == 2 and hasattr(modules[1], "true_token_id") else None
-    if (len(modules) > 1 and score is None) or loaded.model.transformers_model is None:
+def _view_and_read_out(
+    loaded: _Loaded, dtype: torch.dtype | None = None
+) -> tuple[Any, ReadOut | None]:
+    import torch
+
+    _, *following = loaded.model
+    if loaded.model.transformers_model is None:
         return None, None
-    view = view_of(loaded.model.transformers_model, loaded.device, dtype)
-    read = read_out(view, score)
-    if read is not None:
-        for module in read.head_modules:
-            for parameter in module.parameters():
-                parameter.data = parameter.data.float()
-    return view, read
+    parts = torch.nn.ModuleList([loaded.model.transformers_model, *following])
+    view, *rest = view_of(parts, loaded.device, dtype)
+    return view, read_out(view, rest)

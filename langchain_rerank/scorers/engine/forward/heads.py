@@ -1,14 +1,14 @@
 """From hidden states to scores: each architecture's own pooling and head, applied separately.
 
 The base model runs over packed or padded tokens; the score needs one vector of each sequence. The
-table is by model class, so that a family that is not in it takes the general path instead of a
-guess.
+tables are by class, so that a family that is not in them is scored by its own `predict` instead of
+by a guess.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from langchain_rerank.scorers.engine.forward.model_edits import LastLayer
@@ -24,7 +24,7 @@ class ReadOut:
     Attributes:
         base: The model without its head.
         pooling: "first" or "last" token, or the "mean" of all.
-        head: From `(B, width)` to `(B,)`.
+        head: From `(B, width)` to `(B,)`, in the precision of what it is given.
         head_modules: What the head computes with, to be kept in fp32.
         first_position: The id of a sequence's first position.
         positions_skip: The token id that takes no position (RoBERTa's padding token), if any.
@@ -44,16 +44,59 @@ class ReadOut:
     last_layer: LastLayer | None = None
 
 
-def read_out(model: Any, logit_score: Any | None) -> ReadOut | None:
-    """Return how to read scores off `model`, or None for a class that is not known.
+class Head:
+    """From pooled states `(B, width)` to logits `(B,)`.
+
+    In the model's own precision, so that it can be compared with `predict`; once that is done, and
+    `refine` was called, in fp32, which keeps near scores apart.
+    """
+
+    def __init__(self, read: ReadOut) -> None:
+        self._read = read
+        parameters = [one for module in read.head_modules for one in module.parameters()]
+        self._dtype = parameters[0].dtype if parameters else read.base.dtype
+        self._copies: list[tuple[torch.Tensor, torch.Tensor]] = []
+
+    def __call__(self, pooled: torch.Tensor) -> torch.Tensor:
+        """Return the logits."""
+        for copy, original in self._copies:
+            copy.copy_(original)  # Who passed the model in may have trained it on.
+        return self._read.head(pooled.to(self._dtype))
+
+    def refine(self, *, follow: bool) -> None:
+        """Compute in fp32 from now on.
+
+        Args:
+            follow: Whether the weights may change.
+        """
+        import torch
+
+        for module in self._read.head_modules:
+            for parameter in module.parameters():
+                original = parameter.data
+                parameter.data = original.float()
+                if follow and parameter.data is not original:
+                    self._copies.append((parameter.data, original))
+        self._dtype = torch.float32
+
+
+def read_out(model: Any, following: Sequence[Any]) -> ReadOut | None:
+    """Return how to read scores off `model`, or None for what is not known.
 
     Args:
-        model: A transformers model with a head. It is changed: BERT's pooler moves from the base
-            model, where it would run over the packed row, to the head.
-        logit_score: sentence-transformers' module that names the answer tokens of a causal model.
+        model: A transformers model. It is changed: BERT's pooler moves from the base model, where
+            it would run over the packed row, to the head.
+        following: The modules that sentence-transformers runs after it: none after a classifier,
+            `LogitScore` after a causal model, else pooling and what makes a score of its result.
     """
-    if logit_score is not None:
-        return _causal(model, logit_score)
+    if not following:
+        return _classifier(model)
+    if hasattr(following[0], "true_token_id"):
+        return _causal(model, following[0]) if len(following) == 1 else None
+    return _chain(model, following)
+
+
+def _classifier(model: Any) -> ReadOut | None:
     name = type(model).__name__
     if name in _CLASSIFIERS:
         return _CLASSIFIERS[name](model)
@@ -63,16 +106,74 @@ def read_out(model: Any, logit_score: Any | None) -> ReadOut | None:
     return None
 
 
+_POOLING = {"cls": "first", "mean": "mean", "lasttoken": "last"}
+
+
+def _chain(base: Any, following: Sequence[Any]) -> ReadOut | None:
+    """Read a base model with pooling, dense layers and norms after it, as Ettin's rerankers are."""
+    pooling, *layers = following
+    names = {type(layer).__name__ for layer in layers}
+    mode = getattr(pooling, "pooling_mode", None)
+    if (
+        type(pooling).__name__ != "Pooling"
+        or not isinstance(mode, str)
+        or mode not in _POOLING
+        or not pooling.include_prompt
+        or not names <= {"Dense", "LayerNorm", "Normalize"}
+    ):
+        return None
+    build = _BASES.get(type(base).__name__, ReadOut if _decodes(base) else None)
+    if build is None:
+        return None
+
+    def head(pooled: torch.Tensor) -> torch.Tensor:
+        features = {"sentence_embedding": pooled}
+        for layer in layers:
+            features = layer(features)
+        return features["scores"][:, 0]
+
+    read = build(base=base, pooling=_POOLING[mode], head=head, head_modules=tuple(layers))
+    return read if read.pooling == "first" else replace(read, last_layer=None)
+
+
+def _decodes(base: Any) -> bool:
+    """Return whether `base` is a decoder: no token sees a later one."""
+    flags = [module.is_causal for module in base.modules() if hasattr(module, "is_causal")]
+    return bool(flags) and all(flags)
+
+
+def _bert_base(base: Any, **reading: Any) -> ReadOut:
+    base.pooler = None
+    return ReadOut(base=base, token_types=True, last_layer=_last_layer(base), **reading)
+
+
+def _roberta_base(base: Any, **reading: Any) -> ReadOut:
+    base.pooler = None
+    padding = base.config.pad_token_id
+    return ReadOut(
+        base=base,
+        first_position=padding + 1,
+        positions_skip=padding,
+        last_layer=_last_layer(base),
+        **reading,
+    )
+
+
+_BASES: dict[str, Callable[..., ReadOut]] = {
+    "BertModel": _bert_base,
+    "RobertaModel": _roberta_base,
+    "XLMRobertaModel": _roberta_base,
+    "ModernBertModel": ReadOut,
+}
+
+
 def _bert(model: Any) -> ReadOut:
     pooler, classifier = model.bert.pooler, model.classifier
-    model.bert.pooler = None
-    return ReadOut(
-        base=model.bert,
+    return _bert_base(
+        model.bert,
         pooling="first",
         head=lambda pooled: classifier(pooler(pooled[:, None]))[:, 0],
         head_modules=(pooler, classifier),
-        token_types=True,
-        last_layer=_last_layer(model.bert),
     )
 
 
@@ -93,15 +194,11 @@ def _electra(model: Any) -> ReadOut:
 
 
 def _roberta(model: Any) -> ReadOut:
-    padding = model.config.pad_token_id
-    return ReadOut(
-        base=model.roberta,
+    return _roberta_base(
+        model.roberta,
         pooling="first",
         head=lambda pooled: model.classifier(pooled[:, None])[:, 0],
         head_modules=(model.classifier,),
-        first_position=padding + 1,
-        positions_skip=padding,
-        last_layer=_last_layer(model.roberta),
     )
 
 
@@ -135,20 +232,23 @@ def _decoder_classifier(model: Any) -> ReadOut:
 
 
 def _causal(model: Any, logit_score: Any) -> ReadOut | None:
-    """Read "yes" against "no" at the last token, without the product with the whole vocabulary."""
+    """Read the answer tokens' logits at the last token, without those of the whole vocabulary."""
     output = model.get_output_embeddings()
     soft_cap = getattr(model.config, "final_logit_softcapping", None)
     if not hasattr(model, "model") or output is None or soft_cap is not None:
         return None
-    weight = output.weight.detach()
-    direction = weight[logit_score.true_token_id].float()
-    if logit_score.false_token_id is not None:
-        direction = direction - weight[logit_score.false_token_id].float()
     if getattr(output, "bias", None) is not None:
         return None
-    return ReadOut(
-        base=model.model, pooling="last", head=lambda pooled: pooled @ direction, head_modules=()
-    )
+    answers = [logit_score.true_token_id]
+    if logit_score.false_token_id is not None:
+        answers.append(logit_score.false_token_id)
+
+    def head(pooled: torch.Tensor) -> torch.Tensor:
+        logits = pooled @ output.weight[answers].to(pooled.dtype).T
+        score: torch.Tensor = logits[:, 0]
+        return score - logits[:, 1] if len(answers) == 2 else score
+
+    return ReadOut(base=model.model, pooling="last", head=head, head_modules=())
 
 
 def _deberta(model: Any) -> ReadOut:

@@ -14,6 +14,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from langchain_rerank.scorers.engine.memory import CPU_TOKENS
@@ -22,18 +23,29 @@ if TYPE_CHECKING:
     import torch
 
 
-def view_of(model: torch.nn.Module, device: torch.device, dtype: torch.dtype) -> Any:
+def view_of(
+    model: torch.nn.Module,
+    device: torch.device,
+    dtype: torch.dtype | None,
+    kept: Iterable[Any] = (),
+) -> Any:
     """Return a copy of `model` that shares its weights where device and precision agree.
 
     The copy has its own config and attention setting. Buffers keep their precision: rotary
     frequencies in bfloat16 would shift positions.
+
+    Args:
+        model: The model.
+        device: Where the copy is to be.
+        dtype: Its precision; None leaves each weight in its own.
+        kept: Parts of the model that the copy shares as they are.
     """
     import torch
 
-    memo: dict[int, Any] = {}
+    memo: dict[int, Any] = {id(part): part for part in kept}
     for parameter in model.parameters():
         data = parameter.detach()
-        target = dtype if data.is_floating_point() else data.dtype
+        target = dtype if dtype and data.is_floating_point() else data.dtype
         memo[id(parameter)] = torch.nn.Parameter(
             data.to(device=device, dtype=target), requires_grad=False
         )

@@ -22,9 +22,9 @@ from typing import TYPE_CHECKING, Any
 from langchain_rerank.errors import ScorerError
 from langchain_rerank.optional import require
 from langchain_rerank.scorers.engine.forward.arrays import pack, pad
-from langchain_rerank.scorers.engine.forward.heads import ReadOut, pool_padded
+from langchain_rerank.scorers.engine.forward.heads import Head, ReadOut, pool_padded
 from langchain_rerank.scorers.engine.forward.model_edits import FirstTokens
-from langchain_rerank.scorers.engine.forward.passes import Collect
+from langchain_rerank.scorers.engine.forward.passes import Collect, activated, fetch
 from langchain_rerank.scorers.engine.tokens.pairs import Pair
 from langchain_rerank.user_cache import cache_folder
 
@@ -77,8 +77,11 @@ class OpenVinoForward:
     def __init__(
         self, read: ReadOut, activation: Any, dtype: torch.dtype, *, padding: int, longest: int
     ) -> None:
-        self.activation = activation
-        self._head, self._pooling, self._token_types = read.head, read.pooling, read.token_types
+        import torch
+
+        self.activation, self.device, self.dtype = activation, torch.device("cpu"), dtype
+        self.head = Head(read)
+        self._pooling, self._token_types = read.pooling, read.token_types
         self._padding = padding
         if read.last_layer:
             FirstTokens(read.last_layer)
@@ -98,9 +101,8 @@ class OpenVinoForward:
             hidden = torch.from_numpy(request.get_output_tensor().data)
             lengths = torch.from_numpy(mask.sum(1))
             with torch.inference_mode():
-                logits = self._head(pool_padded(hidden, lengths, self._pooling))
-                scores: list[float] = self.activation(logits[:, None])[:, 0].tolist()
-            return scores
+                logits = self.head(pool_padded(hidden, lengths, self._pooling))
+                return fetch(activated(self.activation, logits))()
 
         return collect
 

@@ -1,4 +1,4 @@
-"""The forward passes: packed, padded, and sentence-transformers' own as the last resort.
+"""The forward passes over tokens: packed and padded.
 
 Each is launched and collected apart, so that on a GPU the next batch is put together while this
 one computes. Nothing between the two waits for the device.
@@ -6,13 +6,12 @@ one computes. Nothing between the two waits for the device.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from langchain_rerank.scorers.engine.forward import packed_attention
 from langchain_rerank.scorers.engine.forward.arrays import key_rows, pack, pad, positions
-from langchain_rerank.scorers.engine.forward.heads import ReadOut, pool_packed, pool_padded
+from langchain_rerank.scorers.engine.forward.heads import Head, ReadOut, pool_packed, pool_padded
 from langchain_rerank.scorers.engine.forward.model_edits import FirstTokens
 from langchain_rerank.scorers.engine.tokens.pairs import Pair
 
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
     from numpy.typing import NDArray
-    from sentence_transformers import CrossEncoder
 
 Collect: TypeAlias = Callable[[], list[float]]
 """Waits for a launched batch and returns its scores."""
@@ -38,6 +36,16 @@ class Forward(Protocol):
     name: str
     padded: bool
     activation: Any
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        ...
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """In which precision."""
+        ...
 
     def launch(self, pairs: Sequence[Pair]) -> Collect:
         """Start computing `pairs`; the returned function waits for their scores, `(n,)`."""
@@ -64,8 +72,9 @@ class PackedForward:
         share_prefixes: bool = False,
     ) -> None:
         packed_attention.register()
-        self.activation = activation
-        self._read, self._device, self._share_prefixes = read, device, share_prefixes
+        self.activation, self.device, self.dtype = activation, device, read.base.dtype
+        self.head = Head(read)
+        self._read, self._share_prefixes = read, share_prefixes
         self._first = FirstTokens(read.last_layer) if read.last_layer else None
         model.set_attn_implementation(packed_attention.NAME)
 
@@ -84,7 +93,7 @@ class PackedForward:
             batch.starts,
             gathered,
             gathered_starts,
-            device=self._device,
+            device=self.device,
         )
         layout = packed_attention.Layout(
             boundaries=batch.starts.tolist(),
@@ -104,8 +113,7 @@ class PackedForward:
             hidden = self._read.base(**inputs).last_hidden_state[0]
             if not self._first:
                 hidden = pool_packed(hidden, starts, self._read.pooling)
-            logits = self._read.head(hidden.float())
-            return _fetch(self.activation(logits[:, None])[:, 0])
+            return fetch(activated(self.activation, self.head(hidden)))
 
 
 class PaddedForward:
@@ -117,8 +125,9 @@ class PaddedForward:
     def __init__(
         self, read: ReadOut, activation: Any, device: torch.device, *, padding: int
     ) -> None:
-        self.activation = activation
-        self._read, self._device, self._padding = read, device, padding
+        self.activation, self.device, self.dtype = activation, device, read.base.dtype
+        self.head = Head(read)
+        self._read, self._padding = read, padding
         if read.last_layer:
             FirstTokens(read.last_layer)
 
@@ -126,56 +135,31 @@ class PaddedForward:
         """Start computing `pairs`."""
         import torch
 
-        ids, mask, types = (_send(array, self._device) for array in pad(pack(pairs), self._padding))
+        ids, mask, types = (_send(array, self.device) for array in pad(pack(pairs), self._padding))
         inputs = {"input_ids": ids, "attention_mask": mask}
         if self._read.token_types:
             inputs["token_type_ids"] = types
         with torch.inference_mode():
             hidden = self._read.base(**inputs).last_hidden_state
-            logits = self._read.head(pool_padded(hidden, mask.sum(1), self._read.pooling))
-            return _fetch(self.activation(logits[:, None])[:, 0])
+            pooled = pool_padded(hidden, mask.sum(1), self._read.pooling)
+            return fetch(activated(self.activation, self.head(pooled)))
 
 
-class ModulesForward:
-    """Runs sentence-transformers' own modules: the reference, and the path of unknown families."""
+def activated(activation: Any, logits: torch.Tensor) -> torch.Tensor:
+    """Return the scores `(n,)` of logits `(n,)`, apart where the logits are.
 
-    name = "modules"
-    padded = True
-
-    def __init__(self, model: CrossEncoder, activation: Any) -> None:
-        self.activation = activation
-        self._model = model
-
-    def launch(self, pairs: Sequence[Pair]) -> Collect:
-        """Start computing `pairs`."""
-        import torch
-
-        model = self._model
-        side = getattr(model.tokenizer, "padding_side", "right")
-        arrays = pad(pack(pairs), model.tokenizer.pad_token_id or 0, left=side == "left")
-        ids, mask, types = (_send(array, model.device) for array in arrays)
-        modality = "message" if "message" in model.modalities else "text"
-        features: dict[str, Any] = {"input_ids": ids, "attention_mask": mask, "modality": modality}
-        if getattr(model[0], "transformer_task", None) == "text-generation":
-            features["logits_to_keep"] = 1
-        if "token_type_ids" in model.tokenizer.model_input_names:
-            features["token_type_ids"] = types
-        with torch.inference_mode(), _evaluating(model):
-            scores = model(features)["scores"].float()
-            return _fetch(self.activation(scores).reshape(len(pairs)))
-
-
-@contextmanager
-def _evaluating(model: torch.nn.Module) -> Iterator[None]:
-    """Switch dropout off, and leave every module as it was: whose model it is may be training."""
-    training = [module for module in model.modules() if module.training]
-    for module in training:
-        module.training = False
-    try:
-        yield
-    finally:
-        for module in training:
-            module.training = True
+    A sigmoid in float32 is 1.0 from a logit of 17 on; in float64 it keeps the order up to 36, and
+    differs from `predict`'s number by less than 1e-7. What has weights of its own, and what is not
+    torch's, is called as `predict` calls it.
+    """
+    column = logits.float()[:, None]
+    if type(activation).__module__.startswith("torch.nn.modules.") and not any(
+        True for _ in activation.parameters()
+    ):
+        # Not on Apple's GPUs, which have no float64.
+        column = (column.cpu() if column.device.type == "mps" else column).double()
+    scores: torch.Tensor = activation(column)
+    return scores.reshape(len(logits))
 
 
 def _send(array: NDArray[np.int64], device: torch.device) -> torch.Tensor:
@@ -196,11 +180,10 @@ def _send_as_one(*arrays: NDArray[np.int64], device: torch.device) -> Sequence[t
     return torch.split(_send(np.concatenate(arrays), device), [len(array) for array in arrays])
 
 
-def _fetch(scores: torch.Tensor) -> Collect:
+def fetch(scores: torch.Tensor) -> Collect:
     """Start copying scores to the host and return a function that waits for them."""
     import torch
 
-    scores = scores.float()
     if scores.device.type != "cuda":
         return scores.tolist
     host = torch.empty(scores.shape, dtype=scores.dtype, pin_memory=True)

@@ -12,8 +12,13 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from langchain_rerank.errors import ConfigurationError, see
-from langchain_rerank.scorers.engine.tokens.pairs import Pair, Tokenize
-from langchain_rerank.scorers.engine.tokens.probes import PROBES
+from langchain_rerank.scorers.engine.tokens.pairs import Pair, Source, Tokenize
+from langchain_rerank.scorers.engine.tokens.probes import (
+    LONG_QUERY,
+    LONG_TOKENS,
+    PROBES,
+    long_text,
+)
 from langchain_rerank.scorers.engine.tokens.tokenization import (
     DocumentCache,
     Frame,
@@ -60,10 +65,11 @@ class Reference:
         ids = features["input_ids"].numpy().astype(np.int32)
         types = features["token_type_ids"].numpy() if "token_type_ids" in features else 0 * ids
         pairs = []
-        for row, row_ids, row_types in zip(rows, ids, types, strict=True):
+        for text, row, row_ids, row_types in zip(texts, rows, ids, types, strict=True):
             real = row_ids[row]
             split = len(real) - int(row_types[row].sum())
-            pairs.append(Pair((real,), len(real), split, len(real) >= self._max_length))
+            source = Source(query, text, instruction, self._max_length)
+            pairs.append(Pair((real,), len(real), split, len(real) >= self._max_length, source))
         return pairs
 
 
@@ -82,7 +88,7 @@ def choose_tokenizer(model: CrossEncoder, max_length: int) -> Tokenize:
     if raw is not None:
         for frame in _frames(model, raw, reference, max_length):
             tokenize = PairTokenizer(raw, frame, max_length, DocumentCache())
-            if _agree(tokenize, reference):
+            if _agree(model, tokenize, reference, max_length):
                 return _reading_anything(_instruction_checked(model, tokenize))
     logger.warning(
         "The pair template of %s could not be taken apart; tokenising with transformers instead.",
@@ -126,31 +132,65 @@ def _whole(text: str) -> str:
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
-def _agree(tokenize: Tokenize, reference: Tokenize) -> bool:
+def long_probes(model: CrossEncoder, limit: int) -> list[str]:
+    """Return texts of about 400 and of more than `limit` tokens; the second alone if that is less.
+
+    Args:
+        model: Whose tokens.
+        limit: Tokens of a pair.
+    """
+    lengths = [LONG_TOKENS, limit * 4 // 3] if limit > LONG_TOKENS + 64 else [limit * 4 // 3]
+    return [long_text(length, lambda text: _count(model, text)) for length in lengths]
+
+
+def _count(model: CrossEncoder, text: str) -> int:
+    return len(model.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
+
+
+def same_tokens(tokenize: Tokenize, reference: Reference, query: str, texts: Sequence[str]) -> bool:
+    """Return whether two tokenisations give the same tokens."""
     import numpy as np
 
+    expected = reference(query, texts, None)
+    return all(
+        found.split == right.split
+        and np.array_equal(np.concatenate(found.parts), np.concatenate(right.parts))
+        for found, right in zip(tokenize(query, texts, None), expected, strict=True)
+    )
+
+
+def _agree(model: CrossEncoder, tokenize: Tokenize, reference: Reference, limit: int) -> bool:
+    """Return whether tokens are those of sentence-transformers, also of a text that is cut."""
     for query, texts in PROBES:
-        expected = reference(query, texts, None)
-        if any(pair.truncated for pair in expected):
+        if any(pair.truncated for pair in reference(query, texts, None)):
             continue  # A tiny max_length, under which only the text is cut here.
-        for found, right in zip(tokenize(query, texts, None), expected, strict=True):
-            if found.split != right.split:
-                return False
-            if not np.array_equal(np.concatenate(found.parts), np.concatenate(right.parts)):
-                return False
-    return True
+        if not same_tokens(tokenize, reference, query, texts):
+            return False
+    if _count(model, LONG_QUERY) > limit // 2:
+        return True  # Cut here, and only here.
+    texts = long_probes(model, limit)
+    if same_tokens(tokenize, reference, LONG_QUERY, texts):
+        return True
+    # Where the text is before the query, sentence-transformers cuts the query off, and its older
+    # versions the end of every prompt: that is no way to be followed.
+    [found] = tokenize(LONG_QUERY, texts[-1:], None)
+    [right] = reference(LONG_QUERY, texts[-1:], None)
+    tail = found.parts[-1].tolist()
+    return tail != right.parts[0].tolist()[-len(tail) :] and (
+        len(texts) == 1 or same_tokens(tokenize, reference, LONG_QUERY, texts[:-1])
+    )
 
 
 def _instruction_checked(model: CrossEncoder, tokenize: Tokenize) -> Tokenize:
     """Refuse an instruction that a chat template leaves out."""
-    if not _has_chat_template(model):
+    if not has_chat_template(model):
         return tokenize
     heard: set[str] = set()
 
     def checked(query: str, texts: Sequence[str], instruction: str | None) -> list[Pair]:
         if instruction is not None and instruction not in heard:
             prompt = resolve_prompt(model, None)
-            if instruction != prompt and _render(model, instruction) == _render(model, prompt):
+            if instruction != prompt and render(model, instruction) == render(model, prompt):
                 raise ConfigurationError(
                     "This model's chat template leaves the instruction out, so it would have no "
                     "effect. Leave instruction=None, or use a model that takes one."
@@ -166,8 +206,8 @@ def _frames(
 ) -> list[Callable[[str, str | None], Frame]]:
     """Return candidates for taking the template apart, likeliest first."""
     limit = max_length // 2
-    if _has_chat_template(model):
-        before, _, _ = _render(model, None).partition(_MARK)
+    if has_chat_template(model):
+        before, _, _ = render(model, None).partition(_MARK)
         spaces = before[len(before.rstrip()) :]
         leads = dict.fromkeys([spaces, spaces[-1:], ""])
         return [_chat_frame(model, raw, lead, limit) for lead in leads]
@@ -223,7 +263,7 @@ def _chat_frame(
         if len(encoded.ids) > limit:
             _warn_long_query(limit)
             query = query[: encoded.offsets[limit - 1][1]]
-        rendered = _render(model, resolve_prompt(model, instruction), query)
+        rendered = render(model, resolve_prompt(model, instruction), query)
         before, _, behind = rendered.partition(_MARK)
         before = before.removesuffix(lead)
         head, tail = (raw.encode(part, add_special_tokens=False).ids for part in (before, behind))
@@ -232,15 +272,16 @@ def _chat_frame(
     return frame
 
 
-def _has_chat_template(model: CrossEncoder) -> bool:
+def has_chat_template(model: CrossEncoder) -> bool:
+    """Return whether query and text become messages of a chat template."""
     return "message" in getattr(model[0], "modality_config", ())
 
 
-def _render(model: CrossEncoder, prompt: str | None, query: str = "query") -> str:
-    """Return the chat template around `query` with a mark in the text's place."""
+def render(model: CrossEncoder, prompt: str | None, query: str = "query", text: str = _MARK) -> str:
+    """Return the chat template around `query` and `text`, which is a mark unless given."""
     transformer: Any = model[0]
     formatter = transformer.input_formatter
-    messages = formatter.pair_to_messages((query, _MARK))
+    messages = formatter.pair_to_messages((query, text))
     if prompt:
         [messages] = formatter.prepend_prompt_to_messages([messages], prompt)
     options = dict(transformer.processing_kwargs.get("chat_template", {}))

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from langchain_rerank.errors import RequestRejectedError
-from langchain_rerank.scorers.engine.tokens.pairs import Pair
+from langchain_rerank.scorers.engine.tokens.pairs import Pair, Source
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,7 +27,7 @@ class Frame(NamedTuple):
         head: Token ids before the text.
         lead: Characters of the template that belong to the text's first token (a chat template's
             space before it); empty for pair templates.
-        tail: Token ids behind the text.
+        tail: Token ids after the text.
         text_type: Token type of text and tail; the head has type 0.
     """
 
@@ -123,12 +123,13 @@ class PairTokenizer:
             )
         documents = self.documents(texts, frame.lead)
         pairs = []
-        for document in documents:
+        for text, document in zip(texts, documents, strict=True):
             ids = document.ids[:room]
             length = around + len(ids)
             split = len(frame.head) if frame.text_type else length
             cut = document.cut or len(document.ids) > room
-            pairs.append(Pair((frame.head, ids, frame.tail), length, split, cut))
+            source = Source(query, text, instruction, self._max_length)
+            pairs.append(Pair((frame.head, ids, frame.tail), length, split, cut, source))
         return pairs
 
     def documents(self, texts: Sequence[str], lead: str) -> list[Document]:

@@ -1,0 +1,66 @@
+"""A forward pass over a model whose owner may go on changing it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from langchain_rerank.scorers.engine.forward.passes import Collect, Forward
+from langchain_rerank.scorers.engine.tokens.pairs import Pair
+
+if TYPE_CHECKING:
+    import torch
+    from sentence_transformers import CrossEncoder
+
+
+def state_of(model: torch.nn.Module, *, contents: bool) -> Hashable:
+    """Return what changes when a weight is stored elsewhere, moved or converted.
+
+    Args:
+        model: The model.
+        contents: Whether it is to change as well when a weight is given other values in place.
+    """
+    return tuple(
+        (
+            name,
+            tensor.data_ptr(),
+            tensor.dtype,
+            tensor.device,
+            tensor._version if contents and not tensor.is_inference() else 0,  # noqa: SLF001 - torch's only count of changes
+        )
+        for name, tensor in [*model.named_parameters(), *model.named_buffers()]
+    )
+
+
+class Following:
+    """Chooses anew when the model was moved, converted or given other weights.
+
+    Args:
+        model: The model, whose activation is looked up at every batch.
+        choose: Returns the forward pass for the model as it is.
+        state: Returns what tells two states of the model apart.
+    """
+
+    def __init__(
+        self,
+        model: CrossEncoder,
+        choose: Callable[[], Forward],
+        state: Callable[[], Hashable],
+    ) -> None:
+        self._model, self._choose, self._state_now = model, choose, state
+        self._state = state()
+        self._forward = choose()
+
+    def __getattr__(self, name: str) -> Any:
+        # Name, precision and the rest are those of the forward pass in use.
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return getattr(self._forward, name)
+
+    def launch(self, pairs: Sequence[Pair]) -> Collect:
+        """Start computing `pairs` with the model as it is now."""
+        state = self._state_now()
+        if state != self._state:
+            self._forward, self._state = self._choose(), state
+        self._forward.activation = self._model.activation_fn
+        return self._forward.launch(pairs)
