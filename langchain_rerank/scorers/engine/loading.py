@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import sys
 import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -114,8 +115,6 @@ def verdict_key(
     import torch
     import transformers
 
-    from langchain_rerank import __version__
-
     files = _files(settings)
     if files is None:
         return None
@@ -124,7 +123,7 @@ def verdict_key(
         "torch": torch.__version__,
         "transformers": transformers.__version__,
         "sentence_transformers": sentence_transformers.__version__,
-        "langchain_rerank": __version__,
+        "langchain_rerank": sys.modules["langchain_rerank"].__version__,  # no import upwards
         "device": device.type,
         "dtype": str(dtype),
         "max_length": max_length,
