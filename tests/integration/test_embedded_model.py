@@ -162,6 +162,13 @@ def test_every_question_prefers_its_own_answer_to_those_of_the_others(encoder):
     assert best.tolist() == list(range(len(CASES)))
 
 
+def test_one_half_keeps_texts_that_answer_and_drops_those_that_do_not(encoder):
+    answers = encoder.predict([(query, answer) for query, answer, _ in CASES])
+    others = encoder.predict([(query, text) for query, _, texts in CASES for text in texts])
+    assert (answers >= 0.5).mean() >= 0.5
+    assert (others < 0.5).all()
+
+
 def test_scores_do_not_change_between_calls_or_between_loads(encoder):
     pairs = [(query, answer) for query, answer, _ in CASES]
     first = encoder.predict(pairs)
