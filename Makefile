@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 OFFLINE := HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow check soak matrix format docs bench clean
+.PHONY: help install demo test test-slow fuzz check soak matrix format docs bench clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -40,6 +40,9 @@ test: $(VENV)/.test ## Run the tests (offline, without the slow ones)
 
 test-slow: $(VENV)/.test ## Run the slow tests too
 	$(OFFLINE) $(BIN)/python -m pytest -m 'slow and not gpu'
+
+fuzz: $(VENV)/.test ## Damage files of every shape 100,000 times and read them (minutes)
+	READER_MUTATIONS=100000 $(OFFLINE) $(BIN)/python -m pytest -q -o log_cli=true -o log_cli_level=INFO tests/property/test_reader_mutations.py
 
 check: $(VENV)/.test ## Lint, format, types, layers and doctests
 	$(BIN)/ruff check
