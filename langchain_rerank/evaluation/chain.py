@@ -2,36 +2,31 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from concurrent.futures import Future
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import aclosing
 from pathlib import Path
-from time import perf_counter
 from typing import Any
 
-from langchain_core.callbacks import AsyncCallbackManagerForChainRun, CallbackManagerForChainRun
+from langchain_core.callbacks import AsyncCallbackManagerForChainRun
 from langchain_core.runnables import Runnable, RunnableConfig
-from langchain_core.runnables.config import (
-    ContextThreadPoolExecutor,
-    ensure_config,
-)
+from langchain_core.runnables.config import ensure_config
 
 from langchain_rerank.checks import check_top_n
 from langchain_rerank.errors import ConfigurationError
 from langchain_rerank.evaluation.compare import DEFAULT_MEASURES
-from langchain_rerank.evaluation.data.datasets import DatasetLike, Record, as_dataset
+from langchain_rerank.evaluation.data.datasets import DatasetLike, as_dataset
 from langchain_rerank.evaluation.data.relevance import Relevance
+from langchain_rerank.evaluation.report.build import chain_report
 from langchain_rerank.evaluation.report.report import Report
-from langchain_rerank.evaluation.report.runs import Run
-from langchain_rerank.evaluation.run.environment import now
+from langchain_rerank.evaluation.run.background import iterate, run
+from langchain_rerank.evaluation.run.collect import Collector, weighted
 from langchain_rerank.evaluation.run.journal import Journal
 from langchain_rerank.evaluation.run.progress import Progress, progress_of
-from langchain_rerank.evaluation.run.scoring import as_first_stage
-from langchain_rerank.evaluation.score.assemble import Ranking
+from langchain_rerank.evaluation.run.setting import Identity, Setting
+from langchain_rerank.evaluation.run.systems import ChainKeys, as_runnable, system
+from langchain_rerank.evaluation.score import assemble
 from langchain_rerank.evaluation.score.measures import Measure, parse_measures
 from langchain_rerank.evaluation.score.results import QueryRow
-from langchain_rerank.retriever import CrossEncoderRerankRetriever
 
 
 class EvaluationChain(Runnable[DatasetLike, Report]):
@@ -42,8 +37,9 @@ class EvaluationChain(Runnable[DatasetLike, Report]):
     One failed question keeps all others.
 
     Args:
-        systems: By name: retrievers, runnables or callables from a question to documents. A
-            `CrossEncoderRerankRetriever` reports its time by stage.
+        systems: By name: retrievers, chains, or callables from a question to documents. A
+            `CrossEncoderRerankRetriever` reports its time by stage; of a chain's dictionary, its
+            documents are read.
         baseline: The system that the others are compared with; None for the first.
         measures: Names such as "nDCG@10", or measures; the first is the main one.
         top_n: How many documents of each system are judged; None for all it returns.
@@ -57,6 +53,9 @@ class EvaluationChain(Runnable[DatasetLike, Report]):
         seed: Seed of intervals and randomisation.
         settings: What else the report should say about the run; a journal that was written with
             other values is not resumed.
+        chain_keys: Where a chain takes the question and puts answer and contexts.
+        identity: What identifies the systems (by name, or all of them) for the journal, where they
+            hold a scorer that does not say what it is.
 
     Raises:
         ConfigurationError: No system, or an impossible setting.
@@ -87,9 +86,11 @@ class EvaluationChain(Runnable[DatasetLike, Report]):
         progress: Progress | bool | None = None,
         seed: int = 0,
         settings: Mapping[str, Any] | None = None,
+        chain_keys: ChainKeys | None = None,
+        identity: Identity | None = None,
     ) -> None:
         check_top_n(top_n)
-        self.systems = {name: as_first_stage(one) for name, one in systems.items()}
+        self.systems = {name: as_runnable(one) for name, one in systems.items()}
         self.baseline = baseline if baseline is not None else next(iter(systems), None)
         if self.baseline not in self.systems:
             raise ConfigurationError(
@@ -107,6 +108,8 @@ class EvaluationChain(Runnable[DatasetLike, Report]):
         self.progress = progress
         self.seed = seed
         self.settings = dict(settings or {})
+        self.chain_keys = chain_keys
+        self.identity = identity
 
     def invoke(
         self,
@@ -114,14 +117,15 @@ class EvaluationChain(Runnable[DatasetLike, Report]):
         config: RunnableConfig | None = None,
         **_kwargs: Any,
     ) -> Report:
-        """Return the report on a data set.
+        """Return the report on a data set; works while an event loop is running, too.
 
         Raises:
-            ConfigurationError: Labels that no document can be compared with.
+            ConfigurationError: Labels that no document can be compared with, or a journal of
+                another run.
             DataFileError: The data set or the journal cannot be read.
             EvaluationError: Every question of a system failed.
         """
-        return self._call_with_config(self._report, input, config)
+        return run(self.ainvoke(input, config))
 
     async def ainvoke(
         self,
@@ -129,8 +133,8 @@ class EvaluationChain(Runnable[DatasetLike, Report]):
         config: RunnableConfig | None = None,
         **_kwargs: Any,
     ) -> Report:
-        """Return what `invoke` returns, without blocking the event loop."""
-        return await self._acall_with_config(self._areport, input, config)
+        """Return what `invoke` returns, on the event loop that is running."""
+        return await self._acall_with_config(self._report, input, config)
 
     def stream(  # type: ignore[override] # rows while it runs; the report is what invoke returns
         self,
@@ -139,9 +143,7 @@ class EvaluationChain(Runnable[DatasetLike, Report]):
         **_kwargs: Any,
     ) -> Iterator[QueryRow]:
         """Yield the row of each record, in order."""
-        run = self._run(input)
-        for record, rankings in self._rankings(run, ensure_config(config)):
-            yield run.row(record, rankings)
+        return iterate(self.astream(input, config))
 
     async def astream(  # type: ignore[override] # as `stream`
         self,
@@ -150,129 +152,74 @@ class EvaluationChain(Runnable[DatasetLike, Report]):
         **_kwargs: Any,
     ) -> AsyncIterator[QueryRow]:
         """Yield the row of each record, in order."""
-        run = self._run(input)
-        async for record, rankings in self._arankings(run, ensure_config(config)):
-            yield run.row(record, rankings)
+        setting = self._setting(input, ensure_config(config))
+        with self._journal(setting) as journal:
+            async with aclosing(self._rows(setting, journal)) as rows:
+                async for row in rows:
+                    yield row
 
-    def _run(self, data: DatasetLike) -> Run:
-        dataset = as_dataset(data)
-        stated = {
-            "questions": [(one.id, one.question) for one in dataset.records],
-            "systems": {name: type(one).__name__ for name, one in self.systems.items()},
-            "id_key": self.relevance.id_key,
-            "settings": self.settings,
-        }
-        return Run(self, dataset, Journal(self.journal, stated, resume=self.resume), now())
+    def _setting(self, data: DatasetLike, config: RunnableConfig) -> Setting:
+        return Setting(
+            as_dataset(data),
+            top_n=self.top_n,
+            relevance=self.relevance,
+            seed=self.seed,
+            journal=self.journal,
+            resume=self.resume,
+            progress=self.progress,
+            stated=self.settings,
+            identity=self.identity,
+            config=config,
+        )
 
-    def _report(
+    def _journal(self, setting: Setting) -> Journal:
+        unknown: list[str] = []
+        if self.journal is None:
+            return Journal(None, {})
+        return setting.opened({"systems": setting.identities(self.systems, unknown)}, unknown)
+
+    async def _report(
         self,
         data: DatasetLike,
-        run_manager: CallbackManagerForChainRun,  # noqa: ARG002 - core gives it before `config`
+        run_manager: AsyncCallbackManagerForChainRun,  # noqa: ARG002 - the config has its callbacks
         config: RunnableConfig,
     ) -> Report:
-        run = self._run(data)
-        return run.report([run.row(*one) for one in self._rankings(run, config)])
+        setting = self._setting(data, config)
+        with self._journal(setting) as journal:
+            rows = [row async for row in self._rows(setting, journal)]
+            baseline = str(self.baseline)
+            return chain_report(
+                setting,
+                rows,
+                journal.documents,
+                systems=[baseline, *(name for name in self.systems if name != baseline)],
+                measures=self.measures,
+                settings={
+                    "systems": {name: type(one).__name__ for name, one in self.systems.items()},
+                    "max_concurrency": self.max_concurrency,
+                },
+            )
 
-    async def _areport(
-        self,
-        data: DatasetLike,
-        run_manager: AsyncCallbackManagerForChainRun,  # noqa: ARG002 - as above
-        config: RunnableConfig,
-    ) -> Report:
-        run = self._run(data)
-        return run.report([run.row(*one) async for one in self._arankings(run, config)])
-
-    def _rankings(
-        self, run: Run, config: RunnableConfig
-    ) -> Iterator[tuple[Record, dict[str, Ranking]]]:
-        for record, name in run.warm_ups():
-            with contextlib.suppress(Exception):
-                _call(self.systems[name], record.question, _unseen(config))
-        limit = config.get("max_concurrency") or self.max_concurrency
-        total = len(run.dataset)
-        with (
-            progress_of(self.progress, "Evaluating") as advance,
-            ContextThreadPoolExecutor(max_workers=limit) as threads,
-        ):
-            waiting: list[tuple[Record, Future[dict[str, Ranking]]]] = [
-                (one, threads.submit(self._asked, run, one, config)) for one in run.dataset.records
-            ]
-            try:
-                for done, (record, future) in enumerate(waiting, 1):
-                    rankings = future.result()
-                    advance(done, total)
-                    yield record, rankings
-            finally:
-                # Whoever stops listening, or presses Ctrl-C, does not wait for the rest.
-                threads.shutdown(wait=False, cancel_futures=True)
-
-    async def _arankings(
-        self, run: Run, config: RunnableConfig
-    ) -> AsyncIterator[tuple[Record, dict[str, Ranking]]]:
-        for record, name in run.warm_ups():
-            with contextlib.suppress(Exception):
-                await _acall(self.systems[name], record.question, _unseen(config))
-        free = asyncio.Semaphore(config.get("max_concurrency") or self.max_concurrency)
-
-        async def asked(record: Record) -> dict[str, Ranking]:
-            async with free:
-                return await self._aasked(run, record, config)
-
-        tasks = [asyncio.ensure_future(asked(one)) for one in run.dataset.records]
-        total = len(tasks)
-        try:
-            with progress_of(self.progress, "Evaluating") as advance:
-                for done, (record, task) in enumerate(
-                    zip(run.dataset.records, tasks, strict=True), 1
-                ):
-                    rankings = await task
-                    advance(done, total)
-                    yield record, rankings
-        finally:
-            for task in tasks:
-                task.cancel()
-
-    def _asked(self, run: Run, record: Record, config: RunnableConfig) -> dict[str, Ranking]:
-        found: dict[str, Ranking] = {}
-        for name, system in ({} if record.problem else self.systems).items():
-            known = run.finished(name, record)
-            if known is None:
-                started = perf_counter()
-                try:
-                    output = _call(system, record.question, config)
-                    known = run.keep(name, record, output, started)
-                except Exception as error:  # noqa: BLE001 - anybody's system: keep all others
-                    known = run.fail(name, record, error)
-            found[name] = known
-        return found
-
-    async def _aasked(self, run: Run, record: Record, config: RunnableConfig) -> dict[str, Ranking]:
-        found: dict[str, Ranking] = {}
-        for name, system in ({} if record.problem else self.systems).items():
-            known = run.finished(name, record)
-            if known is None:
-                started = perf_counter()
-                try:
-                    output = await _acall(system, record.question, config)
-                    known = run.keep(name, record, output, started)
-                except Exception as error:  # noqa: BLE001 - anybody's system: keep all others
-                    known = run.fail(name, record, error)
-            found[name] = known
-        return found
-
-
-def _unseen(config: RunnableConfig) -> RunnableConfig:
-    """Return `config` for a warm-up, which is no part of what callbacks should see."""
-    return {**config, "callbacks": []}
-
-
-def _call(system: Runnable[str, Any], question: str, config: RunnableConfig) -> Any:
-    if isinstance(system, CrossEncoderRerankRetriever):
-        return system.search(question, config)
-    return system.invoke(question, config)
-
-
-async def _acall(system: Runnable[str, Any], question: str, config: RunnableConfig) -> Any:
-    if isinstance(system, CrossEncoderRerankRetriever):
-        return await system.asearch(question, config)
-    return await system.ainvoke(question, config)
+    async def _rows(self, setting: Setting, journal: Journal) -> AsyncGenerator[QueryRow, None]:
+        records, key = setting.dataset.records, self.relevance.key
+        stages = [
+            system(name, one, key, keys=self.chain_keys, top_n=None)
+            for name, one in self.systems.items()
+        ]
+        limit = setting.config.get("max_concurrency") or self.max_concurrency
+        usable = sum(not one.problem for one in records)
+        with progress_of(self.progress, "Evaluating") as advance:
+            spent = weighted(advance, usable, usable * len(stages))
+            collector = Collector(journal, setting.config, limit, spent)
+            await collector.warm_up(stages, records)
+            async with aclosing(collector.rows(stages, records)) as found:
+                async for record, by_name in found:
+                    rankings = {name: one.once() for name, one in by_name.items()}
+                    yield assemble.query_row(
+                        record,
+                        rankings,
+                        journal.documents,
+                        self.measures,
+                        self.relevance,
+                        self.top_n,
+                    )

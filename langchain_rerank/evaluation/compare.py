@@ -9,21 +9,20 @@ from typing import Any
 
 from langchain_core.runnables import RunnableConfig
 
-from langchain_rerank.checks import check_top_n
 from langchain_rerank.errors import ConfigurationError
-from langchain_rerank.evaluation.data.datasets import DatasetLike, as_dataset
+from langchain_rerank.evaluation.data.datasets import DatasetLike
 from langchain_rerank.evaluation.data.relevance import Relevance
-from langchain_rerank.evaluation.report.passes import finished, rankings, run_pass
+from langchain_rerank.evaluation.report.build import judgements, pass_report
 from langchain_rerank.evaluation.report.report import Report
-from langchain_rerank.evaluation.run import scoring
-from langchain_rerank.evaluation.run.environment import now, scorer_settings
+from langchain_rerank.evaluation.run.background import run
+from langchain_rerank.evaluation.run.passes import opened, rankings, run_pass
 from langchain_rerank.evaluation.run.progress import Progress
-from langchain_rerank.evaluation.run.scoring import ScoringPass
+from langchain_rerank.evaluation.run.setting import Identity, Setting
+from langchain_rerank.evaluation.run.systems import Reranker, reranker_name, rerankers
 from langchain_rerank.evaluation.score import assemble
 from langchain_rerank.evaluation.score.decision import among_systems
 from langchain_rerank.evaluation.score.measures import Measure, parse_measures
 from langchain_rerank.evaluation.score.results import FIRST_STAGE, RERANKED
-from langchain_rerank.scorers.contract import scorer_name
 
 DEFAULT_MEASURES = ("nDCG@10", "RR@10", "Success@1", "R@10", "Judged@10")
 
@@ -43,6 +42,7 @@ def compare_rerank(
     resume: bool = False,
     progress: Progress | bool | None = None,
     settings: Mapping[str, Any] | None = None,
+    identity: Identity | None = None,
     config: RunnableConfig | None = None,
     **load_settings: Any,
 ) -> Report:
@@ -56,7 +56,9 @@ def compare_rerank(
         retriever: The first stage: a retriever, a runnable or a callable from a question to
             documents; not a retriever that reranks already.
         model: A model name or path, a `sentence_transformers.CrossEncoder`, a LangChain
-            `BaseCrossEncoder` or a scorer.
+            `BaseCrossEncoder` or a scorer; a LangChain document compressor (Cohere's, FlashRank's,
+            one that asks a language model), which reorders the candidates; or a retriever or
+            chain, which is asked the question itself.
         dataset: A data set, the path of one, or a list of records.
         first_stage_k: How many candidates are scored.
         top_n: How many documents of both orders are judged; None judges all candidates.
@@ -70,7 +72,9 @@ def compare_rerank(
             terminal.
         settings: What else the report should say about the run; a journal that was written with
             other values is not resumed.
-        config: Config for the retriever: callbacks, tags, metadata.
+        identity: What identifies a model that has no `identity` of its own (by its name in the
+            report, or for all), so that a journal of it can be resumed.
+        config: Config for what is asked: callbacks, tags, metadata.
         **load_settings: How to load a model given by name: `device`, `dtype`, ...
 
     Raises:
@@ -92,6 +96,7 @@ def compare_rerank(
         resume=resume,
         progress=progress,
         settings=settings,
+        identity=identity,
         config=config,
         **load_settings,
     )
@@ -112,6 +117,7 @@ def compare_models(
     resume: bool = False,
     progress: Progress | bool | None = None,
     settings: Mapping[str, Any] | None = None,
+    identity: Identity | None = None,
     config: RunnableConfig | None = None,
     **load_settings: Any,
 ) -> Report:
@@ -136,7 +142,8 @@ def compare_models(
         resume: Whether to go on with what `journal` holds.
         progress: A hook, True, False or None.
         settings: What else the report should say about the run.
-        config: Config for the retriever.
+        identity: What identifies models that have no `identity` of their own.
+        config: Config for what is asked.
         **load_settings: How to load the models given by name.
 
     Raises:
@@ -144,59 +151,72 @@ def compare_models(
         DataFileError: The data set or the journal cannot be read.
         EvaluationError: Every question failed.
     """
-    started = now()
-    check_top_n(top_n)
-    dataset, measures = as_dataset(dataset), parse_measures(measures)
-    scorers = scoring.resolved(_named(models), **load_settings)
-    work = ScoringPass.begin(
+    parsed = parse_measures(measures)
+    setting = Setting.of(
         retriever,
         dataset,
-        scorers,
         first_stage_k,
+        top_n=top_n,
         relevance=relevance,
         metadata_fields=metadata_fields,
+        seed=seed,
         journal=journal,
         resume=resume,
-        settings={**load_settings, **(settings or {})},
+        progress=progress,
+        settings=settings,
+        identity=identity,
         config=config,
+        load_settings=load_settings,
     )
-    found, scored = run_pass(work, dataset, first_stage_k, scorers, progress)
-    rows = [
-        assemble.query_row(
-            record,
-            rankings(found[record.id], scored[record.id]) if record.id in found else {},
-            work.documents,
-            measures,
-            work.relevance,
-            top_n,
+    return run(_compared(setting, rerankers(_named(models), **load_settings), parsed))
+
+
+async def _compared(
+    setting: Setting, models: Mapping[str, Reranker], measures: Sequence[Measure]
+) -> Report:
+    usable = sum(not one.problem for one in setting.dataset.records)
+    steps, cost = usable * (1 + len(models)), usable * (1 + setting.k * len(models))
+    with opened(setting, models, steps, cost) as work:
+        candidates, found = await run_pass(work, models)
+        judged = judgements(work, candidates, *found.values())
+        rows = []
+        for record in setting.dataset.records:
+            orders = {}
+            if record.id in candidates:
+                reranked = {name: one[record.id] for name, one in found.items()}
+                orders = rankings(candidates[record.id], reranked)
+            rows.append(
+                assemble.query_row(
+                    record,
+                    orders,
+                    work.documents,
+                    measures,
+                    setting.relevance,
+                    setting.top_n,
+                    judged.get(record.id),
+                )
+            )
+        names = " and ".join(reranker_name(one) for one in models.values())
+        report = pass_report(
+            work,
+            rows,
+            candidates,
+            judged,
+            title=f"{names} on {setting.dataset.name}",
+            models=models,
+            measures=measures,
+            k=setting.k,
+            settings={},
+            seen=[candidates, *found.values()],
         )
-        for record in dataset.records
-    ]
-    report = finished(
-        rows,
-        dataset,
-        work,
-        found,
-        title=f"{' and '.join(map(scorer_name, scorers.values()))} on {dataset.name}",
-        systems=list(scorers),
-        measures=measures,
-        k=first_stage_k,
-        top_n=top_n,
-        seed=seed,
-        started=started,
-        settings={
-            **(settings or {}),
-            "models": {name: scorer_settings(one) for name, one in scorers.items()},
-        },
-    )
-    return replace(report, decision=among_systems(report, first_stage_k, seed))
+    return replace(report, decision=among_systems(report, setting.k, setting.seed))
 
 
 def _named(models: Mapping[str, Any] | Sequence[Any]) -> dict[str, Any]:
     if isinstance(models, Mapping):
         named = {str(name): model for name, model in models.items()}
     else:
-        names = [one if isinstance(one, str) else scorer_name(one) for one in models]
+        names = [one if isinstance(one, str) else reranker_name(one) for one in models]
         twice = [name for name in names if names.count(name) > 1]
         if twice:
             raise ConfigurationError(

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from langchain_core.runnables import RunnableConfig
 
 from langchain_rerank.base_retrievers.depth import checked_depth
-from langchain_rerank.checks import check_top_n
 from langchain_rerank.errors import ConfigurationError
 from langchain_rerank.evaluation.compare import DEFAULT_MEASURES
-from langchain_rerank.evaluation.data.datasets import DatasetLike, as_dataset
+from langchain_rerank.evaluation.data.datasets import DatasetLike
 from langchain_rerank.evaluation.data.relevance import Relevance
+from langchain_rerank.evaluation.report.build import pass_report
 from langchain_rerank.evaluation.report.curve import (
     Curve,
     candidates,
@@ -23,25 +23,25 @@ from langchain_rerank.evaluation.report.curve import (
     shown_at_zero,
     within_budget,
 )
-from langchain_rerank.evaluation.report.passes import finished
 from langchain_rerank.evaluation.report.report import Report
-from langchain_rerank.evaluation.run import scoring
-from langchain_rerank.evaluation.run.depths import at_depths
-from langchain_rerank.evaluation.run.environment import now, scorer_settings
+from langchain_rerank.evaluation.run.background import run
+from langchain_rerank.evaluation.run.depths import Depths, at_depths
 from langchain_rerank.evaluation.run.latency import FEWEST_TIMED, measured
-from langchain_rerank.evaluation.run.progress import Progress, progress_of
-from langchain_rerank.evaluation.run.scoring import ScoringPass
+from langchain_rerank.evaluation.run.passes import Pass, opened
+from langchain_rerank.evaluation.run.progress import Progress
+from langchain_rerank.evaluation.run.setting import Identity, Setting
+from langchain_rerank.evaluation.run.systems import Reranker, reranker_name, rerankers
 from langchain_rerank.evaluation.score import decision, statistics
 from langchain_rerank.evaluation.score.choice import Choice, choose, knee
 from langchain_rerank.evaluation.score.measures import Measure, parse_measures
 from langchain_rerank.evaluation.score.results import (
     FIRST_STAGE,
     RERANKED,
+    Decision,
     Latency,
     Sweep,
     Verdict,
 )
-from langchain_rerank.scorers.contract import scorer_name
 
 DEFAULT_KS = (10, 20, 30, 50, 75, 100)
 
@@ -64,6 +64,7 @@ def sweep_k(
     resume: bool = False,
     progress: Progress | bool | None = None,
     settings: Mapping[str, Any] | None = None,
+    identity: Identity | None = None,
     config: RunnableConfig | None = None,
     **load_settings: Any,
 ) -> Report:
@@ -94,6 +95,7 @@ def sweep_k(
         resume: Whether to go on with what `journal` holds.
         progress: A hook, True, False or None.
         settings: What else the report should say about the run.
+        identity: What identifies a model that has no `identity` of its own.
         config: Config for the retriever.
         **load_settings: How to load a model given by name.
 
@@ -102,42 +104,73 @@ def sweep_k(
         DataFileError: The data set or the journal cannot be read.
         EvaluationError: Every question failed, or none has a label.
     """
-    started = now()
-    check_top_n(top_n)
     depths = sorted({checked_depth(k, "ks") for k in ks})
     check_choice(depths, margin, budget_ms, latency_queries)
-    dataset, measures = as_dataset(dataset), parse_measures(measures)
-    scorers = scoring.resolved({RERANKED: model}, **load_settings)
-    scorer = scorers[RERANKED]
-    shown = shown_at_zero(measures, top_n, depths[-1])
-    work = ScoringPass.begin(
+    parsed = parse_measures(measures)
+    shown = shown_at_zero(parsed, top_n, depths[-1])
+    setting = Setting.of(
         retriever,
         dataset,
-        scorers,
         max(depths[-1], shown),
+        top_n=top_n,
         relevance=relevance,
         metadata_fields=metadata_fields,
+        seed=seed,
         journal=journal,
         resume=resume,
-        settings={**load_settings, **(settings or {})},
+        progress=progress,
+        settings=settings,
+        identity=identity,
         config=config,
+        load_settings=load_settings,
     )
-    records = [one for one in dataset.records if not one.problem]
-    work.warm_up(records, depths[-1], {RERANKED: scorer})
-    with progress_of(progress, "Retrieving and scoring") as advance:
-        passed = at_depths(work, records, depths, shown, scorer, advance)
-    usable = [one for one in records if not passed.scored[depths[-1]][one.id].error]
-    times, latency_pairs = measured(
-        work,
-        usable,
-        {0: shown, **{k: k for k in depths}},
-        scorer,
-        queries=latency_queries,
-        budget=budget_ms is not None,
-        pairs=passed.pairs,
-        seed=seed,
-    )
-    curve = curve_of(work, dataset, passed, times, depths, measures, top_n, seed)
+    models = rerankers({RERANKED: model}, **load_settings)
+    swept = run(_swept(setting, models, depths, shown, parsed, latency_queries, budget_ms))
+    return _report(swept, parsed, margin, budget_ms)
+
+
+@dataclass(frozen=True)
+class _Swept:
+    """What was asked and found at every depth."""
+
+    work: Pass
+    models: Mapping[str, Reranker]
+    passed: Depths
+    curve: Curve
+    latency_pairs: int
+
+
+async def _swept(
+    setting: Setting,
+    models: Mapping[str, Reranker],
+    depths: Sequence[int],
+    shown: int,
+    measures: Sequence[Measure],
+    latency_queries: int | None,
+    budget_ms: float | None,
+) -> _Swept:
+    usable = sum(not one.problem for one in setting.dataset.records)
+    with opened(setting, models, 2 * usable, usable * (1 + setting.k)) as work:
+        await work.warm_up(models, depths[-1])
+        passed = await at_depths(work, depths, shown, models[RERANKED])
+        times, pairs = await measured(
+            work,
+            [one for one in work.records if passed.reranked[depths[-1]][one.id].error is None],
+            {0: shown, **{k: k for k in depths}},
+            models[RERANKED],
+            queries=latency_queries,
+            budget=budget_ms is not None,
+            pairs=passed.pairs,
+        )
+        curve = curve_of(work, passed, times, depths, measures)
+    return _Swept(work, models, passed, curve, pairs)
+
+
+def _report(
+    swept: _Swept, measures: Sequence[Measure], margin: float, budget_ms: float | None
+) -> Report:
+    """Return the report at the depth that the curve chooses, with the curve and the choice."""
+    work, curve, seed = swept.work, swept.curve, swept.work.setting.seed
     allowed = within_budget(curve, budget_ms)
     choice = choose(curve.values, margin=margin, allowed=candidates(allowed), seed=seed)
     at = decision.reranking(choice, curve.values, allowed)
@@ -145,29 +178,21 @@ def sweep_k(
     tests = statistics.paired(
         {k: (one, curve.values[:, 0]) for k, one in others.items()}, seed=seed
     )
-    report = finished(
-        curve.rows[curve.ks[at]],
-        dataset,
+    k, main = curve.ks[at], str(measures[0])
+    name = reranker_name(swept.models[RERANKED])
+    report = pass_report(
         work,
-        passed.candidates[curve.ks[at]],
-        title=f"Depth of {scorer_name(scorer)} on {dataset.name}",
-        systems=[RERANKED],
+        curve.rows[k],
+        swept.passed.candidates[k],
+        curve.judged,
+        title=f"Depth of {name} on {work.setting.dataset.name}",
+        models=swept.models,
         measures=measures,
-        k=curve.ks[at],
-        top_n=top_n,
-        seed=seed,
-        started=started,
-        settings={
-            **(settings or {}),
-            "ks": depths,
-            "margin": margin,
-            "budget_ms": budget_ms,
-            "models": {RERANKED: scorer_settings(scorer)},
-        },
-        judged=curve.judged,
+        k=k,
+        settings={"ks": curve.ks[1:], "margin": margin, "budget_ms": budget_ms},
+        seen=list(swept.passed.candidates.values()),
         beside=[one.p_value for one in tests.values()],
     )
-    main = str(measures[0])
     decided = decision.decide(
         [_option(k, curve.latency[k]) for k in curve.ks],
         curve.values,
@@ -178,27 +203,41 @@ def sweep_k(
         beside=[one.p_value for one in report.comparisons if one.measure != main],
         seed=seed,
     )
-    sweep = Sweep(
-        measure=main,
+    sweep = _sweep(swept, choice, decided, measures[0], margin, budget_ms, allowed)
+    warnings = (*report.warnings, *_warnings(sweep, choice, curve, allowed))
+    return replace(report, sweep=sweep, decision=decided, warnings=warnings)
+
+
+def _sweep(
+    swept: _Swept,
+    choice: Choice,
+    decided: Decision,
+    main: Measure,
+    margin: float,
+    budget_ms: float | None,
+    allowed: list[bool] | None,
+) -> Sweep:
+    curve, passed = swept.curve, swept.passed
+    bent = knee(curve.ks, curve.means)
+    return Sweep(
+        measure=str(main),
         margin=margin,
         budget_ms=budget_ms,
-        points=tuple(points(work, records, passed, curve, choice, allowed, measures[0], top_n)),
+        points=tuple(points(swept.work, passed, curve, choice, allowed, main)),
         recommended_k=decided.k,
         verdict=_verdict(choice, allowed),
         reason=decided.reason,
         argmax_k=curve.ks[choice.best],
-        knee_k=None if (bent := knee(curve.ks, curve.means)) is None else curve.ks[bent],
+        knee_k=None if bent is None else curve.ks[bent],
         pareto_ks=tuple(curve.ks[one] for one in curve.front),
         stability=choice.shares[choice.position],
         queries_needed=choice.queries_needed,
         scored_pairs=passed.pairs,
-        latency_pairs=latency_pairs,
+        latency_pairs=swept.latency_pairs,
         single_pass=passed.single_pass,
         checks=passed.checks,
         granted_margin=choice.margin,
     )
-    warnings = (*report.warnings, *_warnings(sweep, choice, curve, allowed))
-    return replace(report, sweep=sweep, decision=decided, warnings=warnings)
 
 
 def check_choice(

@@ -8,22 +8,24 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from langchain_core.runnables import RunnableConfig
+from langchain_core.runnables import Runnable, RunnableConfig
 
 from langchain_rerank import ranking
-from langchain_rerank.checks import check_top_n
 from langchain_rerank.errors import ConfigurationError, EvaluationError
-from langchain_rerank.evaluation.data.datasets import DatasetLike, Record, as_dataset
+from langchain_rerank.evaluation.data.datasets import DatasetLike, Record
 from langchain_rerank.evaluation.data.relevance import Relevance
-from langchain_rerank.evaluation.report.passes import run_pass
-from langchain_rerank.evaluation.run import scoring
+from langchain_rerank.evaluation.run.background import run
+from langchain_rerank.evaluation.run.passes import Pass, opened, run_pass
 from langchain_rerank.evaluation.run.progress import Progress
-from langchain_rerank.evaluation.run.scoring import Candidates, Scored, ScoringPass
+from langchain_rerank.evaluation.run.setting import Identity, Setting
+from langchain_rerank.evaluation.run.stage import Found
+from langchain_rerank.evaluation.run.systems import Reranker, reranker_name, rerankers
 from langchain_rerank.evaluation.score import assemble, statistics
 from langchain_rerank.evaluation.score.choice import spread
 from langchain_rerank.evaluation.score.measures import Measure, parse_measure, value_of
 from langchain_rerank.evaluation.score.results import RERANKED
 from langchain_rerank.evaluation.score.statistics import Floats
+from langchain_rerank.scorers.contract import Scorer
 
 DEFAULT_WEIGHTS = tuple(step / 20 for step in range(21))
 FEWEST_QUERIES = 10  # fewer leave folds of one query
@@ -105,6 +107,7 @@ def tune_first_stage_weight(
     resume: bool = False,
     progress: Progress | bool | None = None,
     settings: Mapping[str, Any] | None = None,
+    identity: Identity | None = None,
     config: RunnableConfig | None = None,
     **load_settings: Any,
 ) -> WeightTuning:
@@ -130,6 +133,7 @@ def tune_first_stage_weight(
         resume: Whether to go on with what `journal` holds.
         progress: A hook, True, False or None.
         settings: What the journal belongs to, as for `compare_rerank`.
+        identity: What identifies a model that has no `identity` of its own.
         config: Config for the retriever.
         **load_settings: How to load a model given by name.
 
@@ -138,66 +142,83 @@ def tune_first_stage_weight(
         DataFileError: The data set or the journal cannot be read.
         EvaluationError: Fewer than 10 labelled queries, or every question failed.
     """
-    check_top_n(top_n)
     tried = sorted({0.0, *map(float, weights)})
     if tried[0] < 0.0 or tried[-1] > 1.0 or len(tried) < 2:
         raise ConfigurationError(f"weights={weights}: expected weights from 0 to 1, one above 0.")
     if folds < 2:
         raise ConfigurationError(f"folds={folds}: at least 2 are needed.")
-    dataset, judge_by = as_dataset(dataset), parse_measure(measure)
-    scorers = scoring.resolved({RERANKED: model}, **load_settings)
-    work = ScoringPass.begin(
+    judge_by = parse_measure(measure)
+    setting = Setting.of(
         retriever,
         dataset,
-        scorers,
         first_stage_k,
+        top_n=top_n,
         relevance=relevance,
         metadata_fields=metadata_fields,
+        seed=seed,
         journal=journal,
         resume=resume,
-        settings={**load_settings, **(settings or {})},
+        progress=progress,
+        settings=settings,
+        identity=identity,
         config=config,
+        load_settings=load_settings,
     )
-    found, scored = run_pass(work, dataset, first_stage_k, scorers, progress)
-    labelled = [
-        one
-        for one in dataset.records
-        if one.id in found and work.relevance.rule_for(one) is not None
-    ]
-    if len(labelled) < FEWEST_QUERIES:
-        raise EvaluationError(
-            f"{len(labelled)} labelled questions are too few to tune a weight; at least "
-            f"{FEWEST_QUERIES} are needed, and 50 or more to see a small gain."
+    models = rerankers({RERANKED: model}, **load_settings)
+    if not isinstance(models[RERANKED], Scorer) or isinstance(models[RERANKED], Runnable):
+        raise ConfigurationError(
+            f"{reranker_name(models[RERANKED])} gives no scores to mix with the first stage's. "
+            f"Give a model or a scorer."
         )
-    values = np.array(
-        [
-            _values(work, one, found[one.id], scored[one.id][RERANKED], tried, judge_by, top_n)
-            for one in labelled
-        ]
-    )
+    values = run(_tried(setting, models, tried, judge_by))
     return choose_weight(values, tried, folds=folds, seed=seed, measure=str(judge_by))
 
 
+async def _tried(
+    setting: Setting, models: Mapping[str, Reranker], weights: Sequence[float], measure: Measure
+) -> Floats:
+    """Return the value of every labelled query at every weight, `(n, w)`.
+
+    Raises:
+        EvaluationError: Fewer than 10 labelled queries, or every question failed.
+    """
+    usable = sum(not one.problem for one in setting.dataset.records)
+    with opened(setting, models, 2 * usable, usable * (1 + setting.k)) as work:
+        candidates, found = await run_pass(work, models)
+        labelled = [one for one in work.records if work.relevance.rule_for(one) is not None]
+        if len(labelled) < FEWEST_QUERIES:
+            raise EvaluationError(
+                f"{len(labelled)} labelled questions are too few to tune a weight; at least "
+                f"{FEWEST_QUERIES} are needed, and 50 or more to see a small gain."
+            )
+        return np.array(
+            [
+                _values(work, one, candidates[one.id], found[RERANKED][one.id], weights, measure)
+                for one in labelled
+            ]
+        )
+
+
 def _values(
-    work: ScoringPass,
+    work: Pass,
     record: Record,
-    candidates: Candidates,
-    scored: Scored,
+    candidates: Found,
+    reranked: Found,
     weights: Sequence[float],
     measure: Measure,
-    top_n: int | None,
 ) -> list[float]:
     """Return the value of one query at each weight; a failed one is 0 at all."""
-    if candidates.error or scored.error:
+    if candidates.error or reranked.error:
         return [0.0] * len(weights)
     judgement = assemble.judge(work.relevance, record, candidates.keys, work.documents)
-    before = candidates.mixed_scores or None
+    by_key = dict(zip(reranked.keys, reranked.scores, strict=True))
+    scores = [by_key[key] for key in candidates.keys]
     found = []
     for weight in weights:
         # 0 is the reranker itself: rounding in z-scores must not order what it ties.
-        mixed = ranking.interpolate(scored.scores, before, weight) if weight else scored.scores
+        mixed = ranking.interpolate(scores, candidates.mixed or None, weight) if weight else scores
         keys = [candidates.keys[position] for position in ranking.order(mixed)]
-        ids = work.relevance.ids(judgement, keys[:top_n])
+        ids = work.relevance.ids(judgement, keys[: work.setting.top_n])
         found.append(value_of(measure, ids, judgement.qrels)[0])
     return found
 

@@ -57,8 +57,8 @@ def test_retrievers_and_callables_are_compared_with_the_baseline():
     ]
     backwards_c = report.comparisons[1]
     assert backwards_c.losses == len(TOPICS)
-    assert backwards_c.p_value == 2 / 2**7
-    assert backwards_c.p_holm == 4 / 2**7
+    assert backwards_c.p_sign_flip == 2 / 2**7
+    assert backwards_c.p_value < backwards_c.p_holm
     assert report.counts["ok"] == len(TOPICS)
 
 
@@ -217,7 +217,7 @@ def test_a_finished_run_resumes_without_asking_again(tmp_path):
     two = EvaluationChain({"s": counting}, resume=True, **settings).invoke(RECORDS)
     assert asked == []
     assert two.systems["s"].measures == one.systems["s"].measures
-    assert two.systems["s"].latency == {}
+    assert two.systems["s"].latency == one.systems["s"].latency  # as it was recorded
     assert two.texts == one.texts
     with pytest.raises(ConfigurationError, match="cannot be resumed: id_key differ"):
         EvaluationChain(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from functools import cache
 from typing import Any, TypeVar, cast
 
@@ -13,6 +14,9 @@ from pydantic import TypeAdapter, ValidationError
 
 from langchain_rerank.errors import ConfigurationError
 
+# Lone surrogates, and where they are put for a reader that refuses them: a private plane.
+_HALF, _AWAY = re.compile("[\ud800-\udfff]"), 0x10F000 - 0xD800
+_MOVED = re.compile("[\U0010f000-\U0010f7ff]")
 _OTHER_VERSION = "Was this written by another version of langchain-rerank?"
 
 T = TypeVar("T")
@@ -59,8 +63,9 @@ def build(kind: type[T], value: Mapping[str, Any]) -> T:
         raise ConfigurationError(f"{name} is an object, got {str(value)[:60]!r}.")
     try:
         # As JSON, where a list stands for a tuple; else nothing is taken for another type.
-        text = json.dumps(value, default=str)
-        found: T = _adapter(cast("Any", kind)).validate_json(text, strict=True)
+        text = json.dumps(value, default=str, ensure_ascii=False)
+        whole, halves = _HALF.subn(lambda half: chr(ord(half[0]) + _AWAY), text)
+        found: T = _adapter(cast("Any", kind)).validate_json(whole, strict=True)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(map(str, first["loc"]))
@@ -68,6 +73,8 @@ def build(kind: type[T], value: Mapping[str, Any]) -> T:
         raise ConfigurationError(
             f"{name} cannot be read: {where}: {first['msg']}{given}. {_OTHER_VERSION}"
         ) from error
+    if halves:
+        found = _with_halves(found)
     unknown = next(_unknown(value, plain(found), name), None)
     if unknown is not None:
         raise ConfigurationError(f"{unknown} {_OTHER_VERSION}")
@@ -77,6 +84,21 @@ def build(kind: type[T], value: Mapping[str, Any]) -> T:
 @cache
 def _adapter(kind: type) -> TypeAdapter[Any]:
     return TypeAdapter(kind)
+
+
+def _with_halves(value: Any) -> Any:
+    """Return `value` with the halves of characters that JSON's reader does not take."""
+    if isinstance(value, str):
+        return _MOVED.sub(lambda moved: chr(ord(moved[0]) - _AWAY), value)
+    if isinstance(value, (list, tuple)):
+        return type(value)(map(_with_halves, value))
+    if isinstance(value, dict):
+        return {_with_halves(key): _with_halves(one) for key, one in value.items()}
+    if is_dataclass(value) and not isinstance(value, type):
+        return replace(
+            value, **{f.name: _with_halves(getattr(value, f.name)) for f in fields(value)}
+        )
+    return value
 
 
 def _unknown(given: Any, known: Any, where: str) -> Iterator[str]:

@@ -7,7 +7,6 @@ which system is better more than on single documents: grade a sample by hand bef
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,8 +17,7 @@ from langchain_core.documents import Document
 from langchain_core.runnables import RunnableConfig
 from pydantic import BaseModel
 
-from langchain_rerank.base_retrievers.depth import FirstStage, checked_depth, with_depth
-from langchain_rerank.documents import unique
+from langchain_rerank.base_retrievers.depth import checked_depth, with_depth
 from langchain_rerank.errors import ConfigurationError, EvaluationError, JudgeError
 from langchain_rerank.evaluation.data.datasets import DatasetLike, Record, as_dataset
 from langchain_rerank.evaluation.data.relevance import Relevance
@@ -27,8 +25,10 @@ from langchain_rerank.evaluation.judge.judge import Judge, Reach, as_judge
 from langchain_rerank.evaluation.judge.verdicts import Verdicts, verdict_key
 from langchain_rerank.evaluation.run.background import run
 from langchain_rerank.evaluation.run.bounded import each
+from langchain_rerank.evaluation.run.collect import Collector
+from langchain_rerank.evaluation.run.journal import Journal
 from langchain_rerank.evaluation.run.progress import Progress, progress_of
-from langchain_rerank.evaluation.run.scoring import as_first_stage, described
+from langchain_rerank.evaluation.run.systems import as_runnable, system
 
 logger = logging.getLogger(__name__)
 
@@ -152,10 +152,10 @@ async def ajudge_relevance(
     if max_concurrency < 1:
         raise ConfigurationError(f"max_concurrency={max_concurrency}: at least 1 is needed.")
     pooled = retrievers if isinstance(retrievers, (list, tuple)) else [retrievers]
-    stages = [with_depth(as_first_stage(one), checked_depth(k)) for one in pooled]
     dataset, relevance = as_dataset(dataset), relevance or Relevance()
     records = [one for one in dataset.records if not one.problem]
-    pools, warnings = await _pools(stages, records, k, max_concurrency, config)
+    collector = Collector(Journal(None, {}), config or RunnableConfig(), max_concurrency)
+    pools, warnings = await _pools(pooled, records, checked_depth(k), collector, relevance)
     pairs = list(
         dict.fromkeys(
             (one.question, document.page_content) for one in records for document in pools[one.id]
@@ -195,29 +195,29 @@ async def ajudge_relevance(
 
 
 async def _pools(
-    stages: Sequence[FirstStage],
+    retrievers: Sequence[Any],
     records: Sequence[Record],
     k: int,
-    max_concurrency: int,
-    config: RunnableConfig | None,
+    collector: Collector,
+    relevance: Relevance,
 ) -> tuple[dict[str, list[Document]], list[str]]:
-    """Return what the stages return for each record, and a warning for each that fails."""
-    free = asyncio.Semaphore(max_concurrency)
-    warnings: list[str] = []
-
-    async def retrieved(stage: FirstStage, record: Record) -> list[Document]:
-        try:
-            return unique(await stage.ainvoke(record.question, config), "id")[:k]
-        except Exception as error:  # noqa: BLE001 - anybody's retriever: keep all others
-            warnings.append(f"Record {record.id!r} was not retrieved: {described(error)}")
-            return []
-
-    async def pool(record: Record) -> list[Document]:
-        async with free:
-            return [one for stage in stages for one in await retrieved(stage, record)]
-
-    pools = await asyncio.gather(*map(pool, records))
-    return {one.id: found for one, found in zip(records, pools, strict=True)}, warnings
+    """Return what the retrievers return for each record, and a warning for each that fails."""
+    stages = [
+        system(str(number), with_depth(as_runnable(one), k), relevance.key, top_n=k)
+        for number, one in enumerate(retrievers)
+    ]
+    found = (await collector.all(stages, records)).values()
+    pools = {
+        one.id: [document for each in found for document in each[one.id].documents.values()]
+        for one in records
+    }
+    warnings = [
+        f"Record {one.id!r} was not retrieved: {by_query[one.id].error}"
+        for one in records
+        for by_query in found
+        if by_query[one.id].error is not None
+    ]
+    return pools, warnings
 
 
 async def _ask(

@@ -16,7 +16,7 @@ from langchain_rerank.evaluation.ragas.rows import (
     to_samples,
     write_jsonl,
 )
-from langchain_rerank.evaluation.ragas.systems import ChainKeys
+from langchain_rerank.evaluation.run.systems import ChainKeys
 
 __all__ = [
     "METRICS",

@@ -31,11 +31,15 @@ from langchain_rerank.evaluation.ragas.labels import Labels
 from langchain_rerank.evaluation.ragas.metrics import chosen_metrics
 from langchain_rerank.evaluation.ragas.report import RagasReport
 from langchain_rerank.evaluation.ragas.summary import report_of
-from langchain_rerank.evaluation.ragas.systems import ChainKeys, MakeChain, Stage, stages
+from langchain_rerank.evaluation.ragas.systems import MakeChain, named_systems, stages
 from langchain_rerank.evaluation.run.background import run
+from langchain_rerank.evaluation.run.collect import Collector, weighted
 from langchain_rerank.evaluation.run.environment import now
 from langchain_rerank.evaluation.run.journal import Journal
 from langchain_rerank.evaluation.run.progress import Progress, progress_of
+from langchain_rerank.evaluation.run.setting import Identity, Setting
+from langchain_rerank.evaluation.run.stage import Stage
+from langchain_rerank.evaluation.run.systems import ChainKeys
 
 logger = logging.getLogger(__name__)
 
@@ -76,6 +80,8 @@ class RagasEvaluation(Runnable[Any, RagasReport]):
         seed: Seed of intervals and randomisation.
         settings: What else the report should say; a journal that was written with other values is
             not resumed.
+        identity: What identifies the systems (by name, or all of them) for the journal, where they
+            hold a scorer that does not say what it is.
 
     Raises:
         ConfigurationError: An impossible setting, or a metric that needs what is not given.
@@ -103,6 +109,7 @@ class RagasEvaluation(Runnable[Any, RagasReport]):
         progress: Progress | bool | None = None,
         seed: int = 0,
         settings: Mapping[str, Any] | None = None,
+        identity: Identity | None = None,
     ) -> None:
         check_top_n(top_n)
         if max_concurrency < 1:
@@ -114,11 +121,19 @@ class RagasEvaluation(Runnable[Any, RagasReport]):
         )
         if any(one.needs_judge for one in self.metrics):
             require_installed()
-        self.stages: list[Stage] = []
-        if systems is not None:
-            keys = chain_keys or ChainKeys()
-            self.stages = stages(systems, chain=chain, keys=keys, top_n=top_n)
         self.labels = Labels(relevance or Relevance(), corpus)
+        self.stages: list[Stage] = []
+        self.systems: dict[str, Runnable[Any, Any]] = {}
+        if systems is not None:
+            self.systems = named_systems(systems, chain=chain, top_n=top_n)
+            self.stages = stages(
+                systems,
+                self.systems,
+                self.labels.relevance.key,
+                chain=chain,
+                keys=chain_keys or ChainKeys(),
+                top_n=top_n,
+            )
         self.max_concurrency = max_concurrency
         self.verdicts = Verdicts(verdicts)
         self.journal = journal
@@ -127,6 +142,7 @@ class RagasEvaluation(Runnable[Any, RagasReport]):
         self.progress = progress
         self.seed = seed
         self.settings = dict(settings or {})
+        self.identity = identity
 
     def invoke(
         self,
@@ -218,27 +234,34 @@ class RagasEvaluation(Runnable[Any, RagasReport]):
                 "There is no system to ask: give RagasEvaluation a retriever or a chain, or invoke "
                 "it with rows by system."
             )
-        dataset = as_dataset(data)
-        stated = {
-            "questions": [(one.id, one.question) for one in dataset.records],
-            "systems": [{"names": one.names, **one.settings} for one in self.stages],
-            "id_key": self.labels.relevance.id_key,
-            "settings": self.settings,
-        }
-        # An estimate reads the journal of an earlier run, and must not begin it anew.
-        path = self.journal if run_chains or self.resume else None
-        journal = Journal(path, stated, resume=self.resume)
-        with progress_of(self.progress, "Retrieving") as advance:
-            return await gather(
-                self.stages,
-                dataset,
-                self.labels,
-                journal,
-                config=config,
-                limit=self._limit(config),
-                advance=advance,
-                run_chains=run_chains,
+        setting = Setting(
+            as_dataset(data),
+            relevance=self.labels.relevance,
+            # An estimate reads the journal of an earlier run, and must not begin it anew.
+            journal=self.journal if run_chains or self.resume else None,
+            resume=self.resume,
+            stated=self.settings,
+            identity=self.identity,
+        )
+        steps = len(self.stages) * sum(not one.problem for one in setting.dataset.records)
+        with (
+            self._opened(setting) as journal,
+            progress_of(self.progress, "Retrieving") as advance,
+        ):
+            collector = Collector(
+                journal, config, self._limit(config), weighted(advance, steps, steps)
             )
+            return await gather(
+                self.stages, setting.dataset, self.labels, collector, run_chains=run_chains
+            )
+
+    def _opened(self, setting: Setting) -> Journal:
+        unknown: list[str] = []
+        if setting.journal is None:
+            return Journal(None, {})
+        stated = [{"names": one.names, **one.settings} for one in self.stages]
+        systems = setting.identities(self.systems, unknown)
+        return setting.opened({"systems": systems, "stages": stated}, unknown)
 
     async def _estimated(self, gathered: Gathered) -> Estimate:
         estimating = Estimating()

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from langchain_core.documents import Document
 from langchain_core.runnables import RunnableConfig
@@ -13,10 +12,8 @@ from langchain_rerank.errors import ConfigurationError
 from langchain_rerank.evaluation.data.datasets import Dataset, Record
 from langchain_rerank.evaluation.ragas.labels import Labels
 from langchain_rerank.evaluation.ragas.rows import RagasRow
-from langchain_rerank.evaluation.ragas.systems import Found, Stage
-from langchain_rerank.evaluation.run import scoring
-from langchain_rerank.evaluation.run.bounded import each
-from langchain_rerank.evaluation.run.journal import Journal
+from langchain_rerank.evaluation.run.collect import Collector, refuse_total_failure
+from langchain_rerank.evaluation.run.stage import Found, Stage
 
 _ASSUMED_CONTEXTS, _ASSUMED_CONTEXT, _ASSUMED_RESPONSE = 5, "word " * 200, "word " * 60
 
@@ -44,11 +41,8 @@ async def gather(
     stages: Sequence[Stage],
     dataset: Dataset,
     labels: Labels,
-    journal: Journal,
+    collector: Collector,
     *,
-    config: RunnableConfig,
-    limit: int,
-    advance: Callable[[int, int], None],
     run_chains: bool = True,
 ) -> Gathered:
     """Return what every system found for every usable question.
@@ -57,44 +51,32 @@ async def gather(
         stages: What to run.
         dataset: The questions.
         labels: Makes the rows.
-        journal: Where finished rows are; new ones are put there.
-        config: Config for the systems.
-        limit: How many questions run at once.
-        advance: Called with how many steps are done, and of how many.
+        collector: Asks, and keeps what was found.
         run_chains: Whether to run what may ask a language model; else its rows are assumed.
 
     Raises:
         EvaluationError: A system failed on every question.
     """
     records = [one for one in dataset.records if not one.problem]
-    found: dict[str, dict[str, Found]] = {name: {} for one in stages for name in one.names}
-    steps = [(stage, record) for record in records for stage in stages]
-    runs = 0
-
-    async def step(item: tuple[Stage, Record]) -> None:
-        nonlocal runs
-        stage, record = item
-        known = {name: _kept(journal, name, record) for name in stage.names}
-        if all(one is not None for one in known.values()):
-            results = {name: one for name, one in known.items() if one is not None}
-        elif stage.generates and not run_chains:
-            runs += 1
-            results = {name: _assumed(name) for name in stage.names}
-        else:
-            results = await stage.found(record.question, config)
-            for name, one in results.items():
-                _keep(journal, name, record, one, labels)
-        for name, one in results.items():
-            found[name][record.id] = one
-
-    await each(steps, step, limit=limit, advance=advance)
+    runs = [0]
+    if not run_chains:
+        stages = [_assuming(one, runs) if one.generates else one for one in stages]
+    found = await collector.all(stages, records)
     for by_query in found.values():
-        scoring.refuse_total_failure([one.error for one in by_query.values()])
+        refuse_total_failure(by_query)
+    documents = collector.journal.documents
+
+    def of(one: Found) -> list[Document]:
+        return [one.documents.get(key) or documents[key] for key in one.keys]
+
+    def seen(query: str) -> list[Document]:
+        return [document for by_query in found.values() for document in of(by_query[query])]
+
     return Gathered(
         dataset=dataset,
         rows={
             name: {
-                one.id: labels.row(one, by_query[one.id].documents, by_query[one.id].response)
+                one.id: labels.row(one, of(by_query[one.id]), by_query[one.id].response)
                 for one in records
             }
             for name, by_query in found.items()
@@ -105,9 +87,19 @@ async def gather(
             for query, one in by_query.items()
             if one.error is not None
         },
-        warnings=_warnings(labels, records, found),
-        chain_runs=runs,
+        warnings=_warnings(labels, [(one, seen(one.id)) for one in records]),
+        chain_runs=runs[0],
     )
+
+
+def _assuming(stage: Stage, runs: list[int]) -> Stage:
+    """Return a stage that assumes what another would find; it counts how often in `runs`."""
+
+    async def ask(_record: Record, _config: RunnableConfig) -> dict[str, Found]:
+        runs[0] += 1
+        return {name: _assumed(name) for name in stage.names}
+
+    return replace(stage, ask=ask, keeps=False)
 
 
 def given(rows: Mapping[str, Iterable[RagasRow]]) -> Gathered:
@@ -139,38 +131,16 @@ def given(rows: Mapping[str, Iterable[RagasRow]]) -> Gathered:
     )
 
 
-def _kept(journal: Journal, name: str, record: Record) -> Found | None:
-    row = journal.get(name, record.id)
-    if row is None:
-        return None
-    return Found(tuple(journal.documents[key] for key in row["keys"]), row["response"])
-
-
-def _keep(journal: Journal, name: str, record: Record, found: Found, labels: Labels) -> None:
-    documents = labels.relevance.keyed(found.documents)
-    keys = [labels.relevance.key(one) for one in found.documents]
-    row: dict[str, Any] = {"keys": keys, "response": found.response, "error": found.error}
-    journal.put(name, record.id, row, documents)
-
-
 def _assumed(system: str) -> Found:
     # Contexts of its own for every system: as if they shared none, which costs most.
-    return Found(
-        tuple(
-            Document(f"{system} {number} {_ASSUMED_CONTEXT}", id=str(number))
-            for number in range(_ASSUMED_CONTEXTS)
-        ),
-        _ASSUMED_RESPONSE,
-    )
-
-
-def _warnings(
-    labels: Labels, records: Sequence[Record], found: Mapping[str, Mapping[str, Found]]
-) -> list[str]:
-    judged = [
-        (record, [one for by_query in found.values() for one in by_query[record.id].documents])
-        for record in records
+    documents = [
+        Document(f"{system} {number} {_ASSUMED_CONTEXT}", id=f"{system} {number}")
+        for number in range(_ASSUMED_CONTEXTS)
     ]
+    return Found.of(documents, lambda one: str(one.id), response=_ASSUMED_RESPONSE)
+
+
+def _warnings(labels: Labels, judged: list[tuple[Record, list[Document]]]) -> list[str]:
     if judged:
         # What the corpus has was merely not found; only what it has not may be a wrong label.
         judged[0] = (judged[0][0], [*judged[0][1], *labels.corpus])

@@ -8,16 +8,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from langchain_rerank.errors import EvaluationError
-from langchain_rerank.evaluation.data.datasets import Dataset, Record
 from langchain_rerank.evaluation.data.relevance import Judgement
-from langchain_rerank.evaluation.report.passes import judgements, mean_ceilings, rankings
+from langchain_rerank.evaluation.report.build import judgements
+from langchain_rerank.evaluation.run.collect import ByQuery
 from langchain_rerank.evaluation.run.depths import Depths
 from langchain_rerank.evaluation.run.latency import FEWEST_TIMED, Times
-from langchain_rerank.evaluation.run.scoring import ScoringPass
-from langchain_rerank.evaluation.score import assemble
-from langchain_rerank.evaluation.score.assemble import Ranking
+from langchain_rerank.evaluation.run.passes import Pass
+from langchain_rerank.evaluation.run.stage import Found
+from langchain_rerank.evaluation.score import assemble, statistics
 from langchain_rerank.evaluation.score.choice import Choice
-from langchain_rerank.evaluation.score.measures import Measure
+from langchain_rerank.evaluation.score.measures import Measure, ceilings
 from langchain_rerank.evaluation.score.pareto import pareto
 from langchain_rerank.evaluation.score.results import (
     FIRST_STAGE,
@@ -77,22 +77,18 @@ def shown_at_zero(measures: Sequence[Measure], top_n: int | None, deepest: int) 
 
 
 def curve_of(
-    work: ScoringPass,
-    dataset: Dataset,
+    work: Pass,
     passed: Depths,
     times: Times,
     depths: Sequence[int],
     measures: Sequence[Measure],
-    top_n: int | None,
-    seed: int,
 ) -> Curve:
     """Return the curve.
 
     Raises:
         EvaluationError: No question has a label.
     """
-    records = [one for one in dataset.records if not one.problem]
-    judged = judgements(work, records, *passed.candidates.values())
+    judged = judgements(work, *passed.candidates.values())
     ks = [0, *depths]
     rows: dict[int, list[QueryRow]] = {
         k: [
@@ -102,10 +98,10 @@ def curve_of(
                 work.documents,
                 measures,
                 work.relevance,
-                top_n,
+                work.setting.top_n,
                 judged.get(one.id),
             )
-            for one in dataset.records
+            for one in work.setting.dataset.records
         ]
         for k in ks
     }
@@ -123,30 +119,43 @@ def curve_of(
         )
     # (k, queries, 1, measures) to one column per depth and measure, all under the same weights.
     columns = every[:, :, 0, :].transpose(1, 0, 2)
-    summary = assemble.measure_summaries(columns.reshape(len(columns), -1), seed)
+    summary = assemble.measure_summaries(columns.reshape(len(columns), -1), work.setting.seed)
     quality = {k: {name: next(summary) for name in names} for k in ks}
     latency = {k: assemble.latency(list(times[k].values())) for k in ks}
     return Curve(ks, rows, judged, columns[:, :, 0], quality, latency)
 
 
-def _orders(passed: Depths, times: Times, query: str, k: int) -> dict[str, Ranking]:
+def _orders(passed: Depths, times: Times, query: str, k: int) -> dict[str, Found]:
     """Return the first stage's own order, and the reranked one at depth `k` (0: the same)."""
     own = passed.candidates[passed.shown][query]
     if k > passed.shown and passed.single_pass:
         own = passed.candidates[k][query]  # the same first ones, and where the others stood
     own_times = times[0].get(query, {})
-    first = rankings(replace(own, ms=None), {})[FIRST_STAGE]
+    first = own
     if k == 0:
         second, second_times = first, own_times
     else:
-        found = replace(passed.candidates[k][query], ms=None)
-        second = rankings(found, {RERANKED: passed.scored[k][query]})[RERANKED]
+        second = passed.reranked[k][query].once()
         second_times = times[k].get(query, {})
     stages = {stage: own_times[stage] for stage in ("first_stage", "total") if stage in own_times}
     return {
         FIRST_STAGE: replace(first, latency_ms=stages),
         RERANKED: replace(second, latency_ms=dict(second_times)),
     }
+
+
+def _ceilings(
+    work: Pass, found: ByQuery, judged: Mapping[str, Judgement], measure: Measure
+) -> tuple[float, float]:
+    """Return the means of `measures.ceilings` over labelled records, at least one."""
+    both = []
+    for record in work.records:
+        if work.relevance.rule_for(record) is not None:
+            judgement = judged[record.id]
+            ids = work.relevance.ids(judgement, found[record.id].keys)
+            both.append(ceilings(measure, ids, judgement.qrels, work.setting.top_n))
+    best, reach = (statistics.mean(one) for one in zip(*both, strict=True))
+    return best, reach
 
 
 def within_budget(curve: Curve, budget_ms: float | None) -> list[bool] | None:
@@ -165,19 +174,17 @@ def candidates(allowed: list[bool] | None) -> list[bool] | None:
 
 
 def points(
-    work: ScoringPass,
-    records: Sequence[Record],
+    work: Pass,
     passed: Depths,
     curve: Curve,
     choice: Choice,
     allowed: Sequence[bool] | None,
     main: Measure,
-    top_n: int | None,
 ) -> Iterator[SweepPoint]:
     """Yield what a report says about each depth."""
     for i, k in enumerate(curve.ks):
         found = passed.candidates[k or passed.shown]
-        best, reach = mean_ceilings(work, records, found, curve.judged, main, top_n)
+        best, reach = _ceilings(work, found, curve.judged, main)
         upper = choice.upper[i]
         yield SweepPoint(
             k=k,

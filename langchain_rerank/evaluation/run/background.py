@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Coroutine
+from collections.abc import AsyncIterator, Coroutine, Iterator
 from functools import cache
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 T = TypeVar("T")
+
+_END = object()
+_STOP_SECONDS = 5.0  # what a stopped run may take to let go of its files
 
 
 def run(coroutine: Coroutine[Any, Any, T]) -> T:
@@ -17,17 +20,48 @@ def run(coroutine: Coroutine[Any, Any, T]) -> T:
     One loop serves all calls: clients keep connections that belong to the loop they were opened
     on, and a second call on another loop would fail on them.
     """
-    future = asyncio.run_coroutine_threadsafe(coroutine, _loop())
+    loop, thread = _background()
+    if threading.current_thread() is thread:
+        loop, _ = _started()  # a call out of a coroutine on that loop would wait for itself
+    ended = threading.Event()
+
+    async def whole() -> T:
+        try:
+            return await coroutine
+        finally:
+            ended.set()
+
+    future = asyncio.run_coroutine_threadsafe(whole(), loop)
     try:
         return future.result()
     except BaseException:
         # Ctrl-C reaches the waiting thread only.
-        future.cancel()
+        if future.cancel():
+            ended.wait(_STOP_SECONDS)
         raise
 
 
+def iterate(items: AsyncIterator[T]) -> Iterator[T]:
+    """Yield what an asynchronous generator yields; between two items it works on."""
+
+    async def step() -> Any:
+        return await anext(items, _END)
+
+    try:
+        while (item := run(step())) is not _END:
+            yield cast("T", item)
+    finally:
+        run(cast("Any", items).aclose())
+
+
 @cache
-def _loop() -> asyncio.AbstractEventLoop:
+def _background() -> tuple[asyncio.AbstractEventLoop, threading.Thread]:
+    return _started()
+
+
+def _started() -> tuple[asyncio.AbstractEventLoop, threading.Thread]:
     loop = asyncio.new_event_loop()
-    threading.Thread(target=loop.run_forever, name="langchain-rerank-ragas", daemon=True).start()
-    return loop
+    name = "langchain-rerank-evaluation"
+    thread = threading.Thread(target=loop.run_forever, name=name, daemon=True)
+    thread.start()
+    return loop, thread

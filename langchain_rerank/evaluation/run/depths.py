@@ -1,22 +1,25 @@
-"""Candidates and scores at several depths, from one scoring pass where that is valid.
+"""Candidates and their orders at several depths, from one scoring pass where that is valid.
 
 It is valid where the first stage is prefix-consistent (its 10 best are the first 10 of its 100
 best) and the scorer is pointwise (a score does not depend on the other texts). Both are checked on
-a sample; where one fails, the first stage is asked again per depth, or the scorer is.
+a sample; where one fails, the first stage is asked again per depth, or the reranker is.
 """
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from langchain_core.documents import BaseDocumentCompressor
+
+from langchain_rerank import ranking
+from langchain_rerank.errors import ConfigurationError
 from langchain_rerank.evaluation.data.datasets import Record
-from langchain_rerank.evaluation.run import scoring
-from langchain_rerank.evaluation.run.progress import Progress
-from langchain_rerank.evaluation.run.scoring import Candidates, Scored, ScoringPass
-from langchain_rerank.evaluation.score.results import FIRST_STAGE, RERANKED
-from langchain_rerank.scorers.contract import Scorer, scorer_name
+from langchain_rerank.evaluation.run.collect import ByQuery, refuse_total_failure
+from langchain_rerank.evaluation.run.passes import Pass
+from langchain_rerank.evaluation.run.stage import FIRST_STAGE, RERANKED, Found
+from langchain_rerank.evaluation.run.systems import Reranker, reranker_name, reranks
 from langchain_rerank.wrappers.wrapper import is_pointwise
 
 _PREFIX_SAMPLE = 5
@@ -28,121 +31,132 @@ _POINTWISE_TOLERANCE = 0.05
 
 @dataclass(frozen=True)
 class Depths:
-    """Candidates and scores of every question at every depth.
+    """Candidates and orders of every question at every depth.
 
     Attributes:
         candidates: By depth and query id.
         shown: Which of the depths is that of the first stage's own order.
-        scored: By depth and query id, in the order of the candidates.
+        reranked: By depth and query id.
         pairs: (query, text) pairs that were scored.
         single_pass: Whether one pass at the largest depth gave everything.
         checks: What was found, in sentences.
     """
 
-    candidates: dict[int, dict[str, Candidates]]
+    candidates: dict[int, ByQuery]
     shown: int
-    scored: dict[int, dict[str, Scored]]
+    reranked: dict[int, ByQuery]
     pairs: int
     single_pass: bool
     checks: tuple[str, ...]
 
 
-def at_depths(
-    work: ScoringPass,
-    records: Sequence[Record],
-    ks: Sequence[int],
-    shown: int,
-    scorer: Scorer,
-    advance: Progress,
-) -> Depths:
-    """Retrieve and score `records` at the depths `ks` (ascending), and retrieve `shown` candidates.
+async def at_depths(work: Pass, ks: Sequence[int], shown: int, model: Reranker) -> Depths:
+    """Retrieve and rerank at the depths `ks` (ascending), and retrieve `shown` candidates.
 
     Raises:
-        ConfigurationError: No document has the key that the labels are compared with.
+        ConfigurationError: The model is asked questions, or no document has the key that the labels
+            are compared with.
         EvaluationError: Every question failed.
     """
+    if not reranks(model):
+        raise ConfigurationError(
+            f"{reranker_name(model)} is asked questions and reranks no candidates, so it has no "
+            f"first-stage depth. Give a model, a scorer or a document compressor."
+        )
     depths = sorted({*ks, shown})
-    deepest = depths[-1]
-    steps, done = 2 * len(records), 0
-    widest = {}
-    for record in records:
-        widest[record.id] = work.candidates(record, deepest)
-        advance(done := done + 1, steps)
-    scoring.refuse_total_failure([one.error for one in widest.values()])
-    work.relevance.check(
-        [(one, [work.documents[key] for key in widest[one.id].keys]) for one in records]
-    )
-    consistent, sentence = _prefix_check(work, records, depths, widest)
-    checks = [sentence]
-    candidates = {
-        k: {
-            one.id: _prefix(widest[one.id], k)
-            if consistent
-            else work.candidates(one, k, system=f"{FIRST_STAGE}@{k}")
-            for one in records
-        }
-        for k in depths[:-1]
+    candidates, consistent, first = await _candidates(work, depths)
+    if isinstance(model, BaseDocumentCompressor) or not is_pointwise(model):
+        second = f"{reranker_name(model)} is not pointwise: every depth was reranked by itself."
+        found, pairs = await _each_depth(work, ks, model, candidates)
+        return Depths(candidates, shown, found, pairs, False, (first, second))
+    union = {one.id: _union(one.id, ks, candidates) for one in work.records}
+    stage = work.reranking(RERANKED, model, union)
+    whole = (await work.collector.all([stage], work.records))[RERANKED]
+    refuse_total_failure(whole)
+    pairs = sum(len(one.keys) for one in union.values())
+    smallest = candidates[ks[0]]
+    pointwise, second, more = await _pointwise_check(work, ks[0], model, smallest, whole)
+    pairs += more
+    if not pointwise:
+        found, again = await _each_depth(work, ks, model, candidates)
+        return Depths(candidates, shown, found, pairs + again, False, (first, second))
+    found = {
+        k: {one.id: _picked(candidates[k][one.id], whole[one.id]) for one in work.records}
+        for k in ks
     }
-    candidates[deepest] = widest
-    # Pairs that any depth has, each once, those of the largest first.
-    union = {
-        one.id: tuple(dict.fromkeys(key for k in ks[::-1] for key in candidates[k][one.id].keys))
-        for one in records
-    }
-    pointwise = is_pointwise(scorer)
-    largest = candidates[ks[-1]]
-    asked = union if pointwise else {query: found.keys for query, found in largest.items()}
-    scores: dict[str, Scored] = {}
-    for record in records:
-        scores[record.id] = work.scores(RERANKED, scorer, record, asked[record.id])
-        advance(done := done + 1, steps)
-    pairs = sum(map(len, asked.values()))
-    scoring.refuse_total_failure([one.error for one in scores.values()])
-    if pointwise:
-        pointwise, sentence, more = _pointwise_check(work, records, ks[0], scorer, union, scores)
-        pairs += more
-    else:
-        sentence = f"{scorer_name(scorer)} is not pointwise: every depth was scored by itself."
-    checks.append(sentence)
-    if pointwise:
-        by_key = {
-            one.id: dict(zip(union[one.id], scores[one.id].scores, strict=False)) for one in records
-        }
-        scored = {
-            k: {
-                one.id: _picked(candidates[k][one.id], by_key[one.id], scores[one.id])
-                for one in records
-            }
-            for k in ks
-        }
-        return Depths(candidates, shown, scored, pairs, consistent, tuple(checks))
-    scored = {}
-    for k in ks:
-        scored[k] = {}
-        for record in records:
-            found = candidates[k][record.id]
-            if found.error:
-                scored[k][record.id] = Scored(error=found.error)
-            elif found.keys == asked[record.id]:
-                scored[k][record.id] = scores[record.id]
-            else:
-                scored[k][record.id] = work.scores(f"{RERANKED}@{k}", scorer, record, found.keys)
-                pairs += len(found.keys)
-    return Depths(candidates, shown, scored, pairs, False, tuple(checks))
+    return Depths(candidates, shown, found, pairs, consistent, (first, second))
 
 
-def _prefix(found: Candidates, k: int) -> Candidates:
-    return Candidates(
-        found.keys[:k],
-        found.first_stage_scores[:k],
-        found.mixed_scores[:k],
-        error=found.error,
+async def _candidates(work: Pass, depths: Sequence[int]) -> tuple[dict[int, ByQuery], bool, str]:
+    """Return candidates by depth, whether the smaller are prefixes of the largest, and that."""
+    collector, deepest = work.collector, depths[-1]
+    widest = (await collector.all([work.retrieval(deepest)], work.records))[FIRST_STAGE]
+    refuse_total_failure(widest)
+    work.check_labels(widest)
+    asked = [work.retrieval(k, f"{FIRST_STAGE}@{k}") for k in depths[:-1]]
+    quiet = replace(collector, advance=lambda _cost: None)
+    sample = [one for one in _spread(work.records, _PREFIX_SAMPLE) if widest[one.id].error is None]
+    found = await quiet.all(asked, sample)
+    odd = next(
+        (
+            (k, record)
+            for k in depths[:-1]
+            for record in sample
+            if (one := found[f"{FIRST_STAGE}@{k}"][record.id]).error is None
+            and one.keys != widest[record.id].keys[:k]
+        ),
+        None,
     )
+    if odd is None:
+        sentence = (
+            f"The first stage is prefix-consistent in {len(sample)} sampled questions at every "
+            f"depth."
+        )
+        candidates = {k: {q: _prefix(one, k) for q, one in widest.items()} for k in depths[:-1]}
+        return {**candidates, deepest: widest}, True, sentence
+    k, record = odd
+    sentence = (
+        f"The first stage is not prefix-consistent: its {k} candidates for {record.id!r} are not "
+        f"the first {k} of its {deepest}. Every depth was retrieved by itself, and each pair "
+        f"scored once."
+    )
+    found = await quiet.all(asked, work.records)
+    candidates = {k: found[f"{FIRST_STAGE}@{k}"] for k in depths[:-1]}
+    return {**candidates, deepest: widest}, False, sentence
 
 
-def _picked(found: Candidates, by_key: Mapping[str, float], pass_: Scored) -> Scored:
-    error = found.error or pass_.error
-    return Scored(error=error) if error else Scored(tuple(by_key[key] for key in found.keys))
+async def _each_depth(
+    work: Pass, ks: Sequence[int], model: Reranker, candidates: Mapping[int, ByQuery]
+) -> tuple[dict[int, ByQuery], int]:
+    """Return what the model makes of each depth by itself, and how many pairs that took."""
+    # The largest under the name that a comparison at that depth has in the journal.
+    names = {k: RERANKED if k == ks[-1] else f"{RERANKED}@{k}" for k in ks}
+    stages = [work.reranking(names[k], model, candidates[k]) for k in ks]
+    found = await work.collector.all(stages, work.records)
+    refuse_total_failure(found[RERANKED])
+    pairs = sum(len(one.keys) for k in ks for one in candidates[k].values())
+    return {k: found[names[k]] for k in ks}, pairs
+
+
+def _union(query: str, ks: Sequence[int], candidates: Mapping[int, ByQuery]) -> Found:
+    """Return the candidates that any depth has, each once, those of the largest first."""
+    every = (candidates[k][query] for k in ks[::-1])
+    keys = dict.fromkeys(key for one in every for key in one.keys)
+    return Found(tuple(keys), error=candidates[ks[-1]][query].error)
+
+
+def _prefix(found: Found, k: int) -> Found:
+    return replace(found, keys=found.keys[:k], scores=found.scores[:k])
+
+
+def _picked(candidates: Found, whole: Found) -> Found:
+    """Return the order of the candidates of one depth by the scores of all."""
+    error = candidates.error or whole.error
+    if error is not None:
+        return Found(error=error)
+    scores = dict(zip(whole.keys, whole.scores, strict=True))
+    keys = [candidates.keys[i] for i in ranking.order([scores[key] for key in candidates.keys])]
+    return Found(tuple(keys), tuple(scores[key] for key in keys))
 
 
 def _spread(records: Sequence[Record], n: int) -> list[Record]:
@@ -151,56 +165,39 @@ def _spread(records: Sequence[Record], n: int) -> list[Record]:
     return list(itertools.islice(records, 0, None, step))[:n]
 
 
-def _prefix_check(
-    work: ScoringPass,
-    records: Sequence[Record],
-    ks: Sequence[int],
-    widest: Mapping[str, Candidates],
-) -> tuple[bool, str]:
-    sample = [one for one in _spread(records, _PREFIX_SAMPLE) if not widest[one.id].error]
-    for k in ks[:-1]:
-        for record in sample:
-            found = work.retrieved(record, k)
-            if found is not None and found != widest[record.id].keys[:k]:
-                return False, (
-                    f"The first stage is not prefix-consistent: its {k} candidates for "
-                    f"{record.id!r} are not the first {k} of its {ks[-1]}. Every depth was "
-                    f"retrieved by itself, and each pair scored once."
-                )
-    return True, (
-        f"The first stage is prefix-consistent in {len(sample)} sampled questions at every depth."
-    )
-
-
-def _pointwise_check(
-    work: ScoringPass,
-    records: Sequence[Record],
-    k: int,
-    scorer: Scorer,
-    keys: Mapping[str, Sequence[str]],
-    scores: Mapping[str, Scored],
+async def _pointwise_check(
+    work: Pass, k: int, model: Reranker, candidates: ByQuery, whole: ByQuery
 ) -> tuple[bool, str, int]:
-    pairs, largest = 0, 0.0
-    sample = [one for one in records if len(scores[one.id].scores) > k]
-    for record in _spread(sample, _POINTWISE_SAMPLE):
-        together = scores[record.id].scores
-        spread = max(together) - min(together)
-        alone = work.score(scorer, record, [work.documents[key] for key in keys[record.id][:k]])
-        pairs += len(alone)
-        moved = max(abs(a - b) for a, b in zip(alone, together[:k], strict=True))
+    """Return whether the candidates of one depth have the same scores alone, and what that took."""
+    usable = [
+        one
+        for one in work.records
+        if len(whole[one.id].keys) > len(candidates[one.id].keys) > 0 and not whole[one.id].error
+    ]
+    sample = _spread(usable, _POINTWISE_SAMPLE)
+    name, pairs, largest = f"{RERANKED}@{k}", 0, 0.0
+    quiet = replace(work.collector, advance=lambda _cost: None)
+    alone = (await quiet.all([work.reranking(name, model, candidates)], sample))[name]
+    for record in sample:
+        together = dict(zip(whole[record.id].keys, whole[record.id].scores, strict=True))
+        spread = max(together.values()) - min(together.values())
+        found = alone[record.id]
+        pairs += len(found.keys)
+        moves = (abs(a - together[key]) for key, a in zip(found.keys, found.scores, strict=True))
+        moved = max(moves, default=0.0)
         largest = max(largest, moved / spread if spread else float(moved > 0))
-    name = scorer_name(scorer)
+    called = reranker_name(model)
     if largest > _POINTWISE_TOLERANCE:
         sentence = (
-            f"{name} is not pointwise: with fewer texts beside it, a score moved by "
-            f"{largest:.0%} of the range of its query. Every depth was scored by itself."
+            f"{called} is not pointwise: with fewer texts beside it, a score moved by "
+            f"{largest:.0%} of the range of its query. Every depth was reranked by itself."
         )
         return False, sentence, pairs
     sentence = (
-        f"{name} is pointwise in {min(len(sample), _POINTWISE_SAMPLE)} sampled questions (scores "
-        f"moved by at most {largest:.1e} of the range of their query)."
+        f"{called} is pointwise in {len(sample)} sampled questions (scores moved by at most "
+        f"{largest:.1e} of the range of their query)."
     )
-    dtype = getattr(scorer, "dtype", "float32")
+    dtype = getattr(model, "dtype", "float32")
     if dtype != "float32":
         sentence += f" It computes in {dtype}: a run at one depth may order near-ties otherwise."
     return True, sentence, pairs

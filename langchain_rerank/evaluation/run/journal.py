@@ -1,115 +1,216 @@
 """The journal of a run: what is finished, on disk, so that a killed run goes on where it was.
 
-JSONL, one flushed line per row. The first line holds the fingerprint of the data set and of the
-settings that rows depend on; a document stands in it once, before the first row that names it.
+JSONL, one flushed line per row, each with a checksum and the id of the run that wrote it. The first
+line holds the fingerprint of what rows depend on: data, retriever, models, settings. A document
+stands in it once, before the first row that names it. A lock keeps a second process out.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import threading
-from collections.abc import Iterable, Mapping
+import uuid
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, Self
 
+from filelock import FileLock, Timeout
 from langchain_core.documents import Document
 
 from langchain_rerank.errors import ConfigurationError, DataFileError
 from langchain_rerank.evaluation.data.plain import plain
+from langchain_rerank.evaluation.run import lines
+from langchain_rerank.evaluation.run.lines import Row
 
-Row = dict[str, Any]
+logger = logging.getLogger(__name__)
+
+_LOCK_SECONDS = 2.0  # what a run that was just stopped may take to let go
 
 
 class Journal:
     """Finished rows by system and query; in memory only where `path` is None.
 
+    Close it, or use it as a context manager: until then no other run gets the file.
+
     Args:
         path: The file. Its folder is made where it does not exist.
         fingerprint: What the rows depend on: plain data.
         resume: Whether to go on with what the file holds; else it is written anew, and a file that
-            was there is kept under its name with `.old` behind it.
+            was there is kept under its name with `.old` after it.
+        unknown: Names of what does not say what it is: rows of it could be those of another.
 
     Attributes:
         documents: The documents of all rows, by key.
 
     Raises:
-        ConfigurationError: The file was written for another data set or with other settings.
-        DataFileError: It is no journal, or a line other than the last is broken.
+        ConfigurationError: Another run has the file open, or it was written for another data set,
+            with other settings, or by something unknown.
+        DataFileError: It is no journal, or a line other than the last is damaged.
     """
 
     def __init__(
-        self, path: str | Path | None, fingerprint: Mapping[str, Any], *, resume: bool = False
+        self,
+        path: str | Path | None,
+        fingerprint: Mapping[str, Any],
+        *,
+        resume: bool = False,
+        unknown: Sequence[str] = (),
     ) -> None:
         self.documents: dict[str, Document] = {}
-        self._rows: dict[tuple[str, str], Row] = {}
-        self._lock = threading.Lock()
-        self._path = Path(path) if path is not None else None
+        self._rows: dict[tuple[str, str, str], Row] = {}
+        self._finished: set[tuple[str, str]] = set()
+        self._runs: set[str] = set()
+        self._run = uuid.uuid4().hex
+        self._threads = threading.Lock()
+        self._file: BinaryIO | None = None
+        self._lock: FileLock | None = None
+        if path is None:
+            return
         # Through JSON, so that it compares equal with what is read back.
         head = json.loads(json.dumps(fingerprint, default=str))
-        if self._path is None:
-            return
+        self._path = Path(path)
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        if not (resume and self._path.exists() and self._load(head)):
+        self._lock = _locked(self._path)
+        try:
+            self._open(head, resume=resume, unknown=unknown)
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self, head: Row, *, resume: bool, unknown: Sequence[str]) -> None:
+        path = self._path
+        if not (resume and path.exists() and self._load(head, unknown)):
             # Whoever forgets to resume would lose hours of scores.
-            if _has_rows(self._path):
-                self._path.replace(self._path.with_name(self._path.name + ".old"))
-            self._path.write_text("", encoding="utf-8")
-            self._write([{"fingerprint": head}])
+            if _has_rows(path):
+                path.replace(path.with_name(path.name + ".old"))
+            path.write_bytes(b"")
+        self._file = path.open("ab")
+        self._write([{"fingerprint": head, "run": self._run}])
 
-    def get(self, system: str, query_id: str) -> Row | None:
-        """Return the finished row, or None. A failed one is not finished: it is tried again."""
-        return self._rows.get((system, query_id))
+    def __enter__(self) -> Self:
+        return self
 
-    def put(self, system: str, query_id: str, row: Row, documents: Mapping[str, Document]) -> None:
+    def __exit__(self, *_error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let another run have the file."""
+        with self._threads:
+            if self._file is not None:
+                self._file.close()
+                self._file = None
+            if self._lock is not None:
+                self._lock.release()
+                self._lock = None
+
+    def get(self, system: str, query_id: str, given: str = "") -> Row | None:
+        """Return the finished row, or None. A failed one is not finished: it is tried again.
+
+        Args:
+            system: The system.
+            query_id: The query.
+            given: What else the row is about, as it was said to `put`.
+        """
+        return self._rows.get((system, query_id, given))
+
+    def has(self, system: str, query_id: str) -> bool:
+        """Return whether there is a finished row, whatever else it is about."""
+        return (system, query_id) in self._finished
+
+    def put(
+        self,
+        system: str,
+        query_id: str,
+        row: Row,
+        documents: Mapping[str, Document],
+        given: str = "",
+    ) -> None:
         """Keep a row and the documents that it names; a row with an `error` counts as failed."""
-        with self._lock:
+        with self._threads:
             new = {key: one for key, one in documents.items() if key not in self.documents}
             self.documents.update(new)
             if not row.get("error"):
-                self._rows[system, query_id] = row
-            if self._path is not None:
-                self._write(
-                    [
-                        *(_document_line(key, one) for key, one in new.items()),
-                        {"system": system, "query": query_id, "row": row},
-                    ]
-                )
+                self._rows[system, query_id, given] = row
+                self._finished.add((system, query_id))
+            line = {"system": system, "query": query_id, "row": row, "run": self._run}
+            self._write(
+                [
+                    *(_document_line(key, one, self._run) for key, one in new.items()),
+                    {**line, "given": given} if given else line,
+                ]
+            )
 
-    def _write(self, lines: Iterable[Row]) -> None:
-        # Opened anew each time: a journal needs no closing, and a run is slow beside it.
-        with Path(self._path or "").open("a", encoding="utf-8") as file:
-            file.writelines(json.dumps(line, default=str) + "\n" for line in lines)
-
-    def _load(self, head: Row) -> bool:
-        """Read the file; cut a torn last line off. Return False where not even a head is whole."""
-        path = Path(self._path or "")
-        data = path.read_bytes()
-        whole = data[: data.rfind(b"\n") + 1]
-        if not whole:
-            return False
-        for line, text in enumerate(whole.splitlines(), 1):
-            self._take(text, line, head, path)
-        if len(whole) < len(data):
-            path.write_bytes(whole)
-        return True
-
-    def _take(self, text: bytes, line: int, head: Row, path: Path) -> None:
+    def _write(self, rows: Sequence[Row]) -> None:
+        if self._file is None:
+            return
         try:
-            found = json.loads(text)
-            if line == 1:
-                _same_run(found["fingerprint"], head, path)
-            elif "document" in found:
-                self.documents[found["document"]] = Document(**found["fields"])
-            elif not found["row"].get("error"):
-                self._rows[found["system"], found["query"]] = found["row"]
-        except ConfigurationError:
-            raise
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise DataFileError(
-                "This is no line of a journal. Start the run anew, without resume.",
-                path=path,
-                line=line,
-            ) from error
+            lines.write(self._file, rows)
+        except OSError as error:
+            # A full disk costs the journal, not the run.
+            logger.warning("%s is kept no longer, and the run goes on: %s", self._path, error)
+            self._file = None
+
+    def _load(self, head: Row, unknown: Sequence[str]) -> bool:
+        """Read the file. Return False where not even a head is whole."""
+        named: list[tuple[tuple[str, str, str], Row]] = []
+        number = 0
+        for number, text in lines.whole_lines(self._path):
+            try:
+                self._take(lines.unsealed(text), number, head, named)
+            except ConfigurationError:
+                raise
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
+                raise DataFileError(
+                    "This is no line of a journal, or it was damaged. Remove it, and what it held "
+                    "is done again; or start the run anew, without resume.",
+                    path=self._path,
+                    line=number,
+                ) from error
+        if named and unknown:
+            raise ConfigurationError(
+                f"The journal {self._path} cannot be resumed: {', '.join(unknown)} has no "
+                f"identity, so its results could be taken for another one's. Give it an attribute "
+                f"`identity` or `name` that says model and version, say identity=... here, or "
+                f"start anew without resume."
+            )
+        # Without its documents, as where somebody removed a line, a row is not finished.
+        self._rows = {
+            key: row
+            for key, row in named
+            if all(one in self.documents for one in row.get("keys", ()))
+        }
+        self._finished = {(system, query) for system, query, _ in self._rows}
+        return number > 0
+
+    def _take(
+        self, found: Row, number: int, head: Row, named: list[tuple[tuple[str, str, str], Row]]
+    ) -> None:
+        if "fingerprint" in found:
+            _same_run(found["fingerprint"], head, self._path)
+            self._runs.add(found["run"])
+            return
+        if number == 1 or found["run"] not in self._runs:
+            raise ValueError("it belongs to no run that this file knows")
+        if "document" in found:
+            self.documents[found["document"]] = Document(**found["fields"])
+        elif not found["row"].get("error"):
+            named.append(((found["system"], found["query"], found.get("given", "")), found["row"]))
+
+
+def _locked(path: Path) -> FileLock | None:
+    lock = FileLock(path.with_name(f".{path.name}.lock"), thread_local=False)
+    try:
+        lock.acquire(timeout=_LOCK_SECONDS)
+    except Timeout as error:
+        raise ConfigurationError(
+            f"Another run is writing to the journal {path}. Wait until it has ended, or name "
+            f"another file or folder."
+        ) from error
+    except (OSError, NotImplementedError) as error:
+        logger.warning("%s cannot be locked, so keep other runs away from it: %s", path, error)
+        return None
+    return lock
 
 
 def _has_rows(path: Path) -> bool:
@@ -120,10 +221,10 @@ def _has_rows(path: Path) -> bool:
         return bool(file.readline() and file.readline())
 
 
-def _document_line(key: str, document: Document) -> Row:
+def _document_line(key: str, document: Document, run: str) -> Row:
     # JSON has no keys but strings.
     fields = {"page_content": document.page_content, "metadata": plain(document.metadata)}
-    return {"document": key, "fields": {**fields, "id": document.id}}
+    return {"document": key, "fields": {**fields, "id": document.id}, "run": run}
 
 
 def _same_run(old: Mapping[str, Any], new: Mapping[str, Any], path: Path) -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import random
 from collections.abc import Mapping, Sequence
-from time import perf_counter
+from dataclasses import replace
+
+from langchain_core.runnables import RunnableConfig
 
 from langchain_rerank.evaluation.data.datasets import Record
-from langchain_rerank.evaluation.run.scoring import ScoringPass
-from langchain_rerank.scorers.contract import Scorer
+from langchain_rerank.evaluation.run.passes import Pass
+from langchain_rerank.evaluation.run.stage import Found, Stage
+from langchain_rerank.evaluation.run.systems import Reranker
 
 _SHARE = 0.2  # of the pairs of the curve: what measuring latency may cost on top
 _MOST = 30
@@ -19,52 +21,62 @@ Times = Mapping[int, Mapping[str, Mapping[str, float]]]
 """Milliseconds by K, query id and stage."""
 
 
-def measured(
-    work: ScoringPass,
+async def measured(
+    work: Pass,
     records: Sequence[Record],
     depths: Mapping[int, int],
-    scorer: Scorer,
+    model: Reranker,
     *,
     queries: int | None,
     budget: bool,
     pairs: int,
-    seed: int,
 ) -> tuple[Times, int]:
     """Return the latency by K, query id and stage, and how many pairs measuring it cost.
 
     A line through two depths misses the others by a quarter, so each is measured, in shuffled order
-    within every question.
+    within every question. What the journal has is not timed again; a timing that fails is missing.
 
     Args:
         work: Retrieves and scores.
         records: The questions that can be asked.
         depths: How many candidates are retrieved, by K. They are all reranked, but for K = 0.
-        scorer: The scorer.
+        model: The reranker.
         queries: How many questions; None for as many as a fifth of `pairs` allows, at most 30.
         budget: Whether a budget is decided by the times, which needs at least `FEWEST_TIMED`.
         pairs: How many pairs the curve took.
-        seed: Seed of the sample and the order.
     """
     if queries is None:
         queries = min(_MOST, int(_SHARE * pairs / sum(depths)))
         queries = max(queries, FEWEST_TIMED if budget else 0)
-    chance = random.Random(seed)  # noqa: S311 - a sample, not a secret
+    chance = random.Random(work.setting.seed)  # noqa: S311 - a sample, not a secret
     times: dict[int, dict[str, dict[str, float]]] = {k: {} for k in depths}
+    stages = {k: _timing(work, k, depth, model) for k, depth in depths.items()}
+    quiet = replace(work.collector, advance=lambda _cost: None)
     cost = 0
     for record in chance.sample(list(records), min(queries, len(records))):
-        for k in chance.sample(list(depths), len(depths)):
+        shuffled = [stages[k] for k in chance.sample(list(depths), len(depths))]
+        found = await quiet.asked(shuffled, record)
+        for k, stage in stages.items():
+            one = found[stage.names[0]]
             # A question that fails now has no latency; it did not fail in the curve.
-            with contextlib.suppress(Exception):
-                started = perf_counter()
-                found = work.retrieve(record, depths[k])
-                retrieved = ended = perf_counter()
-                if k:
-                    cost += len(found)
-                    work.score(scorer, record, found)
-                    ended = perf_counter()
-                times[k][record.id] = {
-                    "first_stage": (retrieved - started) * 1000.0,
-                    "rerank": (ended - retrieved) * 1000.0,
-                    "total": (ended - started) * 1000.0,
-                }
+            if one.error is None:
+                times[k][record.id] = one.latency_ms
+                cost += len(one.keys) if k else 0
     return times, cost
+
+
+def _timing(work: Pass, k: int, depth: int, model: Reranker) -> Stage:
+    """Return the stage that only times: what it finds is nobody's result."""
+    name = f"timed@{k}"
+
+    async def ask(record: Record, config: RunnableConfig) -> dict[str, Found]:
+        candidates = await work.retrieve(record, depth, config)
+        first = candidates.latency_ms["first_stage"]
+        second = 0.0
+        if k:
+            found = await work.rerank(model, record, candidates.documents, config)
+            second = found.latency_ms["rerank"]
+        times = {"first_stage": first, "rerank": second, "total": first + second}
+        return {name: replace(candidates, latency_ms=times)}
+
+    return Stage((name,), ask, given=lambda _record: str(depth))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import numpy as np
 from langchain_core.documents import Document
 
 from langchain_rerank.evaluation.data.datasets import Record
 from langchain_rerank.evaluation.data.relevance import Judgement, Relevance
+from langchain_rerank.evaluation.run.stage import Found
 from langchain_rerank.evaluation.score import statistics
 from langchain_rerank.evaluation.score.measures import Measure, ceilings, value_of
 from langchain_rerank.evaluation.score.results import (
@@ -27,23 +28,6 @@ from langchain_rerank.evaluation.score.results import (
 _SHOWN_QUERIES = 10
 
 
-@dataclass(frozen=True)
-class Ranking:
-    """What one system returned for one question.
-
-    Attributes:
-        keys: `(n,)` document keys, best first.
-        scores: `(n,)` their scores; empty where there are none.
-        latency_ms: Time by stage; empty where it was not measured.
-        error: Why there is nothing.
-    """
-
-    keys: tuple[str, ...] = ()
-    scores: tuple[float, ...] = ()
-    latency_ms: dict[str, float] = field(default_factory=dict)
-    error: str | None = None
-
-
 def judge(
     relevance: Relevance, record: Record, keys: Sequence[str], documents: Mapping[str, Document]
 ) -> Judgement:
@@ -53,7 +37,7 @@ def judge(
 
 def query_row(
     record: Record,
-    rankings: Mapping[str, Ranking],
+    rankings: Mapping[str, Found],
     documents: Mapping[str, Document],
     measures: Sequence[Measure],
     relevance: Relevance,
@@ -129,7 +113,7 @@ def _kept(judgement: Judgement, keys: Sequence[str]) -> list[int]:
 
 
 def _status(
-    record: Record, rankings: Mapping[str, Ranking], labelled: bool
+    record: Record, rankings: Mapping[str, Found], labelled: bool
 ) -> tuple[Status, str | None]:
     if record.problem:
         return "invalid", record.problem

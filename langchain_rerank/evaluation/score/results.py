@@ -13,6 +13,7 @@ from typing import Any, Literal, Self
 
 from langchain_rerank.errors import ConfigurationError
 from langchain_rerank.evaluation.data.plain import build, plain
+from langchain_rerank.evaluation.run.names import FIRST_STAGE, RERANKED
 from langchain_rerank.evaluation.score.summaries import (
     Comparison,
     Decision,
@@ -28,8 +29,6 @@ from langchain_rerank.evaluation.score.summaries import (
 
 Status = Literal["ok", "failed", "unlabelled", "invalid"]
 
-FIRST_STAGE = "first_stage"
-RERANKED = "reranked"
 STAGES = ("first_stage", "rerank", "total")
 
 __all__ = [

@@ -1,0 +1,207 @@
+"""The report on judged queries: summaries, comparisons, settings, what to know."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from langchain_core.documents import Document
+
+from langchain_rerank.evaluation.data.relevance import Judgement, Relevance
+from langchain_rerank.evaluation.report.report import Report
+from langchain_rerank.evaluation.run.collect import ByQuery, refuse_total_failure
+from langchain_rerank.evaluation.run.environment import environment
+from langchain_rerank.evaluation.run.passes import Pass
+from langchain_rerank.evaluation.run.setting import Setting
+from langchain_rerank.evaluation.run.stage import FIRST_STAGE, Found
+from langchain_rerank.evaluation.run.systems import Reranker, reranker_settings, reranks
+from langchain_rerank.evaluation.score import assemble
+from langchain_rerank.evaluation.score.measures import Measure
+from langchain_rerank.evaluation.score.results import QueryRow
+
+
+def chain_report(
+    setting: Setting,
+    rows: Sequence[QueryRow],
+    documents: Mapping[str, Document],
+    *,
+    systems: Sequence[str],
+    measures: Sequence[Measure],
+    settings: Mapping[str, Any],
+) -> Report:
+    """Return the report on systems that were asked as they are.
+
+    Args:
+        setting: What was evaluated.
+        rows: The judged queries.
+        documents: Every document that was seen, by key.
+        systems: The systems, the baseline first.
+        measures: The measures.
+        settings: What else was asked for.
+
+    Raises:
+        ConfigurationError: Labels that no document can be compared with.
+        EvaluationError: Every question of a system failed.
+    """
+    ran = [row for row in rows if row.systems]
+    for name in systems:
+        refuse_total_failure({row.query_id: Found(error=row.systems[name].error) for row in ran})
+    shown = {
+        row.query_id: {key for one in row.systems.values() for key in one.document_ids}
+        for row in ran
+    }
+    unmet = setting.relevance.check(
+        [
+            (one, [documents[key] for key in shown[one.id]])
+            for one in setting.dataset.records
+            if one.id in shown
+        ]
+    )
+    return built(
+        setting,
+        rows,
+        documents,
+        systems=systems,
+        against=[(systems[0], systems[1:])],
+        measures=measures,
+        title=f"{' and '.join(systems)} on {setting.dataset.name}",
+        settings=settings,
+        warnings=unmet,
+    )
+
+
+def judgements(work: Pass, *found: ByQuery) -> dict[str, Judgement]:
+    """Return the judgement of each record over all the candidates that were found for it, by id.
+
+    A grader judges what was returned and a chunk counts where it was: judged depth by depth, each
+    depth would find all that is relevant.
+    """
+    return {
+        one.id: work.relevance.judge(one, {key: work.documents[key] for key in keys})
+        for one in work.records
+        for keys in [dict.fromkeys(key for by_query in found for key in by_query[one.id].keys)]
+    }
+
+
+def pass_report(
+    work: Pass,
+    rows: Sequence[QueryRow],
+    candidates: ByQuery,
+    judged: Mapping[str, Judgement],
+    *,
+    title: str,
+    models: Mapping[str, Reranker],
+    measures: Sequence[Measure],
+    k: int,
+    settings: Mapping[str, Any],
+    seen: Sequence[ByQuery],
+    beside: Sequence[float | None] = (),
+) -> Report:
+    """Return the report on a first stage and rerankers of its candidates.
+
+    Args:
+        work: What was run.
+        rows: The judged queries.
+        candidates: The candidates of every question.
+        judged: What is relevant to every question.
+        title: What was evaluated.
+        models: What reranked.
+        measures: The measures.
+        k: How many candidates were reranked.
+        settings: What else was asked for.
+        seen: Everything that was returned, which a label may be of.
+        beside: p values of what else the report compares.
+    """
+    systems = list(models)
+    relevance, setting = work.relevance, work.setting
+    units = {one.id: relevance.ids(judged[one.id], candidates[one.id].keys) for one in work.records}
+    # What is asked by itself has no candidates to put in order.
+    reorders = [name for name, one in models.items() if reranks(one)]
+    return built(
+        setting,
+        rows,
+        work.documents,
+        systems=[FIRST_STAGE, *systems],
+        against=[(FIRST_STAGE, systems), *([(systems[0], systems[1:])] if systems[1:] else [])],
+        measures=measures,
+        title=title,
+        settings={
+            "first_stage": type(work.retriever).__name__,
+            "first_stage_k": k,
+            "metadata_fields": list(work.metadata_fields),
+            **settings,
+            "models": {name: reranker_settings(one) for name, one in models.items()},
+        },
+        warnings=work.check_labels(*seen),
+        beside=beside,
+        loss_split=assemble.loss_split(rows, units, reorders, measures, k, setting.top_n),
+    )
+
+
+def built(
+    setting: Setting,
+    rows: Sequence[QueryRow],
+    documents: Mapping[str, Document],
+    *,
+    systems: Sequence[str],
+    against: Sequence[tuple[str, Sequence[str]]],
+    measures: Sequence[Measure],
+    title: str,
+    settings: Mapping[str, Any],
+    warnings: Sequence[str],
+    beside: Sequence[float | None] = (),
+    **found: Any,
+) -> Report:
+    """Return the report on judged queries.
+
+    Args:
+        setting: What was evaluated.
+        rows: The judged queries.
+        documents: Every document that was seen, by key.
+        systems: The systems, the baseline first.
+        against: What is compared: a baseline, and the systems beside it.
+        measures: The measures.
+        title: What was evaluated, in a line.
+        settings: What was asked for, beside what `setting` says.
+        warnings: What a reader must know.
+        beside: p values of what else the report compares.
+        **found: Other fields of the report.
+    """
+    summary = assemble.summaries(rows, systems, measures, setting.seed)
+    compared = [
+        one
+        for baseline, others in against
+        for one in assemble.comparisons(rows, summary, baseline, others, measures, setting.seed)
+    ]
+    return Report(
+        title=title,
+        baseline=systems[0],
+        measures=tuple(map(str, measures)),
+        systems=summary,
+        comparisons=assemble.adjusted(compared, beside),
+        queries=tuple(rows),
+        settings={
+            "dataset": setting.dataset.name,
+            "queries": len(setting.dataset),
+            "top_n": setting.top_n,
+            "relevance": relevance_settings(setting.relevance),
+            "seed": setting.seed,
+            **settings,
+            **setting.stated,
+        },
+        environment=environment(setting.started),
+        warnings=(*setting.dataset.warnings, *warnings, *assemble.noted(rows)),
+        texts={key: one.page_content for key, one in documents.items()},
+        **found,
+    )
+
+
+def relevance_settings(relevance: Relevance) -> dict[str, Any]:
+    """Return what a report says about what counted as a hit."""
+    named = {"rule": relevance.rule, "normalize": relevance.normalize}
+    return {
+        **{key: getattr(one, "__name__", one) for key, one in named.items()},
+        "chunks": relevance.chunks,
+        "source_key": relevance.source_key,
+        "id_key": relevance.id_key,
+    }

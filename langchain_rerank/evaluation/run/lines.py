@@ -1,0 +1,61 @@
+"""Lines of plain data in a file that outlive a killed process, each with its checksum."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+Row = dict[str, Any]
+
+_SEALED = re.compile(rb'(\{.*), "sum": "([0-9a-f]{16})"\}', re.DOTALL)
+
+
+def sealed(row: Mapping[str, Any]) -> bytes:
+    r"""Return a row, not empty, as a line of JSON with a checksum of the rest as its last member.
+
+    Examples:
+        >>> sealed({"a": 1})
+        b'{"a": 1, "sum": "2445ef814befe2c2"}\\n'
+    """
+    body = json.dumps(row, default=str)[:-1].encode()  # ASCII: anything else is escaped
+    return b'%b, "sum": "%b"}\n' % (body, _sum(body))
+
+
+def unsealed(line: bytes) -> Row:
+    """Return the row that a line without its end was made of.
+
+    Raises:
+        ValueError: It has no checksum, or another than its own.
+    """
+    found = _SEALED.fullmatch(line)
+    if found is None or _sum(found[1]) != found[2]:
+        raise ValueError("its checksum is missing or belongs to something else")
+    row: Row = json.loads(found[1] + b"}")
+    return row
+
+
+def _sum(body: bytes) -> bytes:
+    return hashlib.blake2b(body, digest_size=8).hexdigest().encode()
+
+
+def whole_lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    """Yield number (from 1) and content of each line; a torn last one is cut off the file.
+
+    A line is torn where a process was killed while it wrote: it has no end.
+    """
+    data = path.read_bytes()
+    end = data.rfind(b"\n") + 1
+    if end < len(data):
+        with path.open("r+b") as file:
+            file.truncate(end)
+    yield from enumerate(data[:end].split(b"\n")[:-1], 1)
+
+
+def write(file: Any, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Append rows to a file that is open for bytes, so that they survive this process."""
+    file.write(b"".join(map(sealed, rows)))
+    file.flush()

@@ -1,0 +1,250 @@
+"""A first stage and rerankers of its candidates, over a data set: everything asked once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+from langchain_core.documents import Document
+from langchain_core.runnables import RunnableConfig
+
+from langchain_rerank.base_retrievers.depth import FirstStage, with_depth
+from langchain_rerank.documents import scores_to_mix, unique
+from langchain_rerank.errors import InputTypeError
+from langchain_rerank.evaluation.data.datasets import Record
+from langchain_rerank.evaluation.data.relevance import Relevance
+from langchain_rerank.evaluation.run.collect import (
+    ByQuery,
+    Collector,
+    refuse_total_failure,
+    weighted,
+)
+from langchain_rerank.evaluation.run.progress import progress_of
+from langchain_rerank.evaluation.run.setting import Setting
+from langchain_rerank.evaluation.run.stage import FIRST_STAGE, Found, Stage, digest, stopwatch
+from langchain_rerank.evaluation.run.systems import (
+    Reranker,
+    called,
+    first_stage_scores,
+    reranked,
+    reranks,
+    system,
+)
+
+_WARM_UP_TEXTS = 4
+
+
+@dataclass(frozen=True)
+class Pass:
+    """A setting under way.
+
+    One question at a time, since latency measured beside others is not the latency of one.
+
+    Attributes:
+        setting: What is evaluated.
+        collector: Asks, and keeps what was found.
+    """
+
+    setting: Setting
+    collector: Collector
+
+    @property
+    def documents(self) -> Mapping[str, Document]:
+        """Every document that was seen, by key."""
+        return self.collector.journal.documents
+
+    @property
+    def records(self) -> list[Record]:
+        """The questions that can be asked."""
+        return [one for one in self.setting.dataset.records if not one.problem]
+
+    @property
+    def retriever(self) -> FirstStage:
+        """The first stage."""
+        base: FirstStage = self.setting.retriever
+        return base
+
+    @property
+    def relevance(self) -> Relevance:
+        """What counts as a hit."""
+        return self.setting.relevance
+
+    @property
+    def metadata_fields(self) -> Sequence[str]:
+        """Metadata put before the text that is scored."""
+        return self.setting.metadata_fields
+
+    async def retrieve(self, record: Record, k: int, config: RunnableConfig) -> Found:
+        """Return at most `k` candidates, without repeated ids, as a reranking retriever has them.
+
+        Raises:
+            InputTypeError: The first stage returned something else than documents.
+        """
+        elapsed = stopwatch()
+        found: Any = await called(with_depth(self.retriever, k), record.question, config)
+        ms = elapsed()
+        if not isinstance(found, (list, tuple)) or not all(
+            isinstance(one, Document) for one in found
+        ):
+            raise InputTypeError(
+                f"The first stage must return a list of documents, got {type(found).__name__} for "
+                f"the question {record.question!r}."
+            )
+        times = {"first_stage": ms, "total": ms}
+        kept = Found.of(unique(found, "id")[:k], self.relevance.key, latency_ms=times).once()
+        documents = list(kept.documents.values())
+        mixed = tuple(scores_to_mix(documents) or ())
+        return replace(kept, scores=first_stage_scores(documents), mixed=mixed)
+
+    def retrieval(self, k: int, name: str = FIRST_STAGE) -> Stage:
+        """Return the stage that asks the first stage for `k` candidates."""
+
+        async def ask(record: Record, config: RunnableConfig) -> dict[str, Found]:
+            return {name: await self.retrieve(record, k, config)}
+
+        return Stage((name,), ask)
+
+    def reranking(
+        self, name: str, model: Reranker, candidates: ByQuery, *, warm: ByQuery | None = None
+    ) -> Stage:
+        """Return the stage that reranks candidates, or asks what is no reranker of candidates.
+
+        Args:
+            name: What it is called.
+            model: The reranker.
+            candidates: The candidates of every question.
+            warm: Candidates to warm up on, where `candidates` has none yet.
+        """
+        if not reranks(model):
+            return system(name, model, self.relevance.key, cost=self.setting.k)
+
+        async def ask(record: Record, config: RunnableConfig) -> dict[str, Found]:
+            given = candidates[record.id]
+            if given.error is not None:
+                return {name: Found(error=given.error)}
+            documents = {key: self.documents[key] for key in given.keys}
+            return {name: await self.rerank(model, record, documents, config)}
+
+        async def warm_up(record: Record, config: RunnableConfig) -> dict[str, Found]:
+            row = self.collector.journal.get(FIRST_STAGE, record.id)
+            known = (warm or {}).get(record.id, Found()).documents
+            if row is not None:
+                known = {key: self.documents[key] for key in row["keys"]}
+            few = dict(list(known.items())[:_WARM_UP_TEXTS])
+            # Without a text a model is not loaded.
+            few = few or {"": Document(record.question)}
+            return {name: await self.rerank(model, record, few, config)}
+
+        return Stage(
+            (name,), ask, warm_up, lambda one: digest(candidates[one.id].keys), cost=self.setting.k
+        )
+
+    async def rerank(
+        self,
+        model: Reranker,
+        record: Record,
+        candidates: Mapping[str, Document],
+        config: RunnableConfig,
+    ) -> Found:
+        """Return the order that `model` gives candidates, whatever the journal has."""
+        return await reranked(
+            model, record, candidates, self.metadata_fields, config, self.relevance.key
+        )
+
+    async def warm_up(self, models: Mapping[str, Reranker], k: int) -> None:
+        """Ask the first unfinished question untimed.
+
+        Raises:
+            MissingExtraError: A model needs a package that is not installed.
+            ModelLoadError: A model cannot be loaded.
+        """
+        seen: ByQuery = {}
+
+        async def first(record: Record, config: RunnableConfig) -> dict[str, Found]:
+            seen[record.id] = await self.retrieve(record, k, config)
+            return seen
+
+        stages = [replace(self.retrieval(k), warm_up=first)]
+        stages += [
+            replace(self.reranking(name, one, {}, warm=seen), given=None)
+            for name, one in models.items()
+        ]
+        await self.collector.warm_up(stages, self.records)
+
+    def check_labels(self, *found: ByQuery) -> list[str]:
+        """Return what `Relevance.check` says of labels that no document has.
+
+        Raises:
+            ConfigurationError: No document has the key that the labels are compared with.
+        """
+        records = [one for one in self.records if one.id in found[0]]
+        return self.relevance.check([(one, self._seen(one, found)) for one in records])
+
+    def _seen(self, record: Record, found: Sequence[ByQuery]) -> list[Document]:
+        keys = dict.fromkeys(key for by_query in found for key in by_query[record.id].keys)
+        return [self.documents[key] for key in keys]
+
+
+@contextmanager
+def opened(
+    setting: Setting, models: Mapping[str, Reranker], steps: int, cost: int
+) -> Iterator[Pass]:
+    """Give the pass of a setting, with its journal open.
+
+    Args:
+        setting: What is evaluated.
+        models: What reranks.
+        steps: How many steps progress has.
+        cost: What all stages over all questions cost.
+
+    Raises:
+        ConfigurationError: The journal is that of another run, or another process has it.
+        DataFileError: The journal cannot be read.
+    """
+    with (
+        setting.open_journal(models) as journal,
+        progress_of(setting.progress, "Retrieving and scoring") as advance,
+    ):
+        yield Pass(
+            setting, Collector(journal, setting.config, advance=weighted(advance, steps, cost))
+        )
+
+
+async def run_pass(
+    work: Pass, models: Mapping[str, Reranker]
+) -> tuple[ByQuery, dict[str, ByQuery]]:
+    """Return the candidates of every usable question, and what each model made of them.
+
+    Raises:
+        ConfigurationError: No document has the key that the labels are compared with.
+        EvaluationError: Every question failed.
+    """
+    await work.warm_up(models, work.setting.k)
+    # All candidates before any score: wrong labels show before the expensive part.
+    first = await work.collector.all([work.retrieval(work.setting.k)], work.records)
+    candidates = first[FIRST_STAGE]
+    refuse_total_failure(candidates)
+    work.check_labels(candidates)
+    stages = [work.reranking(name, one, candidates) for name, one in models.items()]
+    found = await work.collector.all(stages, work.records)
+    for one in found.values():
+        refuse_total_failure(one)
+    return candidates, found
+
+
+def rankings(candidates: Found, found: Mapping[str, Found]) -> dict[str, Found]:
+    """Return the candidates' own order and that of each reranker, with the time of both stages."""
+    orders = {FIRST_STAGE: candidates}
+    for name, one in found.items():
+        orders[name] = replace(one, latency_ms=_times(candidates, one)).once()
+    return orders
+
+
+def _times(candidates: Found, found: Found) -> dict[str, float]:
+    """Return the stages that were timed, and their total where both were."""
+    first, second = candidates.latency_ms.get("first_stage"), found.latency_ms.get("rerank")
+    if first is None or second is None or "total" in found.latency_ms:
+        return found.latency_ms
+    return {"first_stage": first, "rerank": second, "total": first + second}

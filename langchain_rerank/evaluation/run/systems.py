@@ -1,0 +1,275 @@
+"""What can be evaluated: any retriever, chain or compressor of LangChain, any scorer."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from langchain_core.documents import BaseDocumentCompressor, Document
+from langchain_core.retrievers import BaseRetriever
+from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
+
+from langchain_rerank import ranking
+from langchain_rerank.base_retrievers.depth import FirstStage
+from langchain_rerank.documents import (
+    RELEVANCE_SCORE,
+    first_stage_score,
+    scored_text,
+    with_metadata,
+)
+from langchain_rerank.errors import ConfigurationError, InputTypeError
+from langchain_rerank.evaluation.data.datasets import Record
+from langchain_rerank.evaluation.run.environment import scorer_settings
+from langchain_rerank.evaluation.run.stage import Found, Stage, stopwatch
+from langchain_rerank.result import RerankResult
+from langchain_rerank.retriever import CrossEncoderRerankRetriever
+from langchain_rerank.scorers import contract
+from langchain_rerank.scorers.contract import Scorer, scorer_name
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeIs
+
+Key = Callable[[Document], str]
+Reranker = Scorer | BaseDocumentCompressor | Runnable[Any, Any]
+
+
+@dataclass(frozen=True)
+class ChainKeys:
+    """Where a chain takes the question and puts answer and contexts.
+
+    Attributes:
+        question: The key of its input; None passes the question itself.
+        answer: The key of the answer; it need not be there.
+        contexts: The key of the retrieved documents, or of their texts.
+    """
+
+    question: str | None = None
+    answer: str = "answer"
+    contexts: str = "context"
+
+
+def as_runnable(system: Any) -> FirstStage:
+    """Return a retriever, a chain or a function as a runnable.
+
+    Raises:
+        ConfigurationError: It is neither a runnable nor a callable.
+    """
+    if isinstance(system, Runnable):
+        return system
+    if callable(system) and not isinstance(system, type):
+        return RunnableLambda(system)
+    raise ConfigurationError(
+        f"A retriever, a runnable from a question to documents or a callable was expected, got "
+        f"{system!r}. A vector store becomes one by .as_retriever()."
+    )
+
+
+def rerankers(models: Mapping[str, Any], **load_settings: Any) -> dict[str, Reranker]:
+    """Return by their names what reranks: scorers, or what LangChain runs as it is.
+
+    Args:
+        models: Model names, paths, models, scorers; document compressors (Cohere's, FlashRank's, a
+            language model's), which reorder the candidates; retrievers and chains, which are asked
+            the question.
+        **load_settings: How models given by name are loaded.
+
+    Raises:
+        ConfigurationError: A model is none of these.
+    """
+    from langchain_rerank.resolving import resolve_scorer
+
+    return {
+        name: model
+        if isinstance(model, (BaseDocumentCompressor, Runnable))
+        else resolve_scorer(model, **load_settings)
+        for name, model in models.items()
+    }
+
+
+def reranks(model: Reranker) -> TypeIs[Scorer | BaseDocumentCompressor]:
+    """Return whether a model puts candidates in order; else it is asked the question itself."""
+    return isinstance(model, BaseDocumentCompressor) or not isinstance(model, Runnable)
+
+
+def reranker_name(model: Reranker) -> str:
+    """Return how a report calls a reranker."""
+    own = isinstance(model, (BaseDocumentCompressor, Runnable))
+    return type(model).__name__ if own else scorer_name(model)
+
+
+def reranker_settings(model: Reranker) -> dict[str, Any]:
+    """Return what identifies a reranker in a report."""
+    own = isinstance(model, (BaseDocumentCompressor, Runnable))
+    return {"name": type(model).__name__} if own else scorer_settings(model)
+
+
+def system(
+    name: str,
+    runnable: Runnable[Any, Any],
+    key: Key,
+    *,
+    keys: ChainKeys | None = None,
+    top_n: int | None = None,
+    generates: bool = False,
+    answers: bool = False,
+    cost: int = 1,
+) -> Stage:
+    """Return the stage of one retriever or chain that is asked the question.
+
+    Args:
+        name: What it is called.
+        runnable: It returns documents, or a dictionary with them.
+        key: What identifies a document.
+        keys: How to talk to a chain.
+        top_n: How many documents count; None leaves it to the system.
+        generates: Whether it may ask a language model.
+        answers: Whether a chain has to give an answer, too.
+        cost: How long it takes beside other stages, about.
+    """
+    talk = keys or ChainKeys()
+
+    async def ask(record: Record, config: RunnableConfig) -> dict[str, Found]:
+        question: Any = record.question
+        if talk.question is not None and not isinstance(runnable, BaseRetriever):
+            question = {talk.question: question}
+        elapsed = stopwatch()
+        if isinstance(runnable, CrossEncoderRerankRetriever):
+            output: Any = await runnable.asearch(record.question, config)
+        else:
+            output = await called(runnable, question, config)
+        times = {"total": elapsed()}
+        if isinstance(output, RerankResult):
+            times, output = {**output.timings, **times}, output.documents
+        response = None
+        if isinstance(output, Mapping):
+            response, output = _of_chain(name, output, talk, answers=answers)
+        found = Found.of(_documents(name, output)[:top_n], key, latency_ms=times)
+        scores = _scores([found.documents[one] for one in found.keys])
+        return {name: replace(found, scores=scores, response=response)}
+
+    settings = {name: type(runnable).__name__, "top_n": top_n}
+    return Stage((name,), ask, settings=settings, generates=generates, cost=cost)
+
+
+async def called(runnable: Runnable[Any, Any], question: Any, config: RunnableConfig) -> Any:
+    """Return what a runnable answers; one that has no asynchronous way runs in a thread."""
+    try:
+        return await runnable.ainvoke(question, config)
+    except NotImplementedError:
+        return await asyncio.to_thread(runnable.invoke, question, config)
+
+
+def _of_chain(
+    name: str, output: Mapping[Any, Any], talk: ChainKeys, *, answers: bool
+) -> tuple[str | None, Any]:
+    """Return answer and contexts of what a chain gave."""
+    needed = (talk.answer, talk.contexts) if answers else (talk.contexts,)
+    missing = next((key for key in needed if key not in output), None)
+    if missing is not None:
+        raise InputTypeError(
+            f"The output of {name} has no {missing!r}, only {', '.join(map(str, output))}. Name "
+            f"the right keys with ChainKeys(answer=..., contexts=...)."
+        )
+    answer = output.get(talk.answer)
+    if answer is not None and not isinstance(answer, str):
+        answer = str(getattr(answer, "text", answer))
+    return answer, output[talk.contexts]
+
+
+def _documents(name: str, output: Any) -> list[Document]:
+    if not isinstance(output, (list, tuple)) or not all(
+        isinstance(one, (str, Document)) for one in output
+    ):
+        raise InputTypeError(
+            f"{name} must return a list of documents, got {_kind(output)}. A chain returns a "
+            f"dictionary with its answer and its contexts."
+        )
+    return [one if isinstance(one, Document) else Document(one) for one in output]
+
+
+def _kind(output: Any) -> str:
+    if isinstance(output, (list, tuple)):
+        other = next(one for one in output if not isinstance(one, (str, Document)))
+        return f"one with {type(other).__name__}"
+    return type(output).__name__
+
+
+def _scores(documents: Sequence[Document]) -> tuple[float, ...]:
+    """Return the scores that decided the order, where every document has one of the same kind."""
+    reranked = [one.metadata.get(RELEVANCE_SCORE) for one in documents]
+    known = tuple(
+        float(one) for one in reranked if isinstance(one, (int, float)) and math.isfinite(one)
+    )
+    return known if len(known) == len(documents) else first_stage_scores(documents)
+
+
+def first_stage_scores(documents: Sequence[Document]) -> tuple[float, ...]:
+    """Return the first stage's scores; empty unless every document has a finite one."""
+    scores = [first_stage_score(one) for one in documents]
+    known = tuple(one for one in scores if one is not None)
+    return known if len(known) == len(scores) else ()
+
+
+async def reranked(
+    model: Reranker,
+    record: Record,
+    candidates: Mapping[str, Document],
+    metadata_fields: Sequence[str],
+    config: RunnableConfig,
+    key: Key,
+) -> Found:
+    """Return the order that a scorer or a compressor gives the candidates; timed as "rerank".
+
+    Args:
+        model: The scorer or compressor.
+        record: The question.
+        candidates: By key, in first-stage order.
+        metadata_fields: Metadata put before the text that is scored.
+        config: Config with the callbacks.
+        key: What identifies a document.
+
+    Raises:
+        InputTypeError: The compressor returned something else than documents.
+    """
+    if not candidates:
+        return Found(latency_ms={"rerank": 0.0})
+    keys = list(candidates)
+    elapsed = stopwatch()
+    if not isinstance(model, (BaseDocumentCompressor, Runnable)):
+        texts = [scored_text(one, metadata_fields) for one in candidates.values()]
+        scores = await contract.ascore(model, record.question, texts)
+        times = {"rerank": elapsed()}
+        order = ranking.order(scores)
+        return Found(tuple(keys[i] for i in order), tuple(scores[i] for i in order), times)
+    if not isinstance(model, BaseDocumentCompressor):
+        raise InputTypeError(f"{reranker_name(model)} is asked questions, not candidates.")
+    copies = [with_metadata(one, {}) for one in candidates.values()]
+    output = await _compressed(model, copies, record.question, config)
+    times = {"rerank": elapsed()}
+    if not isinstance(output, (list, tuple)) or not all(isinstance(x, Document) for x in output):
+        raise InputTypeError(
+            f"{reranker_name(model)} must return a list of documents, got {type(output).__name__}."
+        )
+    by_text = {one.page_content: name for name, one in reversed(list(candidates.items()))}
+
+    def known(document: Document) -> str:
+        # Some compressors make documents anew, without their ids.
+        own = key(document)
+        return own if own in candidates else by_text.get(document.page_content, own)
+
+    found = replace(Found.of(output, known, latency_ms=times), scores=_scores(output)).once()
+    new = {name: one for name, one in found.documents.items() if name not in candidates}
+    return replace(found, documents=new)
+
+
+async def _compressed(
+    model: BaseDocumentCompressor, documents: list[Document], question: str, config: RunnableConfig
+) -> Any:
+    callbacks: Any = config.get("callbacks")
+    try:
+        return await model.acompress_documents(documents, question, callbacks)
+    except NotImplementedError:
+        return await asyncio.to_thread(model.compress_documents, documents, question, callbacks)
