@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
+
+from platformdirs import user_cache_path
 
 
 def cache_folder(kind: str) -> Path:
     """Return this package's folder for one kind of kept files; it may not exist yet.
 
+    It is below the operating system's folder for caches of this user: `~/.cache` or
+    `$XDG_CACHE_HOME` on Linux, `~/Library/Caches` on macOS, `%LOCALAPPDATA%` on Windows.
+
     Args:
-        kind: What is kept there, such as "embeddings".
+        kind: What is kept there, such as "index".
     """
-    cache = os.environ.get("XDG_CACHE_HOME")
-    return (Path(cache) if cache else Path.home() / ".cache") / "langchain-rerank" / kind
+    return user_cache_path("langchain-rerank", appauthor=False) / kind

@@ -35,15 +35,12 @@ def build_first_stage(
         k: How many documents a search returns.
         embeddings: For "dense" and "hybrid"; None is `default_embeddings()`.
     """
-    from langchain_core.vectorstores import InMemoryVectorStore
-
     from langchain_rerank.first_stage import BM25Retriever, DenseRetriever, hybrid_retriever
+    from langchain_rerank.first_stage.vectors import VectorIndex
 
     if FirstStage(name) is FirstStage.bm25:
         return BM25Retriever.from_documents(documents, k=k)
     embeddings = embeddings or default_embeddings()
     if FirstStage(name) is FirstStage.hybrid:
         return hybrid_retriever(documents, embeddings, k=k)
-    store = InMemoryVectorStore(embeddings)
-    store.add_documents(list(documents))
-    return DenseRetriever(vectorstore=store, k=k)
+    return DenseRetriever(vectorstore=VectorIndex.from_documents(documents, embeddings), k=k)

@@ -6,11 +6,13 @@ from langchain_rerank.first_stage.dense import DenseRetriever
 from langchain_rerank.first_stage.embeddings import default_embeddings
 from langchain_rerank.first_stage.fusion import reciprocal_rank_fusion
 from langchain_rerank.first_stage.hybrid import HybridRetriever, hybrid_retriever
+from langchain_rerank.first_stage.kept.retriever import IndexRetriever
 
 __all__ = [
     "BM25Retriever",
     "DenseRetriever",
     "HybridRetriever",
+    "IndexRetriever",
     "default_embeddings",
     "depth_of",
     "hybrid_retriever",

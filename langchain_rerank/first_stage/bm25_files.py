@@ -18,6 +18,7 @@ from langchain_rerank.errors import (
     InputTypeError,
 )
 from langchain_rerank.first_stage.bm25_index import BM25Index
+from langchain_rerank.first_stage.plain import not_json
 from langchain_rerank.first_stage.terms import Terms, TextToTerms
 
 FORMAT = "langchain-rerank BM25 1"
@@ -140,7 +141,7 @@ def _check_plain(document: Document) -> None:
             f"come back from a file as they were."
         )
     try:
-        wrong = _not_json(document.metadata, "metadata")
+        wrong = not_json(document.metadata, "metadata")
     except RecursionError:
         wrong = "metadata, which contains itself or is nested too deeply,"
     if wrong:
@@ -149,14 +150,3 @@ def _check_plain(document: Document) -> None:
             f"else. JSON keeps strings, numbers, booleans, None, lists, and dictionaries with "
             f"strings as keys; convert it first."
         )
-
-
-def _not_json(value: object, name: str) -> str | None:
-    """Return what in `value` JSON would change, or None."""
-    if value is None or type(value) in {str, int, float, bool}:
-        return None
-    if type(value) is list:
-        return next(filter(None, (_not_json(v, f"{name}[{i}]") for i, v in enumerate(value))), None)
-    if type(value) is dict and all(type(key) is str for key in value):
-        return next(filter(None, (_not_json(v, f"{name}[{k!r}]") for k, v in value.items())), None)
-    return f"{name} of type {type(value).__name__}"

@@ -20,6 +20,7 @@ from langchain_rerank.base_retrievers.search_kwargs import search_kwargs_with_de
 from langchain_rerank.documents import FIRST_STAGE_SCORE, with_metadata
 from langchain_rerank.errors import ConfigurationError, InputTypeError
 from langchain_rerank.first_stage.filters import predicate
+from langchain_rerank.first_stage.vectors import VectorIndex
 
 
 class DenseRetriever(BaseRetriever):
@@ -96,8 +97,11 @@ class DenseRetriever(BaseRetriever):
         # One document alone does not show which way the scores go.
         asked = max(k, 2)
         merged = {**self.search_kwargs, **kwargs}
-        if isinstance(self.vectorstore, InMemoryVectorStore) and merged.get("filter") is not None:
-            # The one store that takes functions only; with this a filter on metadata means the same
+        if (
+            isinstance(self.vectorstore, (InMemoryVectorStore, VectorIndex))
+            and merged.get("filter") is not None
+        ):
+            # These take functions only; with this a filter on metadata means the same
             # to every stage of a hybrid. (It reads every document for any filter, so none is made.)
             merged["filter"] = predicate(merged.get("filter"))
         if "fetch_k" in merged:

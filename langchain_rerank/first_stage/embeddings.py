@@ -24,7 +24,7 @@ def default_embeddings(model: str | None = None) -> Embeddings:
         ConfigurationError: The model cannot be loaded.
     """
     huggingface = require("langchain_huggingface", extra="dense")
-    name = model or packaged_embedding_model() or DEFAULT_EMBEDDING_MODEL
+    name = embedding_name(model)
     # Small weights load in no time: a bar for them is noise above the result.
     require("transformers.utils.logging", extra="dense").disable_progress_bar()
     try:
@@ -39,6 +39,11 @@ def default_embeddings(model: str | None = None) -> Embeddings:
             f"{see('a-model-could-not-be-loaded')}"
         ) from error
     return embeddings
+
+
+def embedding_name(model: str | None) -> str:
+    """Return the hub name or path of an embedding model; of the default one for None."""
+    return model or packaged_embedding_model() or DEFAULT_EMBEDDING_MODEL
 
 
 def packaged_embedding_model() -> str | None:

@@ -17,7 +17,6 @@ from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.runnables.base import RunnableBindingBase
 from langchain_core.runnables.config import ensure_config, patch_config, run_in_executor
 from langchain_core.runnables.utils import ConfigurableFieldSpec, get_unique_config_specs
-from langchain_core.vectorstores import InMemoryVectorStore
 from pydantic import ConfigDict, Field, model_validator
 
 from langchain_rerank.base_retrievers.call_arguments import (
@@ -30,6 +29,7 @@ from langchain_rerank.errors import ConfigurationError, InputError, InputTypeErr
 from langchain_rerank.first_stage.bm25 import BM25Retriever
 from langchain_rerank.first_stage.dense import DenseRetriever
 from langchain_rerank.first_stage.fusion import C, checked_weights, fused_documents
+from langchain_rerank.first_stage.vectors import VectorIndex
 
 
 class HybridRetriever(BaseRetriever):
@@ -236,8 +236,7 @@ def hybrid_retriever(
         seen.add(name)
         corpus.append(document if document.id == name else document.model_copy(update={"id": name}))
     bm25 = BM25Retriever.from_documents(corpus, k=k)
-    store = InMemoryVectorStore(embeddings)
-    store.add_documents(corpus)
+    store = VectorIndex.from_documents(corpus, embeddings)
     return HybridRetriever(
         retrievers=[bm25, DenseRetriever(vectorstore=store, k=k)],
         weights=None if weights is None else list(weights),

@@ -1,0 +1,177 @@
+"""The kept file as a database: opened, written in one piece, and left for memory where it must be.
+
+Several processes may read and write at once; what is killed loses what it had not yet committed.
+A file that cannot be written costs a warning and time: the rest of the run keeps in memory.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TypeVar
+
+from filelock import FileLock, Timeout
+
+from langchain_rerank.errors import RerankWarning, see
+
+SCHEMA = 1
+
+T = TypeVar("T")
+
+_TABLES = """
+CREATE TABLE text (n INTEGER PRIMARY KEY, sha BLOB NOT NULL UNIQUE, body BLOB NOT NULL,
+    used INTEGER NOT NULL);
+CREATE INDEX text_used ON text (used);
+CREATE TABLE model (n INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, dim INTEGER NOT NULL);
+CREATE TABLE vector (model INTEGER NOT NULL, text INTEGER NOT NULL, crc INTEGER NOT NULL,
+    numbers BLOB NOT NULL, PRIMARY KEY (model, text)) WITHOUT ROWID;
+CREATE TABLE term (n INTEGER PRIMARY KEY, term BLOB NOT NULL UNIQUE);
+CREATE TABLE cut (n INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE);
+CREATE TABLE counts (cut INTEGER NOT NULL, text INTEGER NOT NULL, crc INTEGER NOT NULL,
+    numbers BLOB NOT NULL, PRIMARY KEY (cut, text)) WITHOUT ROWID;
+CREATE TABLE file (n INTEGER PRIMARY KEY, root BLOB NOT NULL, path BLOB NOT NULL,
+    source BLOB NOT NULL, settings TEXT NOT NULL, stamp TEXT NOT NULL, read_ns INTEGER NOT NULL,
+    UNIQUE (path, source, settings));
+CREATE INDEX file_root ON file (root, settings);
+CREATE TABLE chunk (file INTEGER NOT NULL, number INTEGER NOT NULL, text INTEGER NOT NULL,
+    data TEXT NOT NULL, PRIMARY KEY (file, number)) WITHOUT ROWID;
+CREATE INDEX chunk_text ON chunk (text);
+"""
+
+
+class DamagedStoreError(sqlite3.DatabaseError):
+    """What the store gave is not what was put in."""
+
+
+class Database:
+    """The file, open.
+
+    Args:
+        path: Where it is; None keeps in memory, for this run only.
+
+    Raises:
+        sqlite3.Error: The file cannot be opened, or is no such store.
+        OSError: Its folder cannot be made.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self.path = path
+        self._lock: FileLock | None = None
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            # Notes are private, so what is kept of them is.
+            with suppress(FileExistsError):
+                os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+            self._lock = FileLock(f"{path}.lock")
+        self.db = _connected(path)
+        try:
+            self._make_tables()
+        except BaseException:
+            self.db.close()
+            raise
+
+    def _make_tables(self) -> None:
+        if not self._version():
+            with self.writing():
+                if not self._version():
+                    self._make_kept_tables()
+        if self._version() != SCHEMA:
+            raise DamagedStoreError(f"its version is {self._version()}, and {SCHEMA} is read here")
+        self.db.execute("CREATE TEMP TABLE asked (text INTEGER PRIMARY KEY)")
+
+    def _version(self) -> int:
+        (version,) = self.db.execute("PRAGMA user_version").fetchone()
+        return int(version)
+
+    def _make_kept_tables(self) -> None:
+        for statement in filter(str.strip, _TABLES.split(";\n")):
+            self.db.execute(statement)
+        self.db.execute(f"PRAGMA user_version = {SCHEMA}")
+
+    def close(self) -> None:
+        """Close the file; nothing can be read any more."""
+        self.db.close()
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Commit what is written inside as a whole, or nothing of it."""
+        self.db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self.db.execute("COMMIT")
+        except BaseException:
+            with suppress(sqlite3.Error):
+                self.db.execute("ROLLBACK")
+            raise
+
+    @contextmanager
+    def embedding(self, waiting: Callable[[], object]) -> Iterator[None]:
+        """Hold the lock under which one process at a time embeds; `waiting` is called to say so."""
+        lock = self._lock
+        held = lock is not None and _acquired(lock, waiting)
+        try:
+            yield
+        finally:
+            if lock is not None and held:
+                lock.release()
+
+    def write(self, put: Callable[[], T]) -> T:
+        """Return what `put` gives, in one transaction; in memory where the file takes no more."""
+        try:
+            with self.writing():
+                return put()
+        except sqlite3.DatabaseError as error:
+            # Full, read-only, or locked for a minute: all of which leaves what is there readable.
+            if self.path is None or not isinstance(error, sqlite3.OperationalError):
+                raise
+            self._go_on_in_memory(error)
+            with self.writing():
+                return put()
+
+    def _go_on_in_memory(self, error: Exception) -> None:
+        memory = _connected(None)
+        asked = self.db.execute("SELECT text FROM asked").fetchall()
+        self.db.backup(memory)
+        self.db.close()
+        warn_of(f"{self.path} cannot be written ({error})")
+        self.db, self.path, self._lock = memory, None, None
+        self.db.execute("CREATE TEMP TABLE asked (text INTEGER PRIMARY KEY)")
+        self.db.executemany("INSERT INTO asked VALUES (?)", asked)
+
+
+def _acquired(lock: FileLock, waiting: Callable[[], object]) -> bool:
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        waiting()
+        lock.acquire()
+    except OSError:  # a folder without permission, a file system without locks
+        return False
+    return True
+
+
+def warn_of(what: str) -> None:
+    """Warn that what only speeds up does not."""
+    warnings.warn(
+        f"The kept index is of no use now: {what}. The search is the same, only slower. "
+        f"{see('the-kept-index')}",
+        RerankWarning,
+        stacklevel=3,
+    )
+
+
+def _connected(path: Path | None) -> sqlite3.Connection:
+    # One thread at a time uses it, not always the same. A rollback journal, the default: with a
+    # write-ahead log, opens by two processes at once fail with "database is locked".
+    db = sqlite3.connect(
+        ":memory:" if path is None else path,
+        timeout=60,
+        isolation_level=None,
+        check_same_thread=False,
+    )
+    db.execute("PRAGMA temp_store = MEMORY")
+    return db
