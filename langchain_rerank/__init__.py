@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from langchain_rerank.first_stage import BM25Retriever as BM25Retriever
     from langchain_rerank.first_stage import DenseRetriever as DenseRetriever
     from langchain_rerank.first_stage import HybridRetriever as HybridRetriever
+    from langchain_rerank.first_stage import IndexRetriever as IndexRetriever
     from langchain_rerank.first_stage import hybrid_retriever as hybrid_retriever
     from langchain_rerank.result import RerankResult as RerankResult
     from langchain_rerank.retriever import (
@@ -35,6 +36,7 @@ _HOMES = {
     "CrossEncoderScorer": "scorers.cross_encoder",
     "DenseRetriever": "first_stage",
     "HybridRetriever": "first_stage",
+    "IndexRetriever": "first_stage",
     "RemoteScorer": "scorers.remote",
     "RerankError": "errors",
     "RerankPrompt": "scorers.prompt",

@@ -5,8 +5,10 @@ from __future__ import annotations
 import typer
 
 from langchain_rerank.cli.bench import bench
+from langchain_rerank.cli.cache import cache
 from langchain_rerank.cli.demo import demo
 from langchain_rerank.cli.evaluate import COMPARE_HELP, SWEEP_HELP, evaluate
+from langchain_rerank.cli.index import index
 from langchain_rerank.cli.ragas import ragas
 from langchain_rerank.cli.search import search
 
@@ -17,9 +19,11 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(search)
+app.command()(index)
 app.command()(demo)
 app.command()(evaluate)
 app.command("sweep", help=SWEEP_HELP)(evaluate)
 app.command("compare-models", help=COMPARE_HELP)(evaluate)
 app.command()(ragas)
 app.command()(bench)
+app.command()(cache)

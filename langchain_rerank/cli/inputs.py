@@ -13,8 +13,9 @@ from langchain_core.documents import Document
 from langchain_core.retrievers import BaseRetriever
 from rich.console import Console
 
-from langchain_rerank.cli.kept_embeddings import KeptEmbeddings, default_folder
+from langchain_rerank.cli.kept_embeddings import KeptEmbeddings
 from langchain_rerank.cli.loading import FirstStage, build_first_stage
+from langchain_rerank.cli.model_names import check_scorer
 from langchain_rerank.cli.models import load
 from langchain_rerank.cli.run_candidates import run_retriever
 from langchain_rerank.errors import ConfigurationError
@@ -30,6 +31,7 @@ from langchain_rerank.first_stage.embeddings import (
     DEFAULT_EMBEDDING_MODEL,
     packaged_embedding_model,
 )
+from langchain_rerank.first_stage.kept.store import default_store
 from langchain_rerank.reading import Form
 from langchain_rerank.scorers.contract import Scorer
 from langchain_rerank.scorers.engine.loading import fingerprint
@@ -122,6 +124,8 @@ def open_inputs(
         ModelLoadError: A model is not there, or is not a cross-encoder.
         Exit: A label belongs to no document, and that is to fail.
     """
+    for scorer in scorers.values():
+        check_scorer(scorer)  # before anything is embedded
     documents, dataset = data
     relevance = Relevance(corpus=documents)
     asked = [(one, ()) for one in dataset.records if not one.problem]
@@ -196,10 +200,8 @@ def open_first_stage(
             embeddings = KeptEmbeddings(
                 default_embeddings(source.embedding_model),
                 model=fingerprint(source.embedding_name),
-                folder=default_folder(),
-                progress=lambda done: status.update(
-                    f"Embedded {done} of {len(documents)} documents…"
-                ),
+                store=default_store(),
+                progress=lambda what, done, total: status.update(f"{what}: {done:,} of {total:,}…"),
             )
         return build_first_stage(kind, documents, k=source.k, embeddings=embeddings)
 

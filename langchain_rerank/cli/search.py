@@ -2,26 +2,51 @@
 
 from __future__ import annotations
 
+import dataclasses
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
+from rich.console import Console
 
 from langchain_rerank.cli import options
+from langchain_rerank.cli.indexing import (
+    EncodingOption,
+    FollowOption,
+    LanguageOption,
+    open_index,
+    where_it_is,
+)
 from langchain_rerank.cli.json_output import SCREEN, JsonOption, check_json, write_json
 from langchain_rerank.cli.loading import FirstStage
+from langchain_rerank.documents import with_metadata
+from langchain_rerank.errors import ConfigurationError, InputError
+from langchain_rerank.scorers.contract import scorer_name
 
-# typer reads these annotations at run time, on Python 3.10 too: Optional, not `| None`.
+if TYPE_CHECKING:
+    from langchain_rerank.result import RerankResult
+    from langchain_rerank.retriever import CrossEncoderRerankRetriever
+
+# typer reads these annotations at run time: Optional, not `| None`.
 
 
 def search(
-    query: Annotated[str, typer.Argument(help="What to search for.")],
     docs: Annotated[
         list[Path],
         typer.Option(
             help="A text, Markdown, HTML, PDF, DOCX or JSONL file, or a folder of them. Repeatable."
         ),
     ],
+    query: Annotated[
+        Optional[str],  # noqa: UP045 - see above
+        typer.Argument(help="What to search for; without it, asked for again and again."),
+    ] = None,
+    interactive: Annotated[
+        bool,
+        typer.Option("--interactive", "-i", help="Ask for further questions after the first."),
+    ] = False,
     first_stage: Annotated[
         FirstStage, typer.Option(help="How the candidates are found.")
     ] = FirstStage.hybrid,
@@ -39,28 +64,48 @@ def search(
         Optional[float],  # noqa: UP045 - see above
         typer.Option(help="Lowest relevance score that is shown."),
     ] = None,
+    language: LanguageOption = "english",
+    encoding: EncodingOption = None,
+    follow_symlinks: FollowOption = False,
+    no_index: Annotated[
+        bool,
+        typer.Option("--no-index", help="Compute everything anew, and keep nothing for later."),
+    ] = False,
     json_file: JsonOption = None,
 ) -> None:
-    """Search QUERY in the files under --docs and rerank what the first stage finds."""
-    from rich.console import Console
+    """Search QUERY in the files under --docs and rerank what the first stage finds.
 
-    from langchain_rerank.cli.loading import build_first_stage
+    What is read and embedded is kept for the next search (see the command cache).
+    """
+    from langchain_rerank.checks import check_query
+    from langchain_rerank.cli.model_names import check_scorer
     from langchain_rerank.cli.models import load, open_scorer
-    from langchain_rerank.files import load_documents
-    from langchain_rerank.first_stage import default_embeddings
     from langchain_rerank.retriever import CrossEncoderRerankRetriever
     from langchain_rerank.scorers import contract
 
     check_json(json_file)
+    again = interactive or query is None
+    if again and json_file is not None:
+        raise ConfigurationError("--json writes the result of one question; name that question.")
+    if query is not None:
+        check_query(query)  # before minutes of embedding
     scorer = open_scorer(
         model, default=options.MODEL, model_arg=model_arg, model_url=model_url, dialect=dialect
     )
+    check_scorer(scorer)
     # What is not the result goes to stderr, so that `--json -` can be piped.
     notes = Console(stderr=True)
-    documents = load_documents(docs)
-    embeddings = None if first_stage is FirstStage.bm25 else default_embeddings(embedding_model)
-    with notes.status(f"Indexing {len(documents)} passages ({first_stage.value})…"):
-        base = build_first_stage(first_stage, documents, k=first_stage_k, embeddings=embeddings)
+    base = open_index(
+        docs,
+        kind=first_stage,
+        embedding_model=embedding_model,
+        k=first_stage_k,
+        language=language,
+        encoding=encoding,
+        follow_symlinks=follow_symlinks,
+        keep=not no_index,
+        notes=notes,
+    )
     retriever = CrossEncoderRerankRetriever(
         base_retriever=base,
         model=scorer,
@@ -68,15 +113,57 @@ def search(
         top_n=top_n,
         score_threshold=threshold,
     )
+    path = where_it_is(base.files)
     try:
         load(scorer, notes)  # first, since the result says how long reranking took
-        with notes.status(f"Reranking with {contract.scorer_name(scorer)}…"):
-            result = retriever.search(query)
+        if query is not None:
+            _deliver(_found(retriever, query, notes), json_file, path, notes)
+        if again:
+            for question in _questions(notes):
+                try:
+                    _show(_found(retriever, question, notes), path)
+                except InputError as error:
+                    notes.print(str(error), highlight=False, markup=False)
     finally:
         contract.close(scorer)
+
+
+def _deliver(
+    result: RerankResult, json_file: Path | None, path: Callable[[str], str], notes: Console
+) -> None:
     if json_file != SCREEN:
-        Console().print(result)
+        _show(result, path)
     if json_file is not None:
         write_json(result.to_dict(), json_file)
         if json_file != SCREEN:
             notes.print(f"Written to {json_file}", highlight=False, markup=False)
+
+
+def _found(retriever: CrossEncoderRerankRetriever, query: str, notes: Console) -> RerankResult:
+    with notes.status(f"Reranking with {scorer_name(retriever.scorer)}…"):
+        return retriever.search(query)
+
+
+def _show(result: RerankResult, path: Callable[[str], str]) -> None:
+    documents = [
+        with_metadata(document, {"source": path(str(document.metadata["source"]))})
+        if "source" in document.metadata
+        else document
+        for document in result.documents
+    ]
+    Console().print(dataclasses.replace(result, documents=documents))
+
+
+def _questions(notes: Console) -> Iterator[str]:
+    """Yield one question after the other until there is none."""
+    asking = sys.stdin.isatty()
+    if asking:
+        notes.print("Ask; an empty line ends.", highlight=False)
+    while True:
+        if asking:
+            notes.print("? ", end="", style="bold")
+        line = sys.stdin.readline()
+        if not line or (asking and not line.strip()):
+            return
+        if line.strip():
+            yield line.strip()

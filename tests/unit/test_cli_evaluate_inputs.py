@@ -7,11 +7,12 @@ from rich.console import Console
 
 from langchain_rerank.cli import options
 from langchain_rerank.cli.inputs import Source, open_data, open_first_stage
-from langchain_rerank.cli.kept_embeddings import BLOCK, KeptEmbeddings
+from langchain_rerank.cli.kept_embeddings import KeptEmbeddings
 from langchain_rerank.cli.run_candidates import run_retriever
-from langchain_rerank.errors import ConfigurationError, DataFileError
+from langchain_rerank.errors import ConfigurationError, DataFileError, RerankWarning
 from langchain_rerank.evaluation.compare import compare_rerank
 from langchain_rerank.evaluation.data.datasets import from_records
+from langchain_rerank.first_stage.kept.refresh import BLOCK
 from langchain_rerank.resolving import LOAD_SETTINGS
 from langchain_rerank.scorers.engine.loading import fingerprint
 from langchain_rerank.testing import WordOverlapScorer
@@ -32,49 +33,57 @@ def counting():
     return CountingEmbeddings(size=4)
 
 
-def test_a_second_run_embeds_nothing_and_finds_the_same_vectors(counting, tmp_path):
+@pytest.fixture
+def kept_in(tmp_path):
+    return tmp_path / "index.sqlite3"
+
+
+def test_a_second_run_embeds_nothing_and_finds_the_same_vectors(counting, kept_in):
     texts = [f"text {number}" for number in range(BLOCK + 10)]
-    first = KeptEmbeddings(counting, model="m", folder=tmp_path).embed_documents(texts)
-    assert counting.embedded == texts
     done = []
-    again = KeptEmbeddings(counting, model="m", folder=tmp_path, progress=done.append)
-    assert again.embed_documents(texts) == first
-    assert counting.embedded == texts
-    assert done == [BLOCK, BLOCK + 10]
+    first = KeptEmbeddings(
+        counting, model="m", store=kept_in, progress=lambda *one: done.append(one)
+    ).embed_documents(texts)
+    assert sorted(counting.embedded) == sorted(texts)
+    assert done == [("Embedding", BLOCK, BLOCK + 10), ("Embedding", BLOCK + 10, BLOCK + 10)]
+    again = KeptEmbeddings(counting, model="m", store=kept_in)
+    assert again.embed_documents(texts[::-1]) == first[::-1]
+    assert len(counting.embedded) == len(texts)
     assert first[3] == pytest.approx(counting.embed_query("text 3"), rel=1e-6)
 
 
-def test_another_model_or_another_text_is_embedded(counting, tmp_path):
-    KeptEmbeddings(counting, model="m", folder=tmp_path).embed_documents(["ab", "c"])
-    KeptEmbeddings(counting, model="m", folder=tmp_path).embed_documents(["a", "bc"])
-    KeptEmbeddings(counting, model="n", folder=tmp_path).embed_documents(["ab", "c"])
+def test_another_model_or_another_text_is_embedded(counting, kept_in):
+    KeptEmbeddings(counting, model="m", store=kept_in).embed_documents(["ab", "c"])
+    KeptEmbeddings(counting, model="m", store=kept_in).embed_documents(["a", "bc"])
+    KeptEmbeddings(counting, model="n", store=kept_in).embed_documents(["ab", "c"])
     assert counting.embedded == ["ab", "c", "a", "bc", "ab", "c"]
 
 
-def test_documents_added_at_the_end_leave_whole_blocks_alone(counting, tmp_path):
-    texts = [f"text {number}" for number in range(BLOCK)]
-    kept = KeptEmbeddings(counting, model="m", folder=tmp_path)
+@pytest.mark.parametrize("place", [0, 100, BLOCK + 44])
+def test_one_text_that_is_new_costs_one_text_wherever_it_stands(counting, kept_in, place):
+    texts = [f"text {number}" for number in range(BLOCK + 44)]
+    kept = KeptEmbeddings(counting, model="m", store=kept_in)
     kept.embed_documents(texts)
     counting.embedded.clear()
-    kept.embed_documents([*texts, "new"])
+    kept.embed_documents([*texts[:place], "new", *texts[place:]])
     assert counting.embedded == ["new"]
 
 
-@pytest.mark.parametrize("damage", [b"", b"no array", b"\x93NUMPY\x01\x00"])
-def test_a_damaged_file_is_made_again(counting, tmp_path, damage):
-    kept = KeptEmbeddings(counting, model="m", folder=tmp_path)
-    vectors = kept.embed_documents(["a", "b"])
-    (file,) = tmp_path.rglob("*.npy")
-    file.write_bytes(damage)
-    assert kept.embed_documents(["a", "b"]) == vectors
+def test_a_damaged_store_is_made_again(counting, kept_in):
+    kept = KeptEmbeddings(counting, model="m", store=kept_in)
+    vectors = kept.embed_documents(["a", "b", "a"])
+    assert vectors[0] == vectors[2]
+    kept_in.write_bytes(b"no store" * 100)
+    with pytest.warns(RerankWarning, match="damaged"):
+        assert kept.embed_documents(["a", "b", "a"]) == vectors
     assert counting.embedded == ["a", "b"] * 2
 
 
-def test_a_corpus_without_documents_and_queries_are_not_kept(counting, tmp_path):
-    kept = KeptEmbeddings(counting, model="m", folder=tmp_path)
+def test_a_corpus_without_documents_and_queries_are_not_kept(counting, kept_in):
+    kept = KeptEmbeddings(counting, model="m", store=kept_in)
     assert kept.embed_documents([]) == []
     assert kept.embed_query("a") == counting.embed_query("a")
-    assert list(tmp_path.iterdir()) == []
+    assert not kept_in.exists()
 
 
 def test_a_local_model_that_changed_is_another_model(tmp_path):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from os import PathLike
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self, TypeAlias
@@ -75,7 +75,7 @@ class IndexRetriever(BaseRetriever):
     call_arguments: ClassVar[frozenset[str]] = frozenset({"k", "filter"})
 
     _stage: BaseRetriever = PrivateAttr()
-    _documents: Sequence[Document] = PrivateAttr(default=())
+    _found: Refreshed = PrivateAttr()
 
     model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
 
@@ -172,7 +172,7 @@ class IndexRetriever(BaseRetriever):
                 progress=progress,
             ),
         )
-        self._stage, self._documents = self._built(found, terms), found.documents
+        self._stage, self._found = self._built(found, terms), found
         return found
 
     def _built(self, found: Refreshed, terms: Terms | None) -> BaseRetriever:
@@ -192,7 +192,12 @@ class IndexRetriever(BaseRetriever):
     @property
     def documents(self) -> list[Document]:
         """The passages that are searched, in the order of the files."""
-        return list(self._documents)
+        return list(self._found.documents)
+
+    @property
+    def found(self) -> Refreshed:
+        """What the last refresh found, and how much of it was new."""
+        return self._found
 
     def _get_relevant_documents(
         self,

@@ -1,0 +1,54 @@
+"""`langchain-rerank index`: read and embed folders, so that searches in them begin at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+from rich.console import Console
+
+from langchain_rerank.cli.indexing import (
+    EncodingOption,
+    FollowOption,
+    LanguageOption,
+    open_index,
+    told,
+)
+from langchain_rerank.cli.loading import FirstStage
+
+# typer reads these annotations at run time: Optional, not `| None`.
+
+
+def index(
+    folders: Annotated[
+        list[Path], typer.Argument(metavar="FOLDER", help="Folders or files. Several may be named.")
+    ],
+    first_stage: Annotated[
+        FirstStage, typer.Option(help="What it is for: bm25 needs no embeddings.")
+    ] = FirstStage.hybrid,
+    embedding_model: Annotated[
+        Optional[str],  # noqa: UP045 - see above
+        typer.Option(help="Embeddings of the dense first stage: hub name or path."),
+    ] = None,
+    language: LanguageOption = "english",
+    encoding: EncodingOption = None,
+    follow_symlinks: FollowOption = False,
+) -> None:
+    """Read and embed the files under FOLDER, and keep it for searches in them.
+
+    Only files that changed are read again, and only new texts embedded. `search` does the same by
+    itself; this does it beforehand.
+    """
+    found = open_index(
+        folders,
+        kind=first_stage,
+        embedding_model=embedding_model,
+        k=1,
+        language=language,
+        encoding=encoding,
+        follow_symlinks=follow_symlinks,
+        keep=True,
+        notes=Console(stderr=True),
+    )
+    Console().print(told(found), highlight=False)

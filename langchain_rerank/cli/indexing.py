@@ -1,0 +1,142 @@
+"""The index of the files under `--docs`, brought up to date with a counter."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+from rich.console import Console
+
+from langchain_rerank.cli.loading import FirstStage
+from langchain_rerank.first_stage.kept.refresh import Progress
+from langchain_rerank.first_stage.kept.retriever import IndexRetriever
+from langchain_rerank.reading import Form
+
+# typer reads these annotations at run time: Optional, not `| None`.
+LanguageOption = Annotated[
+    str,
+    typer.Option(
+        help="Whose word forms BM25 brings together: a name or code (german, de), or none.",
+    ),
+]
+FollowOption = Annotated[
+    bool, typer.Option("--follow-symlinks", help="Read what links out of a folder lead to.")
+]
+EncodingOption = Annotated[
+    Optional[str],  # noqa: UP045 - see above
+    typer.Option(
+        help="Encoding of text files; default: UTF-8, or what they say.", show_default=False
+    ),
+]
+
+
+def open_index(
+    files: Sequence[Path],
+    *,
+    kind: FirstStage,
+    embedding_model: str | None,
+    k: int,
+    language: str,
+    encoding: str | None,
+    follow_symlinks: bool,
+    keep: bool,
+    notes: Console,
+) -> IndexRetriever:
+    """Return the first stage over files, its index brought up to date.
+
+    Args:
+        files: Files and folders.
+        kind: What finds the documents.
+        embedding_model: Hub name or path; None for the default one.
+        k: How many documents a search returns.
+        language: Whose stemmer words get; "none" for none.
+        encoding: Encoding of text files.
+        follow_symlinks: Whether links out of a folder are followed.
+        keep: Whether what is computed is kept for later runs.
+        notes: Where to show how far it is.
+
+    Raises:
+        DataFileError: As from `load_documents`.
+        ConfigurationError: A setting is impossible.
+        ModelLoadError: There is no such embedding model.
+    """
+    from langchain_rerank.cli.model_names import check_embedder
+    from langchain_rerank.first_stage.embeddings import default_embeddings, embedding_name
+    from langchain_rerank.scorers.engine.loading import fingerprint
+
+    embeddings = key = None
+    if kind is not FirstStage.bm25:
+        name = embedding_name(embedding_model)
+        check_embedder(name)
+        with notes.status(f"Loading {Path(name).name}…"):
+            embeddings = default_embeddings(embedding_model)
+        key = fingerprint(name)
+    with counter(notes) as progress:
+        return IndexRetriever.from_files(
+            files,
+            kind=kind.value,
+            embeddings=embeddings,
+            embedding_key=key,
+            k=k,
+            language=None if language.lower() == "none" else language,
+            form=Form(encoding=encoding),
+            follow_symlinks=follow_symlinks,
+            store="default" if keep else None,
+            progress=progress,
+        )
+
+
+@contextmanager
+def counter(notes: Console) -> Iterator[Progress]:
+    """Give a hook that shows what is done, how many of how many, and the time that is left."""
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TaskID,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    tasks: dict[str, TaskID] = {}
+    with Progress(*columns, TimeRemainingColumn(), console=notes, transient=True) as bar:
+
+        def show(what: str, done: int, total: int) -> None:
+            if not total:
+                notes.print(f"{what}…", highlight=False)
+                return
+            if what not in tasks:
+                tasks[what] = bar.add_task(what, total=total)
+            bar.update(tasks[what], completed=done, total=total)
+
+        yield show
+
+
+def told(index: IndexRetriever) -> str:
+    """Return what an index holds and what was new, in one line."""
+    found = index.found
+    return (
+        f"{_several(found.files, 'file')}, {_several(len(found.documents), 'passage')}: "
+        f"{_several(found.read, 'file')} read, {_several(found.embedded, 'text')} embedded."
+    )
+
+
+def _several(n: int, what: str) -> str:
+    return f"{n:,} {what}{'' if n == 1 else 's'}"
+
+
+def where_it_is(roots: Sequence[Path]) -> Callable[[str], str]:
+    """Return how a source below `roots` is reached from here, so that a terminal can open it."""
+
+    def path(source: str) -> str:
+        for root in roots:
+            for one in (root / source, root):
+                if one.is_file() and (one != root or root.name == source):
+                    return str(one)
+        return source
+
+    return path
