@@ -64,6 +64,11 @@ format: $(VENV)/.test ## Format the code and mend what ruff can
 docs: $(VENV)/.test ## Build the documentation site into site/
 	$(OFFLINE) $(BIN)/mkdocs build --strict
 
+.PHONY: ray
+ray: $(VENV)/.test ## Install Ray into .venv and run the tests that need it
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[ray]' langchain-cohere
+	$(OFFLINE) RAY_AUTH_MODE=disabled $(BIN)/python -m pytest -m ray
+
 bench: $(VENV)/.demo ## Measure the engine against its peers on this machine
 	$(OFFLINE) $(BIN)/langchain-rerank bench
 

@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from langchain_rerank.scorers.contract import Scores as Scores
     from langchain_rerank.scorers.cross_encoder import CrossEncoderScorer as CrossEncoderScorer
     from langchain_rerank.scorers.prompt import RerankPrompt as RerankPrompt
+    from langchain_rerank.scorers.ray import RayScorer as RayScorer
     from langchain_rerank.scorers.remote import RemoteScorer as RemoteScorer
+    from langchain_rerank.serve.dataset import rerank_dataset as rerank_dataset
 
 __version__ = "0.1.0"
 
@@ -37,6 +39,7 @@ _HOMES = {
     "DenseRetriever": "first_stage",
     "HybridRetriever": "first_stage",
     "IndexRetriever": "first_stage",
+    "RayScorer": "scorers.ray",
     "RemoteScorer": "scorers.remote",
     "RerankError": "errors",
     "RerankPrompt": "scorers.prompt",
@@ -45,6 +48,7 @@ _HOMES = {
     "Scorer": "scorers.contract",
     "Scores": "scorers.contract",
     "hybrid_retriever": "first_stage",
+    "rerank_dataset": "serve.dataset",
 }
 
 __all__ = [*_HOMES, "__version__"]  # noqa: PLE0604 - all strings, which the rule cannot see

@@ -10,7 +10,9 @@ from langchain_rerank.cli.demo import demo
 from langchain_rerank.cli.evaluate import COMPARE_HELP, SWEEP_HELP, evaluate
 from langchain_rerank.cli.index import index
 from langchain_rerank.cli.ragas import ragas
+from langchain_rerank.cli.rerank_run import rerank_run
 from langchain_rerank.cli.search import search
+from langchain_rerank.cli.serve import serve
 
 app = typer.Typer(
     help="Rerank documents with a cross-encoder, and measure what it buys.",
@@ -26,4 +28,6 @@ app.command("sweep", help=SWEEP_HELP)(evaluate)
 app.command("compare-models", help=COMPARE_HELP)(evaluate)
 app.command()(ragas)
 app.command()(bench)
+app.command()(serve)
+app.command("rerank-run")(rerank_run)
 app.command()(cache)

@@ -20,11 +20,13 @@ TESTED_ELSEWHERE = {
 EXAMPLES = [path for path in sorted(FOLDER.glob("*.py")) if path.stem not in TESTED_ELSEWHERE]
 SLOW = {"cascade", "parent_document_retriever", "vector_store_faiss", "vector_store_qdrant"}
 LOOPBACK = {"fallback", "rerank_server"}  # they ask a server on this machine
+RAY = {"ray_workers"}
 # Beyond the packages that every test needs.
 NEEDS = {
     "agent_tool": "langchain",
     "contextual_compression": "langchain_classic",
     "parent_document_retriever": "langchain_classic",
+    "ray_workers": "ray",
     "vector_store_chroma": "langchain_chroma",
     "vector_store_faiss": "faiss",
     "vector_store_qdrant": "langchain_qdrant",
@@ -41,9 +43,9 @@ def log_level():
 
 
 def marked(path):
-    marks = [pytest.mark.slow] * (path.stem in SLOW) + [pytest.mark.loopback] * (
-        path.stem in LOOPBACK
-    )
+    marks = [pytest.mark.slow] * (path.stem in SLOW)
+    marks += [pytest.mark.loopback] * (path.stem in LOOPBACK)
+    marks += [pytest.mark.ray, pytest.mark.enable_socket] * (path.stem in RAY)
     return pytest.param(path, marks=marks, id=path.stem)
 
 

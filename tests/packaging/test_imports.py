@@ -76,6 +76,7 @@ def test_a_package_that_is_there_but_broken_keeps_its_own_error(tmp_path, monkey
     [
         ("bm25s", "bm25", "langchain_rerank.BM25Retriever.from_texts(['a text'])"),
         ("httpx", "remote", "langchain_rerank.RemoteScorer('http://localhost', dialect='tei')"),
+        ("ray", "ray", "langchain_rerank.RayScorer('embedded')"),
         ("typer", "cli", "from langchain_rerank.cli import main; main()"),
         (
             "openvino",

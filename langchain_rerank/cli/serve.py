@@ -1,0 +1,97 @@
+"""`langchain-rerank serve`: a rerank server on Ray Serve."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from typing import Annotated, Optional
+
+import typer
+
+from langchain_rerank.cli import options
+
+KEY_VARIABLE = "RERANK_SERVER_API_KEY"
+_LOOPBACK = {"127.0.0.1", "::1", "localhost"}
+
+
+def serve(
+    model: options.ModelOption = None,
+    model_arg: options.ModelArgOption = None,
+    replicas: Annotated[
+        int, typer.Option("--replicas", min=1, help="Copies of the model, a CPU core each.")
+    ] = 1,
+    max_replicas: Annotated[
+        Optional[int],  # noqa: UP045 - typer reads this
+        typer.Option("--max-replicas", min=1, help="Scale by load, from --replicas up to this."),
+    ] = None,
+    cpus: Annotated[float, typer.Option("--cpus", min=0.1, help="CPU cores of a replica.")] = 1.0,
+    gpus: Annotated[
+        float, typer.Option("--gpus", min=0.0, help="GPUs of a replica; 0.5 puts two on one.")
+    ] = 0.0,
+    host: Annotated[str, typer.Option("--host", help="Address to listen at.")] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option("--port", min=0, max=65535, help="Port to listen at.")
+    ] = 8100,
+    max_documents: Annotated[
+        int, typer.Option("--max-documents", min=1, help="Texts in a request.")
+    ] = 1000,
+    max_concurrent: Annotated[
+        int,
+        typer.Option("--max-concurrent", min=1, help="Requests of a replica; others get 429."),
+    ] = 256,
+) -> None:
+    """Serve a cross-encoder over HTTP until Ctrl-C (extra `ray`).
+
+    Answers Cohere's and Jina's form (/v1/rerank, /v2/rerank) and that of
+    text-embeddings-inference (/rerank); /health, /ready and /metrics.
+    RERANK_SERVER_API_KEY sets the bearer token that clients must send.
+
+        langchain-rerank serve --model embedded
+    """
+    from rich.console import Console
+
+    from langchain_rerank.errors import ConfigurationError
+    from langchain_rerank.optional import require
+    from langchain_rerank.serve.application import application
+    from langchain_rerank.serve.forms import Limits
+
+    if max_replicas is not None and max_replicas < replicas:
+        raise ConfigurationError(
+            f"--max-replicas {max_replicas} is less than --replicas {replicas}."
+        )
+    key = os.environ.get(KEY_VARIABLE, "").strip()
+    if host not in _LOOPBACK and not key:
+        raise ConfigurationError(
+            f"--host {host} opens the server to other machines, and anybody there could use it: "
+            f"set a key in the environment variable {KEY_VARIABLE}, or listen at 127.0.0.1."
+        )
+    notes = Console(stderr=True)
+    ray = require("ray", extra="ray")
+    ray_serve = require("ray.serve", extra="ray")
+    name = model or options.MODEL
+    app = application(
+        name,
+        load_settings=options.load_settings(model_arg),
+        replicas=replicas if max_replicas is None else (replicas, max_replicas),
+        num_cpus=cpus,
+        num_gpus=gpus,
+        limits=Limits(documents=max_documents, concurrent=max_concurrent),
+        key=key,
+    )
+    stopped = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stopped.set())
+    with notes.status(f"Starting Ray and loading {name}…"):
+        if not ray.is_initialized():
+            ray.init(include_dashboard=False, log_to_driver=False)
+        ray_serve.start(http_options={"host": host, "port": port})
+        ray_serve.run(app, name="rerank", route_prefix="/")
+    notes.print(f"Serving {name} at http://{host}:{port}. Ctrl-C ends it.", highlight=False)
+    try:
+        while not stopped.wait(1.0):
+            pass
+    finally:
+        sys.stderr.write("Stopping…\n")
+        ray_serve.shutdown()
+        ray.shutdown()

@@ -1,0 +1,153 @@
+"""A replica without Ray: what it answers, counts and keeps to itself."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+import httpx
+import pytest
+
+from langchain_rerank import CrossEncoderScorer
+from langchain_rerank.errors import ScorerError, ScorerUnavailableError
+from langchain_rerank.scorers.contract import Scores
+from langchain_rerank.serve.forms import Limits, sigmoid
+from langchain_rerank.serve.model import LogitModel
+from langchain_rerank.serve.replica import Replica
+from langchain_rerank.testing.tiny_models import build_tiny_model
+
+requests = pytest.importorskip("starlette.requests", reason="needs the extra `ray`")
+pytest.importorskip("prometheus_client", reason="needs the extra `ray`")
+
+LIMITS = Limits(body_bytes=2000, documents=10, characters=500, concurrent=2)
+
+
+class Model:
+    """Stands for an engine whose logits are lengths, or an error."""
+
+    name, alive = "lengths", True
+
+    def __init__(self):
+        self.error, self.gate = None, asyncio.Event()
+        self.gate.set()
+
+    async def logits(self, query, texts):
+        await self.gate.wait()
+        if self.error is not None:
+            raise self.error
+        return Scores((float(len(text)) for text in texts), truncated=1)
+
+    def activation(self, logits):
+        return [10 * logit for logit in logits]
+
+
+@pytest.fixture
+def model():
+    return Model()
+
+
+@pytest.fixture
+def client(model):
+    replica = Replica(model, limits=LIMITS, key="k", name="r1")
+
+    async def app(scope, receive, send):
+        response = await replica.handle(requests.Request(scope, receive))
+        await response(scope, receive, send)
+
+    transport = httpx.ASGITransport(app)
+    headers = {"authorization": "Bearer k"}
+    return httpx.AsyncClient(transport=transport, base_url="http://replica", headers=headers)
+
+
+BODY = {"query": "q", "texts": ["a", "aaa"]}
+
+
+async def test_both_forms_are_answered_and_how_many_were_cut_is_said(client):
+    tei = await client.post("/rerank", json=BODY)
+    assert [one["index"] for one in tei.json()] == [1, 0]
+    assert tei.json()[0]["score"] == pytest.approx(sigmoid(3.0))
+    assert tei.headers["x-truncated-texts"] == "1"
+    other = await client.post("/v1/rerank", json={"query": "q", "documents": ["a", "aaa"]})
+    assert [one["relevance_score"] for one in other.json()["results"]] == [30.0, 10.0]
+
+
+async def test_more_at_once_than_the_limit_get_429_and_the_rest_their_scores(client, model):
+    model.gate.clear()
+    first = [asyncio.create_task(client.post("/rerank", json=BODY)) for _ in range(2)]
+    await asyncio.sleep(0.01)
+    refused = await client.post("/rerank", json=BODY)
+    assert (refused.status_code, refused.headers["retry-after"]) == (429, "1")
+    model.gate.set()
+    assert [one.status_code for one in await asyncio.gather(*first)] == [200, 200]
+    assert (await client.post("/rerank", json=BODY)).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("error", "status"), [(ScorerError("sec-ret"), 500), (ScorerUnavailableError("sec-ret"), 503)]
+)
+async def test_a_failure_is_answered_logged_and_counted_without_what_was_asked(
+    error, status, client, model, caplog
+):
+    model.error = error
+    with caplog.at_level(logging.DEBUG):
+        answer = await client.post("/rerank", json=BODY)
+    assert answer.status_code == status
+    assert type(error).__name__ in answer.json()["error"]
+    page = (await client.get("/metrics")).text
+    assert 'rerank_errors_total{replica="r1"} 1.0' in page
+    assert type(error).__name__ in caplog.text
+    assert "sec-ret" not in caplog.text + answer.text + page
+
+
+@pytest.mark.parametrize("header", [None, "k", "Bearer", "Bearer K", "Basic k", "Bearer k k"])
+async def test_a_wrong_token_is_refused(header, client):
+    client.headers.pop("authorization")
+    headers = {} if header is None else {"authorization": header}
+    for path in ("/rerank", "/v2/rerank", "/metrics", "/nothing"):
+        assert (await client.post(path, json=BODY, headers=headers)).status_code == 401
+    assert (await client.get("/health", headers=headers)).status_code == 200
+
+
+async def test_health_says_whether_the_engine_runs(client, model):
+    model.alive = False
+    assert (await client.get("/ready")).status_code == 503
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "content", "status"),
+    [
+        ("GET", "/rerank", b"", 405),
+        ("POST", "/score", b"{}", 404),
+        ("POST", "/rerank", b"x" * 2001, 413),
+        ("POST", "/rerank", b"x", 400),
+    ],
+)
+async def test_what_is_not_served_is_refused(method, path, content, status, client):
+    answer = await client.request(method, path, content=content)
+    assert answer.status_code == status
+    assert set(answer.json()) == {"error", "error_type", "message", "detail"}
+
+
+async def test_metrics_count_requests_texts_and_what_was_cut(client):
+    for _ in range(2):
+        await client.post("/rerank", json=BODY)
+    page = (await client.get("/metrics")).text
+    for line in (
+        'rerank_requests_total{code="200",path="/rerank",replica="r1"} 2.0',
+        'rerank_texts_total{replica="r1"} 4.0',
+        'rerank_truncated_texts_total{replica="r1"} 2.0',
+        'rerank_seconds_count{replica="r1"} 2.0',
+        'rerank_under_way{replica="r1"} 0.0',
+    ):
+        assert line in page
+
+
+async def test_the_engines_logits_and_their_activation_are_what_predict_gives(tmp_path):
+    path = str(build_tiny_model("bert", tmp_path / "tiny"))
+    settings = {"device": "cpu", "dtype": "float32"}
+    with CrossEncoderScorer(path, **settings) as local:
+        expected = local.score("red fox", ["a fox", "a hen", "a red fox"])
+    model = LogitModel(path, settings)
+    logits = await model.logits("red fox", ["a fox", "a hen", "a red fox"])
+    assert model.activation(logits) == pytest.approx(list(expected), abs=1e-6)
+    model.scorer.close()
