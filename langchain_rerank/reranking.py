@@ -437,6 +437,8 @@ class Reranking(BaseModel):
             truncated=scored.scores.truncated,
             timings={"rerank": ms, "total": ms},
             error=scored.error,
+            score_threshold=cut.score_threshold,
+            best_score=max(scored.scores, default=None),
         )
 
 

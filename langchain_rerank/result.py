@@ -46,6 +46,9 @@ class RerankResult:
             "total".
         error: Why the documents are in first-stage order instead of reranked, with
             `on_error="first_stage"`; else None.
+        score_threshold: The lowest relevance score that was to be returned, if any.
+        best_score: The highest relevance score of a candidate, returned or not; None where nothing
+            was scored.
     """
 
     query: str
@@ -55,6 +58,8 @@ class RerankResult:
     truncated: int | None = 0
     timings: dict[str, float] = field(default_factory=dict)
     error: BaseException | None = None
+    score_threshold: float | None = None
+    best_score: float | None = None
 
     @property
     def scores(self) -> list[float]:
@@ -87,6 +92,8 @@ class RerankResult:
             "truncated": self.truncated,
             "timings_ms": dict(self.timings),
             "error": None if self.error is None else str(self.error),
+            "score_threshold": self.score_threshold,
+            "best_score": self.best_score,
             "documents": [
                 {
                     "id": document.id,
@@ -108,11 +115,21 @@ class RerankResult:
             f"{failed}"
         )
 
+    def _nothing(self) -> str:
+        """Return why there is no document: none was found, or none scored enough."""
+        threshold, best = self.score_threshold, self.best_score
+        if threshold is None or best is None or best >= threshold:
+            return NOTHING
+        return (
+            f"{self.candidates} candidates, none reaches the threshold {threshold:g}; the best "
+            f"scores {best:.3g}."
+        )
+
     def __str__(self) -> str:
         lines = [_one_line(self.query)]
         for _, head, texts in self._blocks(PLAIN_WIDTH, textwrap.wrap, len):
             lines += ["  ".join(part for part in head if part), *texts]
-        return "\n".join([*lines, *([] if self.documents else [NOTHING]), self.summary()])
+        return "\n".join([*lines, *([] if self.documents else [self._nothing()]), self.summary()])
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         from rich.text import Text
@@ -121,7 +138,7 @@ class RerankResult:
         # Text, not str: square brackets in a document are no markup.
         yield Text(_one_line(self.query), style="bold")
         if not self.documents:
-            yield NOTHING
+            yield Text(self._nothing())
         elif width < TABLE_WIDTH:
             yield from self._lines(console, width)
         else:
@@ -183,7 +200,7 @@ class RerankResult:
         found = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
         return (
             f"<p><b>{html.escape(_one_line(self.query))}</b><br>{html.escape(self.summary())}</p>"
-            f"{found if rows else f'<p>{NOTHING}</p>'}"
+            f"{found if rows else f'<p>{html.escape(self._nothing())}</p>'}"
         )
 
     def _blocks(

@@ -29,8 +29,10 @@ def main() -> None:
         require("typer", extra="cli")
         require("rich", extra="cli")
         from langchain_rerank.cli.app import app
+        from langchain_rerank.cli.console import log_to_terminal
 
-        app()
+        with log_to_terminal():
+            app(_global_options_first(sys.argv[1:]))
     except RerankError as error:
         _fail(str(error))
     except OSError as error:
@@ -40,8 +42,18 @@ def main() -> None:
         raise SystemExit(130) from None
 
 
+def _global_options_first(arguments: list[str]) -> list[str]:
+    """Return the arguments with -q and -v in front, wherever they were written."""
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    everywhere = {"-q", "--quiet", "-v", "--verbose"}
+    first = [one for one in arguments[:end] if one in everywhere]
+    return [*first, *(one for one in arguments[:end] if one not in everywhere), *arguments[end:]]
+
+
 def _fail(message: str) -> None:
-    sys.stderr.write(f"Error: {message}\n")
+    from langchain_rerank.result import printable
+
+    sys.stderr.write(f"Error: {printable(message)}\n")
     raise SystemExit(2) from None
 
 

@@ -61,6 +61,7 @@ def bench(
     from langchain_rerank.bench.setup import Settings, prepared
     from langchain_rerank.bench.summary import rows
     from langchain_rerank.bench.workload import Sizes
+    from langchain_rerank.cli.console import notes_console
 
     check_json(json_file)
     settings = Settings(
@@ -75,7 +76,7 @@ def bench(
         seed=seed,
     )
     # What is not the result goes to stderr, so that `--json -` can be piped.
-    notes = Console(stderr=True)
+    notes = notes_console()
     measured: Measured = {}
     interrupted = False
     with prepared(settings, lambda what: notes.print(f"{what}…", style="dim")) as ready:

@@ -83,6 +83,7 @@ def evaluate(
     """
     from rich.console import Console
 
+    from langchain_rerank.cli.console import notes_console
     from langchain_rerank.cli.gates import Gates
     from langchain_rerank.cli.inputs import (
         Source,
@@ -97,7 +98,7 @@ def evaluate(
     from langchain_rerank.reading import Form
 
     check_json(json_file)
-    notes = Console(stderr=True)
+    notes = notes_console()
     with resumable(out, notes):
         depths = options.depths(ks, first_stage_k)
         if not depths:

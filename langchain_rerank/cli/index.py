@@ -49,6 +49,6 @@ def index(
         encoding=encoding,
         follow_symlinks=follow_symlinks,
         keep=True,
-        notes=Console(stderr=True),
+        notes=notes_console(),
     )
     Console().print(told(found), highlight=False)

@@ -108,8 +108,7 @@ def ragas(
 
     What the judge answered stays in --out: the same is never asked twice.
     """
-    from rich.console import Console
-
+    from langchain_rerank.cli.console import notes_console
     from langchain_rerank.cli.inputs import (
         JOURNAL,
         Source,
@@ -124,7 +123,7 @@ def ragas(
     from langchain_rerank.first_stage import default_embeddings
     from langchain_rerank.retriever import CrossEncoderRerankRetriever
 
-    notes = Console(stderr=True)
+    notes = notes_console()
     judge = _judge(judge_base_url, judge_model, judge_api_key, timeout, structured_output)
     chosen = metrics or ",".join(
         name

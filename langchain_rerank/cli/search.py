@@ -78,6 +78,7 @@ def search(
     What is read and embedded is kept for the next search (see the command cache).
     """
     from langchain_rerank.checks import check_query
+    from langchain_rerank.cli.console import notes_console
     from langchain_rerank.cli.model_names import check_scorer
     from langchain_rerank.cli.models import load, open_scorer
     from langchain_rerank.retriever import CrossEncoderRerankRetriever
@@ -94,7 +95,7 @@ def search(
     )
     check_scorer(scorer)
     # What is not the result goes to stderr, so that `--json -` can be piped.
-    notes = Console(stderr=True)
+    notes = notes_console()
     base = open_index(
         docs,
         kind=first_stage,

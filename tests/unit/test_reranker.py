@@ -443,3 +443,16 @@ def test_every_error_of_the_package_has_one_root():
     assert issubclass(ConfigurationError, RerankError)
     assert issubclass(InputError, RerankError)
     assert issubclass(ScorerContractError, RerankError)
+
+
+def test_a_threshold_that_removes_everything_is_named_with_the_best_score(documents, scorer):
+    result = CrossEncoderReranker(model=scorer, score_threshold=1.5).rerank(documents, QUERY)
+    assert (result.documents, result.score_threshold) == ([], 1.5)
+    best = max(scorer.score(QUERY, [document.page_content for document in documents]))
+    assert result.best_score == best
+    told = (
+        f"{len(documents)} candidates, none reaches the threshold 1.5; the best scores {best:.3g}"
+    )
+    assert told in str(result)
+    assert told in result._repr_html_()
+    assert "Nothing found" not in str(result)

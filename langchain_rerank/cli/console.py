@@ -1,0 +1,108 @@
+"""What the command line says on the way: plain text, as much as was asked for."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from langchain_rerank.user_cache import cache_folder
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+NO_GPU = "No GPU found"
+
+
+@dataclass
+class Verbosity:
+    """How much is said: results always, notes and progress unless `quiet`, more if `verbose`."""
+
+    quiet: bool = False
+    verbose: bool = False
+
+
+verbosity = Verbosity()
+
+
+def notes_console() -> Console:
+    """Return a console on standard error to which a string is text and nothing else.
+
+    Square brackets in a path are no markup, and nothing in a string commands the terminal.
+    """
+    from rich.console import Console
+    from rich.text import Text
+
+    from langchain_rerank.result import printable
+
+    class Notes(Console):
+        def print(self, *objects: Any, **options: Any) -> None:
+            style = options.pop("style", "")
+            shown = [
+                Text(printable(one), style=style) if isinstance(one, str) else one
+                for one in objects
+            ]
+            super().print(*shown, **options)
+
+        def status(self, status: Any, **options: Any) -> Any:
+            return super().status(Text(printable(str(status))), **options)
+
+    return Notes(stderr=True, quiet=verbosity.quiet)
+
+
+@contextmanager
+def starting(notes: Console) -> Iterator[None]:
+    """Say that the command is there while the packages that it needs are imported."""
+    with notes.status("Starting…"):
+        yield
+
+
+def set_verbosity(*, quiet: bool, verbose: bool) -> None:
+    """Set how much is said."""
+    verbosity.quiet, verbosity.verbose = quiet, verbose
+    level = logging.ERROR if quiet else logging.INFO if verbose else logging.WARNING
+    logging.getLogger("langchain_rerank").setLevel(level)
+
+
+@contextmanager
+def log_to_terminal() -> Iterator[None]:
+    """Show this package's log on standard error while a command runs."""
+    logger = logging.getLogger("langchain_rerank")
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Printable("%(message)s"))
+    handler.addFilter(_said_before)
+    before = logger.level
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        verbosity.quiet = verbosity.verbose = False
+        logger.setLevel(before)
+
+
+class _Printable(logging.Formatter):
+    """Formats records without what would command the terminal."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        from langchain_rerank.result import printable
+
+        return printable(super().format(record))
+
+
+def _said_before(record: logging.LogRecord) -> bool:
+    """Return whether to show a record: that there is no GPU is said once on a machine."""
+    if verbosity.verbose or not record.getMessage().startswith(NO_GPU):
+        return True
+    mark = cache_folder("said") / "no-gpu"
+    try:
+        if mark.exists():
+            return False
+        mark.parent.mkdir(parents=True, exist_ok=True)
+        mark.touch()
+    except OSError:  # Said again next time.
+        pass
+    return True

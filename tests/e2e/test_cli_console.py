@@ -1,0 +1,89 @@
+"""What every command has: a version, as much talk as was asked for, text that is only text."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+
+import pytest
+
+import langchain_rerank
+from langchain_rerank.cli import _global_options_first
+from langchain_rerank.cli.console import log_to_terminal, notes_console, set_verbosity
+
+
+def test_the_version_is_shown(run):
+    code, out, _ = run("--version")
+    assert (code, out) == (0, f"langchain-rerank {langchain_rerank.__version__}\n")
+
+
+@pytest.mark.parametrize(
+    ("given", "taken"),
+    [
+        (["search", "-q", "question"], ["-q", "search", "question"]),
+        (["search", "--", "-q"], ["search", "--", "-q"]),
+        (["-v", "demo", "--quiet"], ["-v", "--quiet", "demo"]),
+    ],
+)
+def test_quiet_and_verbose_may_stand_anywhere(given, taken):
+    assert _global_options_first(given) == taken
+
+
+def test_a_note_is_text_without_markup_and_commands(capsys):
+    notes_console().print("Written to out[/x] and [bold]b\x1b]0;title\x07")
+    with notes_console().status("Loading models[/x]…"):
+        pass
+    shown = capsys.readouterr().err
+    assert "out[/x] and [bold]b" in shown
+    assert "\x1b]0" not in shown
+
+
+def test_quiet_says_nothing_but_errors(capsys):
+    with log_to_terminal():
+        set_verbosity(quiet=True, verbose=False)
+        notes_console().print("a note")
+        logging.getLogger("langchain_rerank.x").warning("a warning")
+        logging.getLogger("langchain_rerank.x").error("an error")
+    assert capsys.readouterr().err == "an error\n"
+
+
+def test_that_there_is_no_gpu_is_said_once_on_a_machine(capsys, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    logger = logging.getLogger("langchain_rerank.x")
+    for _ in range(2):
+        with log_to_terminal():
+            logger.warning("No GPU found: it runs on the CPU.")
+            logger.warning("something else \x1b[31m")
+    shown = capsys.readouterr().err
+    assert shown.count("No GPU") == 1
+    assert shown.count("something else  [31m") == 2
+    with log_to_terminal():
+        set_verbosity(quiet=False, verbose=True)
+        logger.warning("No GPU found: it runs on the CPU.")
+    assert "No GPU" in capsys.readouterr().err
+
+
+INTERRUPTED = """
+import sys
+from langchain_rerank.cli import app
+
+def interrupted(*_, **__):
+    raise KeyboardInterrupt
+
+app.app.registered_commands.clear()
+app.app.command("demo")(app._interruptible(lambda: interrupted()))
+app.app.command("other")(lambda: None)
+sys.argv = ["langchain-rerank", "demo"]
+from langchain_rerank.cli import main
+main()
+"""
+
+
+def test_ctrl_c_is_answered():
+    run = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED], capture_output=True, text=True, check=False
+    )
+    assert run.returncode == 130
+    assert run.stderr.endswith("Interrupted.\n")
+    assert "Traceback" not in run.stderr
