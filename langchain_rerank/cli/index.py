@@ -8,6 +8,7 @@ from typing import Annotated, Optional
 import typer
 from rich.console import Console
 
+from langchain_rerank.cli.console import notes_console
 from langchain_rerank.cli.indexing import (
     EncodingOption,
     FollowOption,

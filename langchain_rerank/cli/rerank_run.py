@@ -39,8 +39,7 @@ def rerank_run(
     """
     from time import perf_counter
 
-    from rich.console import Console
-
+    from langchain_rerank.cli.console import notes_console
     from langchain_rerank.serve.dataset import rerank_dataset
 
     started = perf_counter()
@@ -55,7 +54,7 @@ def rerank_run(
         part_pairs=part_pairs,
         **options.load_settings(model_arg),
     )
-    Console(stderr=True).print(
+    notes_console().print(
         f"{pairs:,} pairs scored in {perf_counter() - started:.0f} s. Written to {out}.",
         highlight=False,
         markup=False,

@@ -50,8 +50,7 @@ def serve(
 
         langchain-rerank serve --model embedded
     """
-    from rich.console import Console
-
+    from langchain_rerank.cli.console import notes_console
     from langchain_rerank.errors import ConfigurationError
     from langchain_rerank.optional import require
     from langchain_rerank.serve.application import application
@@ -67,7 +66,7 @@ def serve(
             f"--host {host} opens the server to other machines, and anybody there could use it: "
             f"set a key in the environment variable {KEY_VARIABLE}, or listen at 127.0.0.1."
         )
-    notes = Console(stderr=True)
+    notes = notes_console()
     ray = require("ray", extra="ray")
     ray_serve = require("ray.serve", extra="ray")
     name = model or options.MODEL
