@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 OFFLINE := HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow fuzz check soak matrix format docs bench clean
+.PHONY: help install demo test test-slow fuzz check soak matrix format docs bench simulate clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -71,6 +71,9 @@ ray: $(VENV)/.test ## Install Ray into .venv and run the tests that need it
 
 bench: $(VENV)/.demo ## Measure the engine against its peers on this machine
 	$(OFFLINE) $(BIN)/langchain-rerank bench
+
+simulate: $(VENV)/.test ## Simulate what reports conclude from small samples, and write the page of the docs
+	$(BIN)/python simulations/small_samples.py --out docs/project/small-samples.md
 
 clean: ## Remove the environment and what tools left behind
 	rm -rf $(VENV) .matrix build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -377,7 +377,7 @@ def test_a_reranker_that_finds_what_lies_deep_is_recommended_with_its_depth():
     assert report.decision.added_ms == pytest.approx(
         report.sweep.points[2].latency["total"].p50 - report.sweep.points[0].latency["total"].p50
     )
-    assert report.to_markdown().count("K = 5 returns no more than K documents") == 1
+    assert report.to_markdown().count("with K = 5 that is fewer than nDCG@10 looks at") == 1
 
 
 @pytest.mark.parametrize(
@@ -438,8 +438,10 @@ def test_not_reranking_shows_as_many_documents_as_are_looked_at():
     assert zero.measures["RR@10"].mean == pytest.approx(1 / 8)
     assert five.measures["RR@10"].mean == 0.0
     assert report.sweep.scored_pairs - 2 * 5 <= 8 * 5
-    cut = sweep_k(retriever, Oracle({}), records, [5], top_n=3, **settings)
-    assert cut.sweep.points[0].measures["RR@10"].mean == 0.0
+    retriever, records = ranked(8, hit_at=lambda _: 4)
+    for top_n, shown in ((3, 0.0), (5, 1 / 5)):
+        cut = sweep_k(retriever, Oracle({}), records, [5], top_n=top_n, **settings)
+        assert cut.sweep.points[0].measures["RR@10"].mean == pytest.approx(shown)
 
 
 def test_nothing_is_said_twice():

@@ -152,7 +152,11 @@ def test_a_gain_that_may_be_chance_is_undecided_with_the_number_that_would_settl
 def test_what_else_is_compared_makes_a_gain_harder_to_show():
     values = [[0.0, 1.0]] * 7
     assert decided(values).answer == "rerank"
-    assert decided(values, beside=[0.5] * 9).answer == "undecided"
+    beside = decided(values, beside=[0.5] * 9)
+    assert (beside.answer, beside.queries_needed) == ("undecided", 9)
+    assert "Adjusted for all that this report compares, that is not shown" in beside.reason
+    worse = decided([[1.0, 0.0]] * 7, beside=[0.5] * 9)
+    assert (worse.answer, worse.queries_needed) == ("undecided", 9)
 
 
 @pytest.mark.parametrize(

@@ -82,7 +82,8 @@ def decide(
         answer = "do_not_rerank"
     needed = None
     if answer == "undecided" and bounded:
-        needed = _needed(choice, change, margin, better=better, tests=len(p_holm))
+        rivals = [gains[:, one - 1] for one in inside] if at == 0 else [change]
+        needed = _needed(choice, rivals, margin, better=better, tests=len(p_holm))
     return Decision(
         answer=answer,
         measure=measure,
@@ -98,7 +99,9 @@ def decide(
         margin=choice.margin,
         queries=n,
         queries_needed=needed,
-        reason=explained(options, choice, n, margin, allowed, better=better),
+        reason=explained(
+            options, choice, n, margin, allowed, better=better, settled=answer != "undecided"
+        ),
     )
 
 
@@ -160,19 +163,34 @@ def _added(one: Option, baseline: Option) -> float | None:
 
 
 def _needed(
-    choice: Choice, change: Floats, margin: float, *, better: bool, tests: int
+    choice: Choice, gains: Sequence[Floats], margin: float, *, better: bool, tests: int
 ) -> int | None:
-    """Return how many queries would answer what is open, or None."""
-    wanted = [choice.queries_needed]
-    if choice.position and not better:
-        gain, sd = float(change.mean()), spread(change)
-        ways = (
-            statistics.queries_needed(-gain, sd, 0.0, tail=SIGNIFICANT / 2 / tests),  # it gains
-            statistics.queries_needed(gain, sd, margin),  # or it does not, by more than the margin
-        )
-        wanted.append(min((one for one in ways if one is not None), default=None))
-    known = [one for one in wanted if one is not None and one > len(change)]
-    return max(known, default=None)
+    """Return how many queries would answer what is open, or None.
+
+    `gains` are those of the choice, or where that is not to rerank, of each option that does.
+    """
+    tail = SIGNIFICANT / 2 / tests
+    if choice.position == 0:
+        # Each is shown to be worse, or not to gain more than the margin.
+        worse = [
+            statistics.queries_needed(float(one.mean()), spread(one), 0.0, tail=tail)
+            for one in gains
+        ]
+        known = [one for one in worse if one is not None]
+        ways = [choice.queries_needed, max(known, default=None)] if len(known) == len(worse) else []
+        found = min((one for one in ways if one is not None), default=choice.queries_needed)
+    else:
+        first = choice.upper[choice.position]
+        wanted = [None if first is not None and first <= 0.0 else choice.queries_needed]
+        if not better:
+            gain, sd = float(gains[0].mean()), spread(gains[0])
+            either = (
+                statistics.queries_needed(-gain, sd, 0.0, tail=tail),
+                statistics.queries_needed(gain, sd, margin),
+            )
+            wanted.append(min((one for one in either if one is not None), default=None))
+        found = max((one for one in wanted if one is not None), default=None)
+    return found if found is not None and found > len(gains[0]) else None
 
 
 def explained(
@@ -182,7 +200,8 @@ def explained(
     margin: float,
     allowed: Sequence[bool] | None = None,
     *,
-    better: bool = True,
+    better: bool,
+    settled: bool,
 ) -> str:
     """Return why this is the choice, in sentences.
 
@@ -193,23 +212,24 @@ def explained(
         margin: The margin that was asked for.
         allowed: Whether each option is within the budget; None where there is none.
         better: Whether it is shown to be better than the first option.
+        settled: Whether there is an answer.
     """
     at = choice.position
     label, upper = options[at].label, choice.upper[at]
     tight = allowed is not None and not all(allowed)
     others = "any other within the budget" if tight else "any other"
+    name = f"{label[0].upper()}{label[1:]}"
     if allowed is not None and not any(allowed[1:]):
         text = "Nothing that reranks is within the budget."
     elif upper is None:
-        text = (
-            f"{label[0].upper()}{label[1:]} has the best mean; values that are not between 0 and 1 "
-            f"have no bound."
-        )
+        text = f"{name} has the best mean; values that are not between 0 and 1 have no bound."
+    elif upper < 0.0:
+        text = f"{name} is better than {others} by at least {-upper:.3f} (95 % bound)."
+        if not settled:
+            text += " Adjusted for all that this report compares, that is not shown."
     elif choice.recommended:
-        text = (
-            f"{label[0].upper()}{label[1:]} loses at most {upper:.3f} against {others} (95 % bound"
-        )
-        text += f"; allowed: {_margin(choice.margin, margin, queries)})."
+        text = f"{name} loses at most {upper:.3f} against {others} (95 % bound; allowed: "
+        text += f"{_margin(choice.margin, margin, queries)})."
         if at and not better:
             text += " That it gains anything over not reranking is not shown."
     elif queries < FEWEST_QUERIES:
@@ -219,8 +239,8 @@ def explained(
         )
     else:
         text = (
-            f"{label[0].upper()}{label[1:]} has the best mean, but {others} may be better by up to "
-            f"{upper:.3f} (95 % bound; allowed: {_margin(choice.margin, margin, queries)})."
+            f"{name} has the best mean, but {others} may be better by up to {upper:.3f} (95 % "
+            f"bound; allowed: {_margin(choice.margin, margin, queries)})."
         )
     if tight and allowed is not None and not allowed[choice.best]:
         gain = choice.losses[at]

@@ -36,7 +36,7 @@ FEWEST_QUERIES = 6  # if every one of five changes by 1, the interval still hold
 MEANS = (0.0, 1.0)  # the range of a measure
 DIFFERENCES = (-1.0, 1.0)  # and of the difference of two
 _EXACT_UP_TO = 13  # 2**13 sign patterns are fewer than the 10,000 flips
-_CELLS = 4_000_000  # of one block of weights: 32 MB
+_CELLS = 5_000_000  # of one block of weights: 40 MB
 _ROUNDING = 1e-9  # two sums of the same numbers in another order differ in their last bits
 _MOST_QUERIES = 10**6
 
@@ -116,17 +116,36 @@ def draws(values: Floats, *, samples: int = SAMPLES, seed: int = 0) -> Draws:
         samples: How many.
         seed: Seed of the weights.
     """
-    n, columns = values.shape
+    n = len(values)
+    if samples * n <= _CELLS:
+        extra, weights = _weights(n, samples, seed)
+        return Draws(weights @ values, extra)
+    extra, generator = _unseen(n, samples, seed)
+    block = max(1, _CELLS // n)
+    blocks = [
+        _seen(generator, extra[start : start + block], n) @ values
+        for start in range(0, samples, block)
+    ]
+    return Draws(np.concatenate(blocks), extra)
+
+
+@functools.lru_cache(maxsize=1)
+def _weights(n: int, samples: int, seed: int) -> tuple[Floats, Floats]:
+    """Return the weights of the unseen query and of the others; a report needs the same often."""
+    extra, generator = _unseen(n, samples, seed)
+    return extra, _seen(generator, extra, n)
+
+
+def _unseen(n: int, samples: int, seed: int) -> tuple[Floats, np.random.Generator]:
     generator = np.random.default_rng(seed)
-    unseen = 1.0 - (1.0 - (np.arange(samples) + 0.5) / samples) ** (1.0 / n)
-    extra = generator.permutation(unseen)
-    block = max(1, min(samples, _CELLS // n))
-    means = np.empty((samples, columns))
-    for start in range(0, samples, block):
-        weights = generator.standard_exponential((min(block, samples - start), n))
-        means[start : start + block] = weights @ values / weights.sum(axis=1, keepdims=True)
-    means *= (1.0 - extra)[:, None]
-    return Draws(means, extra)
+    weights = 1.0 - (1.0 - (np.arange(samples) + 0.5) / samples) ** (1.0 / n)
+    return generator.permutation(weights), generator
+
+
+def _seen(generator: np.random.Generator, extra: Floats, n: int) -> Floats:
+    weights = generator.standard_exponential((len(extra), n))
+    weights *= ((1.0 - extra) / weights.sum(axis=1))[:, None]
+    return weights
 
 
 def covered(values: Sequence[float] | Floats, ends: Interval) -> bool:

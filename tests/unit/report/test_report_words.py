@@ -159,7 +159,7 @@ def test_a_mean_of_nothing_is_empty_in_every_table(make_report):
 )
 def test_a_depth_below_the_cutoff_is_noted(make_report, k, top_n, said):
     report = make_report(decision=replace(DECISION, compared_k=k), settings={"top_n": top_n})
-    note = "K = 3 returns no more than K documents, fewer than the 10 that RR@10 looks at"
+    note = "with K = 3 that is fewer than RR@10 looks at"
     assert (note in view(report).tables[0].note) is said
 
 

@@ -146,9 +146,9 @@ def _systems(result: EvaluationResult) -> Table:
     notes = [f"Means over {labelled} labelled queries, each with its 95 % interval."]
     if apart:
         notes.append(f"In no mean: {apart}.")
-    if result.decision is not None:
-        k, top_n = result.decision.compared_k, result.settings.get("top_n")
-        notes += _cut_short([k], result.measures, top_n if isinstance(top_n, int) else None)
+    if result.decision is not None and result.sweep is None:
+        top_n = result.settings.get("top_n")
+        notes += _cut_short([result.decision.compared_k], result.measures, top_n)
     return Table(
         caption="Systems",
         columns=(*columns, *(heading for heading, _ in counts)),
@@ -158,19 +158,21 @@ def _systems(result: EvaluationResult) -> Table:
 
 
 def _cut_short(ks: Sequence[int], measures: Sequence[str], top_n: int | None) -> list[str]:
-    """Return what to know about depths that return fewer documents than a measure looks at."""
-    found = []
-    for measure in measures:
-        cutoff = measure.rpartition("@")[2]
-        looked_at = min(int(cutoff), top_n or int(cutoff)) if cutoff.isdecimal() else 0
-        short = [k for k in ks if 0 < k < looked_at]
-        if short:
-            names = ", ".join(map(str, short))
-            found.append(
-                f"K = {names} returns no more than K documents, fewer than the {looked_at} that "
-                f"{measure} looks at; not reranking returns all of those."
-            )
-    return found
+    """Return what to know where a depth returns fewer documents than measures look at."""
+    looked_at = {
+        measure: min(int(cutoff), top_n or int(cutoff))
+        for measure in measures
+        if (cutoff := measure.rpartition("@")[2]).isdecimal()
+    }
+    short = [k for k in ks if 0 < k < max(looked_at.values(), default=0)]
+    if not short:
+        return []
+    wide = [measure for measure, cutoff in looked_at.items() if cutoff > short[0]]
+    note = (
+        f"A depth K returns K documents, as in production: with K = {', '.join(map(str, short))} "
+        f"that is fewer than {', '.join(wide)} {'look' if len(wide) > 1 else 'looks'} at."
+    )
+    return [note]
 
 
 def _comparisons(comparisons: Sequence[Comparison], *, several: bool, note: str) -> Table:
@@ -271,6 +273,7 @@ def _sweep(sweep: Sweep, top_n: int | None) -> list[Table]:
     ks = [point.k for point in sweep.points]
     chosen = ks.index(sweep.recommended_k)
     granted = sweep.margin if sweep.granted_margin is None else sweep.granted_margin
+    budget = "" if sweep.budget_ms is None else " within the budget"
     notes = ["K = 0 is the first stage's own order."] if 0 in ks else []
     notes += [*_cut_short(ks, [sweep.measure], top_n), CEILING]
     return [
@@ -295,11 +298,13 @@ def _sweep(sweep: Sweep, top_n: int | None) -> list[Table]:
             ),
             rows=tuple(choice),
             chosen=chosen,
-            note="Loss at most: 95 % bound of how much any other K"
-            + ("" if sweep.budget_ms is None else " within the budget")
-            + " may be better. p50, p95: time per query. Pareto: no other K is both as good and as "
-            "fast. Best in: share of resamples of the queries in which this K has the best mean. "
-            + " ".join(sweep.checks),
+            note=(
+                f"Loss at most: 95 % bound of how much any other K{budget} may be better (below 0: "
+                f"it is better than any other). Within {granted:.2g}: whether that is within the "
+                f"margin that so many queries allow. p50, p95: time per query. Pareto: no other K "
+                f"is both as good and as fast. Best in: share of resamples of the queries in which "
+                f"this K has the best mean. {' '.join(sweep.checks)}"
+            ),
         ),
     ]
 
