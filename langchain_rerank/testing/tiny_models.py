@@ -246,10 +246,12 @@ def _tokenizer(family: _Family, max_length: int) -> Any:
             pair=family.pair,
             special_tokens=[(token, tokenizer.token_to_id(token)) for token in special],
         )
+    types = ["token_type_ids"] if ":1" in family.pair and not family.causal else []
     build: Any = transformers.PreTrainedTokenizerFast
     wrapped = build(
         tokenizer_object=tokenizer,
         model_max_length=max_length,
+        model_input_names=["input_ids", *types, "attention_mask"],
         **{f"{role}_token": token for role, token in family.special.items()},
     )
     if family.causal:

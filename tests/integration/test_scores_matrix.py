@@ -226,7 +226,9 @@ def reference(folder, told, dtype):
     return model
 
 
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+@pytest.mark.parametrize(
+    "dtype", ["float32", "bfloat16", pytest.param("float16", marks=pytest.mark.slow)]
+)
 def test_every_shape_gives_the_scores_of_its_own_predict(shape, dtype, caplog):
     name, folder, told = shape
     with CrossEncoderScorer(

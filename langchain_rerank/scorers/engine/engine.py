@@ -48,6 +48,8 @@ class Engine:
         tokenize = choose_tokenizer(model, self.max_length)
         forward = choose_forward(model, tokenize, device, dtype, settings, self.max_length)
         self._forward: Any = forward
+        # What is said of it once it is closed.
+        self._loaded_as = SimpleNamespace(name=forward.name, device=device, dtype=dtype)
         if self.path != "predict" and isinstance(settings.model, str):
             # The forward pass has its own, prepacked or converted; nobody needs them twice.
             model.to("meta")
@@ -101,10 +103,7 @@ class Engine:
         worker.close()
         worker.join()
         del worker
-        # Only what it was is left of it.
-        last = self._forward
-        self._forward = SimpleNamespace(name=last.name, device=last.device, dtype=last.dtype)
-        del last
+        self._forward = self._loaded_as
         if self.device.startswith("cuda"):
             import torch
 
