@@ -1,19 +1,26 @@
-"""Reciprocal rank fusion: several rankings into one, on plain keys and on documents.
+"""Several rankings into one, by reciprocal ranks or normalised scores, on keys and on documents.
 
 Source: Cormack, Clarke, Büttcher, "Reciprocal rank fusion outperforms Condorcet and individual rank
-learning methods", SIGIR 2009, doi:10.1145/1571941.1572114.
+learning methods", SIGIR 2009, doi:10.1145/1571941.1572114, for ranks; Bruch, Gai, Ingber, "An
+analysis of fusion functions for hybrid retrieval", TOIS 2023, doi:10.1145/3596512, for scores.
 """
 
 from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
-from typing import Any, Protocol, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, Protocol, TypeAlias, TypeVar
 
 from langchain_core.documents import Document
 
-from langchain_rerank.documents import DENSE_SCORE, FIRST_STAGE_SCORE, dense_score, with_metadata
+from langchain_rerank.documents import (
+    DENSE_SCORE,
+    FIRST_STAGE_SCORE,
+    dense_score,
+    first_stage_score,
+    with_metadata,
+)
 from langchain_rerank.errors import ConfigurationError
 
 C = 60
@@ -29,6 +36,9 @@ class _Key(Protocol):
 
 K = TypeVar("K", bound=_Key)
 
+Fusion: TypeAlias = Literal["ranks", "scores"]
+"""By what rankings are fused: reciprocal ranks, or normalised scores."""
+
 
 def reciprocal_rank_fusion(
     rankings: Sequence[Sequence[K]], *, weights: Sequence[float] | None = None, c: float = C
@@ -41,11 +51,13 @@ def reciprocal_rank_fusion(
     Args:
         rankings: Rankings of keys, best first; one that occurs twice in a ranking counts where it
             is first.
-        weights: One per ranking, above 0; None for 1 each.
+        weights: One per ranking, at least 0; None for 1 each. What only rankings of weight 0 have
+            is left out.
         c: At least 0; the larger, the less the first ranks stand out.
 
     Raises:
-        ConfigurationError: Not one weight per ranking, one that is not above 0, or a negative `c`.
+        ConfigurationError: Not one weight per ranking, a negative one or none above 0, or a
+            negative `c`.
 
     Examples:
         >>> [key for key, _ in reciprocal_rank_fusion([["a", "b"], ["b", "c"]])]
@@ -59,19 +71,89 @@ def reciprocal_rank_fusion(
     parts: defaultdict[K, list[float]] = defaultdict(list)
     best: dict[K, int] = {}
     for ranking, weight in zip(rankings, weights, strict=True):
-        for rank, key in enumerate(dict.fromkeys(ranking), start=1):
+        for rank, key in enumerate(dict.fromkeys(ranking) if weight else (), start=1):
             parts[key].append(weight / (c + rank))
             best[key] = min(rank, best.get(key, rank))
+    return _best_first(parts, best)
+
+
+def normalised_score_fusion(
+    rankings: Sequence[Sequence[tuple[K, float]]], *, weights: Sequence[float] | None = None
+) -> list[tuple[K, float]]:
+    """Return every key with its weighted mean of normalised scores over the rankings, best first.
+
+    The scores of a ranking are stretched so that its best is 1 and its last is 0; where all are
+    equal they are 1. A key that is missing from a ranking has 0 there. Ties go by the best rank,
+    then by the key, and the order of the rankings does not matter.
+
+    Args:
+        rankings: Rankings of keys with scores, best first, higher for better; a key that occurs
+            twice in a ranking counts where it is first.
+        weights: One per ranking, at least 0; None for 1 each. What only rankings of weight 0 have
+            is left out.
+
+    Raises:
+        ConfigurationError: Not one weight per ranking, a negative one or none above 0.
+
+    Examples:
+        >>> normalised_score_fusion([[("a", 9.0), ("b", 7.0)], [("b", 0.5), ("c", 0.1)]])
+        [('a', 0.5), ('b', 0.5), ('c', 0.0)]
+    """
+    weights = checked_weights(weights, len(rankings))
+    total = math.fsum(weights)
+    parts: defaultdict[K, list[float]] = defaultdict(list)
+    best: dict[K, int] = {}
+    for ranking, weight in zip(rankings, weights, strict=True):
+        if not weight:
+            continue
+        first: dict[K, float] = {}
+        for key, score in ranking:
+            first.setdefault(key, score)
+        shares = normalised(list(first.values()))
+        for rank, (key, share) in enumerate(zip(first, shares, strict=True), start=1):
+            parts[key].append(weight / total * share)
+            best[key] = min(rank, best.get(key, rank))
+    return _best_first(parts, best)
+
+
+def normalised(scores: Sequence[float]) -> list[float]:
+    """Return the scores stretched over 0 to 1; 1 for all where all are equal.
+
+    Args:
+        scores: `(n,)` finite numbers.
+
+    Examples:
+        >>> normalised([3.0, 1.0, 2.0])
+        [1.0, 0.0, 0.5]
+        >>> normalised([1e308, -1e308])
+        [1.0, 0.0]
+    """
+    if not scores:
+        return []
+    low, high = min(scores), max(scores)
+    if low == high:
+        return [1.0] * len(scores)
+    # The difference of two large numbers may be more than a float holds.
+    scale = 0.5 if math.isinf(high - low) else 1.0
+    span = high * scale - low * scale
+    return [(score * scale - low * scale) / span for score in scores]
+
+
+def _best_first(parts: Mapping[K, Sequence[float]], best: Mapping[K, int]) -> list[tuple[K, float]]:
     # fsum rounds once, so that the order of the addends does not show.
     scores = {key: math.fsum(values) for key, values in parts.items()}
-    return [(key, scores[key]) for key in sorted(scores, key=lambda k: (-scores[k], best[k], k))]
+    try:
+        ordered = sorted(scores, key=lambda k: (-scores[k], best[k], k))
+    except TypeError:  # keys of several types
+        ordered = sorted(scores, key=lambda k: (-scores[k], best[k], type(k).__name__, repr(k)))
+    return [(key, scores[key]) for key in ordered]
 
 
 def checked_weights(weights: Sequence[float] | None, n: int) -> Sequence[float]:
     """Return one weight per ranking, or say what is wrong with them.
 
     Raises:
-        ConfigurationError: Not `n` weights, or one that is not above 0.
+        ConfigurationError: Not `n` weights, a negative one, or none above 0.
 
     Examples:
         >>> checked_weights(None, 2)
@@ -81,10 +163,10 @@ def checked_weights(weights: Sequence[float] | None, n: int) -> Sequence[float]:
         return [1.0] * n
     if len(weights) != n:
         raise ConfigurationError(f"Got {len(weights)} weights for {n} rankings: one each.")
-    if not all(weight > 0 and math.isfinite(weight) for weight in weights):
+    usable = all(weight >= 0 and math.isfinite(weight) for weight in weights)
+    if not usable or (n and not any(weights)):
         raise ConfigurationError(
-            f"weights={list(weights)!r}: expected numbers above 0. Leave out a ranking that is not "
-            f"to count."
+            f"weights={list(weights)!r}: expected numbers of at least 0, one of them above."
         )
     return weights
 
@@ -94,6 +176,8 @@ def fused_documents(
     *,
     weights: Sequence[float] | None = None,
     c: float = C,
+    fusion: Fusion = "ranks",
+    id_key: str | None = None,
 ) -> list[Document]:
     """Return copies of the documents, fused, with the score in `metadata["first_stage_score"]`.
 
@@ -108,26 +192,33 @@ def fused_documents(
 
     Args:
         rankings: Rankings of documents, best first.
-        weights: One per ranking, above 0; None for 1 each.
-        c: The constant of the fusion.
+        weights: One per ranking, at least 0; None for 1 each.
+        c: The constant of the fusion by ranks.
+        fusion: "ranks" for reciprocal ranks, "scores" for normalised scores, which every document
+            then has in `metadata["first_stage_score"]`.
+        id_key: The metadata that tells documents apart, in place of their ids; those without it
+            are told apart as above.
 
     Raises:
-        ConfigurationError: As for `reciprocal_rank_fusion`.
+        ConfigurationError: As for `reciprocal_rank_fusion`, or a document without a score.
     """
-    keys = _keys(rankings)
+    keys = _keys(rankings, id_key)
     kept: dict[_DocumentKey, tuple[tuple[bool, int, str, str], Document]] = {}
     for ranking, ranking_keys in zip(rankings, keys, strict=True):
         for rank, (document, key) in enumerate(zip(ranking, ranking_keys, strict=True), start=1):
             # Stages may leave different metadata; what decides between them at the same rank must
             # not be the order of the stages.
-            metadata = sorted(document.metadata.items(), key=lambda item: item[0])
-            place = (document.id is None, rank, document.page_content, repr(metadata))
+            place = (document.id is None, rank, document.page_content, _shown(document.metadata))
             if key not in kept or place < kept[key][0]:
                 kept[key] = (place, document)
     dense = _dense_scores(rankings, keys)
     lowest = min(dense.values(), default=None)
     fused = []
-    for key, score in reciprocal_rank_fusion(keys, weights=weights, c=c):
+    for key, score in (
+        reciprocal_rank_fusion(keys, weights=weights, c=c)
+        if fusion == "ranks"
+        else normalised_score_fusion(_scored(rankings, keys), weights=weights)
+    ):
         document = with_metadata(kept[key][1], {FIRST_STAGE_SCORE: score})
         document.metadata.pop(DENSE_SCORE, None)  # of the copy, which is ours
         if lowest is not None:
@@ -137,6 +228,32 @@ def fused_documents(
 
 
 _DocumentKey = tuple[str, str]
+
+
+def _shown(metadata: Mapping[Any, Any]) -> str:
+    try:
+        return repr(sorted(metadata.items(), key=lambda item: (str(type(item[0])), str(item[0]))))
+    except RecursionError:  # nested too deeply to be shown
+        return ""
+
+
+def _scored(
+    rankings: Sequence[Sequence[Document]], keys: Sequence[Sequence[_DocumentKey]]
+) -> list[list[tuple[_DocumentKey, float]]]:
+    scored: list[list[tuple[_DocumentKey, float]]] = []
+    for number, (ranking, names) in enumerate(zip(rankings, keys, strict=True), start=1):
+        scored.append([])
+        for document, key in zip(ranking, names, strict=True):
+            score = first_stage_score(document)
+            if score is None:
+                raise ConfigurationError(
+                    f"Stage {number} gave no finite number as first_stage_score (but "
+                    f"{document.metadata.get(FIRST_STAGE_SCORE)!r:.80}) with the document "
+                    f"{document.id!r}, so its scores cannot be fused. Use BM25Retriever or "
+                    f"DenseRetriever, which give scores, or fusion='ranks'."
+                )
+            scored[-1].append((key, score))
+    return scored
 
 
 def _dense_scores(
@@ -155,8 +272,8 @@ def _dense_scores(
     return found[0] if len(found) == 1 else {}
 
 
-def _keys(rankings: Sequence[Sequence[Document]]) -> list[list[_DocumentKey]]:
-    """Return what identifies each document: ("id", its id) or ("text", its text)."""
+def _keys(rankings: Sequence[Sequence[Document]], id_key: str | None) -> list[list[_DocumentKey]]:
+    """Return what identifies each document: its metadata of `id_key`, its id, or its text."""
     ids_with_text: defaultdict[str, set[str]] = defaultdict(set)
     for ranking in rankings:
         for document in ranking:
@@ -164,6 +281,8 @@ def _keys(rankings: Sequence[Sequence[Document]]) -> list[list[_DocumentKey]]:
                 ids_with_text[document.page_content].add(document.id)
 
     def key(document: Document) -> _DocumentKey:
+        if id_key is not None and document.metadata.get(id_key) is not None:
+            return ("key", repr(document.metadata[id_key]))
         if document.id is not None:
             return ("id", document.id)
         ids = ids_with_text[document.page_content]

@@ -1,4 +1,4 @@
-"""`HybridRetriever`: several first stages at once, fused by reciprocal rank."""
+"""`HybridRetriever`: several first stages at once, fused by rank or by score."""
 
 from __future__ import annotations
 
@@ -28,19 +28,20 @@ from langchain_rerank.documents import DENSE_SCORE, FIRST_STAGE_SCORE, with_meta
 from langchain_rerank.errors import ConfigurationError, InputError, InputTypeError
 from langchain_rerank.first_stage.bm25 import BM25Retriever
 from langchain_rerank.first_stage.dense import DenseRetriever
-from langchain_rerank.first_stage.fusion import C, checked_weights, fused_documents
+from langchain_rerank.first_stage.fusion import C, Fusion, checked_weights, fused_documents
+from langchain_rerank.first_stage.terms import ENGLISH, TextToTerms
 from langchain_rerank.first_stage.vectors import VectorIndex
 
 
 class HybridRetriever(BaseRetriever):
-    """Retriever that asks several stages and fuses their rankings by reciprocal rank.
+    """Retriever that asks several stages and fuses their rankings, by rank or by score.
 
-    Every stage is asked for `k` documents (where its depth can be set), the fused ranking is cut to
-    `k`, and its score is in `metadata["first_stage_score"]`. Where one of the stages is a
-    `DenseRetriever`, its score is in `metadata["dense_score"]` too: that is what a reranker with
-    `first_stage_weight` mixes in. The order of the stages does not matter. Documents are matched by
-    id, or by text where they have none. Under async the stages run at the same time; in traces each
-    is a child run.
+    Every stage is asked for `k` documents (where its depth can be set) unless `depths` says
+    otherwise, the fused ranking is cut to `k`, and its score is in `metadata["first_stage_score"]`.
+    Where one of the stages is a `DenseRetriever`, its score is in `metadata["dense_score"]` too:
+    that is what a reranker with `first_stage_weight` mixes in. The order of the stages does not
+    matter. Documents are matched by id, or by text where they have none. Under async the stages run
+    at the same time; in traces each is a child run.
 
     Arguments of a call other than `k` reach the stages that take them. A `filter` must be taken by
     all of them: a stage that ignored it would bring back what it is meant to keep out.
@@ -57,17 +58,30 @@ class HybridRetriever(BaseRetriever):
     retrievers: list[Runnable[str, Any]] = Field(min_length=1)
     """The stages: retrievers, or any runnables from a query to documents. Never changed."""
     weights: list[float] | None = None
-    """How much each stage counts, above 0; None for 1 each."""
+    """How much each stage counts, at least 0; None for 1 each. One of weight 0 is not asked."""
     k: int = Field(default=50, ge=1, strict=True)
-    """How many documents each stage is asked for, and how many are returned at most."""
+    """How many documents are returned at most, and each stage is asked for."""
+    depths: list[int | None] | None = None
+    """How many documents each stage is asked for instead; None for `k`."""
+    fusion: Fusion = "ranks"
+    """Reciprocal "ranks", or normalised "scores" where every stage gives scores."""
+    id_key: str | None = None
+    """The metadata that tells documents apart, in place of their ids."""
     c: float = Field(default=C, ge=0, allow_inf_nan=False)
     """The constant of the fusion: the larger, the less the first ranks stand out."""
 
     model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
 
     @model_validator(mode="after")
-    def _check_weights(self) -> Self:
+    def _check_stages(self) -> Self:
         checked_weights(self.weights, len(self.retrievers))
+        if self.depths is not None and len(self.depths) != len(self.retrievers):
+            raise ConfigurationError(
+                f"Got {len(self.depths)} depths for {len(self.retrievers)} retrievers: one each."
+            )
+        for depth in self.depths or ():
+            if depth is not None:
+                checked_depth(depth, "depths")
         return self
 
     @property
@@ -115,15 +129,16 @@ class HybridRetriever(BaseRetriever):
         **kwargs: Any,
     ) -> list[Document]:
         k = self.k if k is None else checked_depth(k)
+        stages = self._stages(k, kwargs)
         rankings = [
             stage.retriever.invoke(
                 query,
                 patch_config(_config, callbacks=run_manager.get_child(stage.tag)),
                 **stage.kwargs,
             )
-            for stage in self._stages(k, kwargs)
+            for stage in stages
         ]
-        return self._fused(rankings, k)
+        return self._fused(stages, rankings, k)
 
     async def _aget_relevant_documents(
         self,
@@ -144,22 +159,32 @@ class HybridRetriever(BaseRetriever):
                 )
             return await stage.retriever.ainvoke(query, config, **stage.kwargs)
 
-        rankings = await asyncio.gather(*(ranking(stage) for stage in self._stages(k, kwargs)))
-        return self._fused(rankings, k)
+        stages = self._stages(k, kwargs)
+        rankings = await asyncio.gather(*map(ranking, stages))
+        return self._fused(stages, rankings, k)
 
     def _stages(self, k: int, kwargs: Mapping[str, Any]) -> list[_Stage]:
-        """Return the stages at depth `k`, each with the arguments that it takes."""
+        """Return the stages that count at their depth, each with the arguments that it takes."""
+        weights = checked_weights(self.weights, len(self.retrievers))
+        depths = self.depths or [None] * len(self.retrievers)
         stages = [
-            _Stage(with_depth(retriever, k), arguments_taken(retriever, kwargs), f"stage_{number}")
-            for number, retriever in enumerate(self.retrievers, start=1)
+            _Stage(
+                with_depth(retriever, depth or k),
+                arguments_taken(retriever, kwargs),
+                f"stage_{number}",
+                weight,
+                depth or k,
+            )
+            for number, (retriever, weight, depth) in enumerate(
+                zip(self.retrievers, weights, depths, strict=True), start=1
+            )
+            if weight
         ]
         for name in kwargs:
             takers = sum(name in stage.kwargs for stage in stages)
             if takers == 0 or (name == "filter" and takers < len(stages)):
                 refusing = [
-                    retriever.get_name()
-                    for retriever, stage in zip(self.retrievers, stages, strict=True)
-                    if name not in stage.kwargs
+                    stage.retriever.get_name() for stage in stages if name not in stage.kwargs
                 ]
                 raise ConfigurationError(
                     f"{name}={kwargs[name]!r}: {', '.join(refusing)} takes no such argument in a "
@@ -167,15 +192,24 @@ class HybridRetriever(BaseRetriever):
                 )
         return stages
 
-    def _fused(self, rankings: Sequence[object], k: int) -> list[Document]:
+    def _fused(
+        self, stages: Sequence[_Stage], rankings: Sequence[object], k: int
+    ) -> list[Document]:
         checked: list[list[Document]] = []
-        for retriever, ranking in zip(self.retrievers, rankings, strict=True):
+        for stage, ranking in zip(stages, rankings, strict=True):
             if not isinstance(ranking, list) or not all(isinstance(d, Document) for d in ranking):
                 raise InputTypeError(
-                    f"{retriever.get_name()} must return a list of documents, got {ranking!r:.200}."
+                    f"{stage.retriever.get_name()} must return a list of documents, got "
+                    f"{ranking!r:.200}."
                 )
-            checked.append(_with_dense_scores(retriever, ranking[:k]))
-        return fused_documents(checked, weights=self.weights, c=self.c)[:k]
+            checked.append(_with_dense_scores(stage.retriever, ranking[: stage.depth]))
+        return fused_documents(
+            checked,
+            weights=[stage.weight for stage in stages],
+            c=self.c,
+            fusion=self.fusion,
+            id_key=self.id_key,
+        )[:k]
 
 
 def _with_dense_scores(retriever: Runnable[str, Any], ranking: list[Document]) -> list[Document]:
@@ -186,6 +220,8 @@ def _with_dense_scores(retriever: Runnable[str, Any], ranking: list[Document]) -
         return ranking
     return [
         with_metadata(document, {DENSE_SCORE: document.metadata[FIRST_STAGE_SCORE]})
+        if FIRST_STAGE_SCORE in document.metadata
+        else document
         for document in ranking
     ]
 
@@ -196,6 +232,8 @@ class _Stage(NamedTuple):
     retriever: FirstStage
     kwargs: dict[str, Any]
     tag: str
+    weight: float
+    depth: int
 
 
 def hybrid_retriever(
@@ -204,6 +242,10 @@ def hybrid_retriever(
     *,
     k: int = 50,
     weights: Sequence[float] | None = None,
+    depths: Sequence[int | None] | None = None,
+    fusion: Fusion = "ranks",
+    language: str | None = ENGLISH,
+    preprocess_func: TextToTerms | None = None,
 ) -> HybridRetriever:
     """Return the usual hybrid over `documents`: BM25 and embeddings, all in memory.
 
@@ -212,7 +254,11 @@ def hybrid_retriever(
             under the id `#<position>`, counted from 0; the documents themselves stay as they are.
         embeddings: The embedding model; it embeds the whole corpus here.
         k: How many documents to return at most.
-        weights: How much BM25 and the embeddings count; None for 1 each.
+        weights: How much BM25 and the embeddings count, at least 0; None for 1 each.
+        depths: How many documents BM25 and the embeddings are asked for; None for `k`.
+        fusion: By reciprocal "ranks" or by normalised "scores".
+        language: As for `BM25Retriever`.
+        preprocess_func: As for `BM25Retriever`.
 
     Raises:
         InputError: There is no document, none with a term, or two have the same id.
@@ -235,10 +281,14 @@ def hybrid_retriever(
             )
         seen.add(name)
         corpus.append(document if document.id == name else document.model_copy(update={"id": name}))
-    bm25 = BM25Retriever.from_documents(corpus, k=k)
+    bm25 = BM25Retriever.from_documents(
+        corpus, k=k, language=language, preprocess_func=preprocess_func
+    )
     store = VectorIndex.from_documents(corpus, embeddings)
     return HybridRetriever(
         retrievers=[bm25, DenseRetriever(vectorstore=store, k=k)],
         weights=None if weights is None else list(weights),
+        depths=None if depths is None else list(depths),
+        fusion=fusion,
         k=k,
     )

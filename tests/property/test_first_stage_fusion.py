@@ -10,7 +10,11 @@ from hypothesis import strategies as st
 from langchain_core.documents import Document
 
 from langchain_rerank.errors import ConfigurationError
-from langchain_rerank.first_stage.fusion import fused_documents, reciprocal_rank_fusion
+from langchain_rerank.first_stage.fusion import (
+    fused_documents,
+    normalised_score_fusion,
+    reciprocal_rank_fusion,
+)
 
 KEYS = st.sampled_from("abcdefgh")
 RANKING = st.lists(KEYS, unique=True, max_size=8)
@@ -118,11 +122,44 @@ def test_every_id_comes_once_and_documents_without_one_once_per_text(weighted):
     ("arguments", "message"),
     [
         ({"weights": [1.0]}, "1 weights for 2 rankings"),
-        ({"weights": [1.0, 0.0]}, "above 0"),
-        ({"weights": [1.0, float("nan")]}, "above 0"),
+        ({"weights": [0.0, 0.0]}, "one of them above"),
+        ({"weights": [1.0, float("nan")]}, "at least 0"),
+        ({"weights": [1.0, -1.0]}, "at least 0"),
         ({"c": -1}, "c=-1"),
     ],
 )
 def test_impossible_settings_are_refused(arguments, message):
     with pytest.raises(ConfigurationError, match=message):
         reciprocal_rank_fusion([["a"], ["b"]], **arguments)
+
+
+SCORED = st.lists(
+    st.tuples(
+        st.dictionaries(KEYS, st.floats(allow_nan=False, allow_infinity=False), max_size=8).map(
+            lambda scores: sorted(scores.items(), key=lambda one: -one[1])
+        ),
+        WEIGHT,
+    ),
+    min_size=1,
+    max_size=4,
+)
+
+
+@given(SCORED, st.randoms())
+def test_fused_scores_lie_between_0_and_1_and_the_order_of_the_rankings_does_not_matter(
+    weighted, random
+):
+    fused = fuse(weighted, normalised_score_fusion)
+    assert {key for key, _ in fused} == {key for ranking, _ in weighted for key, _ in ranking}
+    assert all(-1e-9 <= score <= 1 + 1e-9 for _, score in fused)
+    assert fuse(random.sample(weighted, len(weighted)), normalised_score_fusion) == fused
+
+
+@given(WEIGHTED, RANKING)
+def test_a_ranking_of_weight_0_changes_nothing(weighted, ranking):
+    assert fuse([*weighted, (ranking, 0.0)]) == fuse(weighted)
+
+
+def test_keys_of_several_types_are_ordered_all_the_same():
+    one, other = [1, "a", (2,)], ["b", 1, None]
+    assert reciprocal_rank_fusion([one, other]) == reciprocal_rank_fusion([other, one])

@@ -259,10 +259,14 @@ def test_a_stage_that_returns_no_documents_is_an_error(answer):
         ({"retrievers": []}, "at least 1 item"),
         ({"retrievers": ["bm25"]}, "instance of Runnable"),
         ({"weights": [1, 2]}, "2 weights for 1 rankings"),
-        ({"weights": [0]}, "above 0"),
+        ({"weights": [0]}, "one of them above"),
+        ({"weights": [-1]}, "at least 0"),
+        ({"depths": [1, 2]}, "2 depths for 1 retrievers"),
+        ({"depths": [0]}, "depths=0"),
+        ({"fusion": "votes"}, "'ranks' or 'scores'"),
         ({"k": 0}, "greater than or equal to 1"),
         ({"c": -1}, "greater than or equal to 0"),
-        ({"id_key": "id"}, "id_key"),
+        ({"top_k": 3}, "top_k"),
     ],
 )
 def test_impossible_settings_are_refused(settings, message):
@@ -281,3 +285,116 @@ def test_pickled_and_deep_copied_it_finds_the_same():
     assert copy.deepcopy(hybrid).invoke("cat 3") == expected
     loaded = pickle.loads(pickle.dumps(hybrid))
     assert loaded.invoke("cat 3") == expected
+
+
+def scored(*pairs):
+    return RunnableLambda(
+        lambda query: [
+            Document(name, id=name, metadata={"first_stage_score": score}) for name, score in pairs
+        ]
+    )
+
+
+def test_each_stage_has_a_depth_of_its_own_where_one_is_given():
+    bm25 = BM25Retriever.from_documents(documents())
+    dense = DenseRetriever(vectorstore=InMemoryVectorStore.from_documents(documents(), EMBEDDINGS))
+    asked = []
+
+    class Asked(HybridRetriever):
+        def _fused(self, stages, rankings, k):
+            asked.append([len(ranking) for ranking in rankings])
+            return super()._fused(stages, rankings, k)
+
+    hybrid = Asked(retrievers=[bm25, dense], depths=[20, None], k=5)
+    assert len(hybrid.invoke("cat")) == 5
+    assert len(hybrid.invoke("cat", k=8)) == 8
+    # A reranker sets the number of candidates, not how they are put together.
+    assert len(with_depth(hybrid, 9).invoke("cat")) == 9
+    assert asked == [[20, 5], [20, 8], [20, 9]]
+
+
+async def test_a_stage_of_weight_0_is_not_asked():
+    silent = Recorder()
+    hybrid = HybridRetriever(retrievers=[silent, listing("a", "b")], weights=[0, 1])
+    assert ids(hybrid.invoke("q")) == ["a", "b"]
+    assert ids(await hybrid.ainvoke("q")) == ["a", "b"]
+    assert silent.calls == []
+    # What is not asked need not take the filter either.
+    bm25 = BM25Retriever.from_documents(documents())
+    hybrid = HybridRetriever(retrievers=[Strict(), bm25], weights=[0, 1], k=3)
+    assert len(hybrid.invoke("cat", filter={"even": True})) == 3
+
+
+def test_scores_are_fused_by_their_place_between_best_and_last():
+    one = scored(("a", 20.0), ("b", 15.0), ("c", 10.0))
+    other = scored(("c", 0.9), ("d", 0.1))
+    found = HybridRetriever(retrievers=[one, other], fusion="scores").invoke("q")
+    assert ids(found) == ["a", "c", "b", "d"]
+    assert scores(found) == pytest.approx([0.5, 0.5, 0.25, 0.0])
+    found = HybridRetriever(retrievers=[one, other], fusion="scores", weights=[1, 3]).invoke("q")
+    assert ids(found)[0] == "c"
+
+
+@pytest.mark.parametrize("odd", [None, float("nan"), 10**400, "high"])
+def test_fusing_scores_that_are_none_is_one_clear_error(odd):
+    stages = [scored(("a", 1.0)), scored(("b", odd))]
+    with pytest.raises(ConfigurationError, match=r"Stage 2 gave no finite number"):
+        HybridRetriever(retrievers=stages, fusion="scores").invoke("q")
+    assert len(HybridRetriever(retrievers=stages).invoke("q")) == 2
+
+
+def test_huge_scores_are_fused_without_overflow():
+    stages = [scored(("a", 1.7e308), ("b", 1e200), ("c", -1.7e308))]
+    found = HybridRetriever(retrievers=stages, fusion="scores").invoke("q")
+    assert scores(found) == pytest.approx([1.0, 0.5, 0.0])
+
+
+def test_an_id_key_tells_documents_apart_and_brings_copies_together():
+    def pages(*numbers):
+        return RunnableLambda(
+            lambda query: [
+                Document(f"{n}", id=f"{numbers}-{n}", metadata={"page": n}) for n in numbers
+            ]
+        )
+
+    stages = [pages(1, 2, 2), pages(2, 3)]
+    assert len(HybridRetriever(retrievers=stages).invoke("q")) == 4
+    found = HybridRetriever(retrievers=stages, id_key="page").invoke("q")
+    assert [document.metadata["page"] for document in found] == [2, 1, 3]
+    # Documents without that metadata are told apart as ever.
+    stages = [listing("a"), RunnableLambda(lambda query: [Document("b", metadata={"page": [1]})])]
+    assert len(HybridRetriever(retrievers=stages, id_key="page").invoke("q")) == 2
+
+
+def test_odd_metadata_is_no_obstacle_to_fusion():
+    cyclic = {}
+    cyclic["self"] = cyclic
+    deep = []
+    for _ in range(100_000):
+        deep = [deep]
+    for odd in ({1: "a", "b": 2, None: 3, (1, 2): 4}, cyclic, {"deep": deep}):
+        stages = [
+            RunnableLambda(lambda query, odd=odd: [Document("same", id="s", metadata=odd)]),
+            listing("s"),
+        ]
+        assert ids(HybridRetriever(retrievers=stages).invoke("q")) == ["s"]
+
+
+def test_a_dense_stage_with_a_score_that_is_no_number_is_fused():
+    class Odd(InMemoryVectorStore):
+        def similarity_search_with_score(self, query, k=4, **kwargs):
+            found = super().similarity_search_with_score(query, k, **kwargs)
+            return [*found[:-1], (found[-1][0], float("nan"))]
+
+    store = Odd.from_documents(documents(), EMBEDDINGS)
+    assert len(HybridRetriever(retrievers=[DenseRetriever(vectorstore=store)]).invoke("cat")) == N
+
+
+def test_the_usual_hybrid_takes_a_language_depths_and_a_fusion():
+    given = [Document("In der Straße stehen alte Häuser.", id="a"), Document("Wasser.", id="b")]
+    hybrid = hybrid_retriever(
+        given, EMBEDDINGS, language="german", depths=[2, 1], fusion="scores", weights=[1, 0]
+    )
+    assert ids(hybrid.invoke("ein altes Haus")) == ["a"]
+    hybrid = hybrid_retriever(given, EMBEDDINGS, preprocess_func=list, weights=[1, 0])
+    assert ids(hybrid.invoke("W")) == ["b"]
