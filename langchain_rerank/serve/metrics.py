@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from langchain_rerank.optional import require
+from langchain_rerank.scorers.contract import Scores
 
 
 class Metrics:
@@ -29,6 +30,10 @@ class Metrics:
         self.texts = counter("texts", "Texts scored")
         self.truncated = counter("truncated_texts", "Texts cut to the model's limit")
         self.errors = counter("errors", "Requests that failed inside the server")
+        self.stages = counter("stage_seconds", "Waiting, tokenising and computing", "stage")
+        self.tokens = counter("tokens", "Tokens of the pairs that were scored")
+        self.queue = client.Gauge("rerank_queue", "Texts that wait", **common).labels(replica)
+        self._tokens_before = 0
         self.seconds = client.Histogram("rerank_seconds", "From body to scores", **common).labels(
             replica
         )
@@ -40,7 +45,22 @@ class Metrics:
         """Count an answer."""
         self.requests.labels(self.replica, path, str(code)).inc()
 
-    def page(self) -> bytes:
-        """Return the metrics in Prometheus's text form."""
+    def scored(self, scores: Scores) -> None:
+        """Count the texts of a request, and where the time went if the engine says so."""
+        self.texts.inc(len(scores))
+        self.truncated.inc(scores.truncated or 0)
+        for stage, milliseconds in (getattr(scores, "timings", None) or {}).items():
+            self.stages.labels(self.replica, stage).inc(milliseconds / 1000.0)
+
+    def page(self, engine: Any) -> bytes:
+        """Return the metrics in Prometheus's text form.
+
+        Args:
+            engine: What the engine counts itself, or None.
+        """
+        if engine is not None:
+            self.tokens.inc(engine.tokens - self._tokens_before)
+            self._tokens_before = engine.tokens
+            self.queue.set(engine.queue)
         page: bytes = self._client.generate_latest(self.registry)
         return page

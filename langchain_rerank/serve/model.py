@@ -36,6 +36,11 @@ class LogitModel:
         """Whether the engine's thread runs."""
         return self._engine.alive
 
+    def counts(self) -> Any:
+        """Return what the engine counts (tokens, texts that wait), or None where it does not."""
+        counts = getattr(self.scorer, "metrics", None)
+        return counts() if callable(counts) else None
+
     async def logits(self, query: str, texts: Sequence[str]) -> Scores:
         """Return the raw scores of `texts`, `(n,)`, in order."""
         return await self.scorer.ascore(query, texts)

@@ -61,7 +61,7 @@ class Replica:
     async def _answer(self, path: str, request: Request) -> Response:
         if path == "/metrics":
             page: Response = self._responses.Response(
-                self._metrics.page(), media_type="text/plain; version=0.0.4"
+                self._metrics.page(self._model.counts()), media_type="text/plain; version=0.0.4"
             )
             return page
         if path not in PATHS:
@@ -92,8 +92,7 @@ class Replica:
         try:
             asked = read(path, await self._body(request), self._limits)
             logits = await self._model.logits(asked.query, asked.texts)
-            self._metrics.texts.inc(len(asked.texts))
-            self._metrics.truncated.inc(logits.truncated or 0)
+            self._metrics.scored(logits)
             self._metrics.seconds.observe(perf_counter() - started)
             data = answer(asked, logits, activation=self._model.activation, name=self._model.name)
         except (InputError, InputTypeError) as error:

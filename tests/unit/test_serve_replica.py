@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from types import SimpleNamespace
 
 import httpx
 import pytest
@@ -35,7 +36,12 @@ class Model:
         await self.gate.wait()
         if self.error is not None:
             raise self.error
-        return Scores((float(len(text)) for text in texts), truncated=1)
+        scores = Scores((float(len(text)) for text in texts), truncated=1)
+        scores.timings = {"waiting": 250.0}
+        return scores
+
+    def counts(self):
+        return SimpleNamespace(tokens=30, queue=2)
 
     def activation(self, logits):
         return [10 * logit for logit in logits]
@@ -138,6 +144,9 @@ async def test_metrics_count_requests_texts_and_what_was_cut(client):
         'rerank_truncated_texts_total{replica="r1"} 2.0',
         'rerank_seconds_count{replica="r1"} 2.0',
         'rerank_under_way{replica="r1"} 0.0',
+        'rerank_tokens_total{replica="r1"} 30.0',
+        'rerank_queue{replica="r1"} 2.0',
+        'rerank_stage_seconds_total{replica="r1",stage="waiting"} 0.5',
     ):
         assert line in page
 
