@@ -1,6 +1,7 @@
 """A run that is killed goes on where it was, and reports what an undisturbed run reports."""
 
 import json
+import random
 import signal
 import subprocess
 import sys
@@ -241,3 +242,97 @@ def test_a_document_stands_in_the_journal_once_and_comes_back_whole(tmp_path):
     assert back.documents == {"d": document}
     assert back.get("s", "2") == {"keys": ["d"]}
     assert back.get("s", "3") is None
+
+
+KILLED = textwrap.dedent(
+    """
+    import random, sys, time
+    from langchain_core.documents import Document
+    from langchain_rerank.evaluation import sweep_k
+    from langchain_rerank.evaluation.run import stage
+    from langchain_rerank.testing import WordOverlapScorer
+
+    journal, pause = sys.argv[1], float(sys.argv[2])
+    now = 0.0
+    stage.perf_counter = lambda: now  # goes as far as is said here, and in exact steps
+    documents = [Document(f"text {n} about {n % 3}", id=str(n)) for n in range(12)]
+
+    def goes(parts):
+        global now
+        now += parts / 1024
+        time.sleep(pause)
+
+    class Timed(WordOverlapScorer):
+        def score(self, query, texts):
+            goes(3 * len(query) + len(texts))
+            return super().score(query, texts)
+
+    def retrieve(question):
+        goes(len(question))
+        return documents
+
+    report = sweep_k(
+        retrieve,
+        Timed(),
+        [{"question": f"text {n} about", "qrels": {str(n): 1}} for n in range(12)],
+        [4, 8],
+        measures="nDCG@4",
+        latency_queries=4,
+        journal=journal,
+        resume=True,
+        progress=False,
+    )
+    print(report.to_json())
+    """
+)
+
+
+def killable(journal, pause):
+    command = [sys.executable, "-c", KILLED, str(journal), str(pause)]
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT, text=True
+    )
+
+
+def without_times_of_day(text):
+    data = json.loads(text)
+    del data["environment"]
+    return data
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_process_killed_at_twenty_random_moments_resumes_with_its_latency(tmp_path):
+    undisturbed, _ = killable(tmp_path / "whole.jsonl", 0).communicate()
+    whole = (tmp_path / "whole.jsonl").stat().st_size
+    chance = random.Random(14)
+    for number in range(20):
+        journal, size = tmp_path / f"{number}.jsonl", chance.uniform(0.05, 0.95) * whole
+        killed = killable(journal, 0.02)
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline and killed.poll() is None:
+            if journal.exists() and journal.stat().st_size >= size:
+                break
+            time.sleep(0.001)
+        killed.send_signal(signal.SIGKILL)
+        killed.communicate()
+        assert killed.returncode == -signal.SIGKILL
+        resumed, _ = killable(journal, 0).communicate()
+        assert without_times_of_day(resumed) == without_times_of_day(undisturbed)
+
+
+@pytest.mark.slow
+def test_of_two_processes_on_one_journal_the_second_says_so(tmp_path):
+    journal = tmp_path / "j.jsonl"
+    first = killable(journal, 0.2)
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and not (journal.exists() and journal.stat().st_size):
+        time.sleep(0.01)
+    second = killable(journal, 0)
+    _, said = second.communicate()
+    assert second.returncode == 1
+    assert f"Another run is writing to the journal {journal}" in said
+    first.send_signal(signal.SIGKILL)  # and leaves the file to the next
+    first.communicate()
+    third, _ = killable(journal, 0).communicate()
+    assert json.loads(third)["counts"]["ok"] == 12
