@@ -1,3 +1,5 @@
+import time
+
 import ir_measures
 import pytest
 from langchain_core.callbacks import BaseCallbackHandler
@@ -9,6 +11,7 @@ from langchain_rerank.evaluation.compare import compare_models, compare_rerank
 from langchain_rerank.evaluation.data.relevance import Relevance
 from langchain_rerank.evaluation.data.trec import write_qrels, write_run
 from langchain_rerank.evaluation.report.report import Report
+from langchain_rerank.evaluation.score.statistics import holm
 from langchain_rerank.first_stage import BM25Retriever
 from langchain_rerank.testing import CountingScorer, WordOverlapScorer
 
@@ -380,3 +383,71 @@ def test_a_measure_that_gives_no_number_counts_zero_is_named_and_loses_no_report
     assert line.endswith("for 1 of 7 queries (q2), which count 0.")
     report.save(tmp_path)
     assert Report.load(tmp_path).queries == report.queries
+
+
+class Told:
+    """Scores as it is told: the wanted text 1, or the first stage's order upside down."""
+
+    def __init__(self, name, wanted=None):
+        self.name, self.wanted = name, wanted
+
+    def score(self, query, texts):
+        if self.wanted is None:
+            return [float(n) for n, _ in enumerate(texts)]
+        return [float(one == self.wanted(query)) for one in texts]
+
+
+def staged(questions, rank):
+    """Return a first stage with the one relevant document at a rank, and the questions."""
+    records = [
+        {"question": f"question {n}", "qrels": {f"{n}-{rank - 1}": 1}} for n in range(questions)
+    ]
+
+    def retrieve(question):
+        n = question.split()[1]
+        return [Document(f"text {n} {d}", id=f"{n}-{d}") for d in range(20)]
+
+    return retrieve, records
+
+
+def test_a_comparison_begins_with_whether_to_rerank():
+    retriever, records = staged(12, rank=6)
+    good = Told("good", lambda query: f"text {query.split()[1]} 5")
+    report = compare_rerank(retriever, good, records, first_stage_k=20, progress=False)
+    assert (report.decision.answer, report.decision.k) == ("rerank", 20)
+    assert (
+        report.to_markdown().split("\n\n")[1].startswith("Rerank with K = 20: that takes nDCG@10")
+    )
+    retriever, records = staged(30, rank=1)
+    report = compare_rerank(retriever, Told("bad"), records, first_stage_k=20, progress=False)
+    assert (report.decision.answer, report.decision.k) == ("do_not_rerank", 0)
+    few = compare_rerank(retriever, Told("bad"), records[:4], first_stage_k=20, progress=False)
+    assert few.decision.answer == "undecided"
+    assert few.decision.queries_needed > 4
+    assert Report.from_dict(few.to_dict()).decision == few.decision
+
+
+def test_of_several_models_the_one_to_take_is_the_fastest_that_is_as_good_as_any():
+    retriever, records = staged(80, rank=6)
+
+    def wanted(query):
+        return f"text {query.split()[1]} 5"
+
+    class Slow(Told):
+        def score(self, query, texts):
+            time.sleep(0.003)
+            return super().score(query, texts)
+
+    models = {"slow": Slow("slow", wanted), "quick": Told("quick", wanted), "bad": Told("bad")}
+    report = compare_models(retriever, models, records, first_stage_k=20, progress=False)
+    assert (report.decision.answer, report.decision.system) == ("rerank", "quick")
+    assert "Rerank with quick at K = 20" in report.to_markdown()
+
+
+def test_p_values_are_adjusted_for_every_comparison_that_the_report_shows():
+    retriever, records = staged(20, rank=6)
+    models = {"one": Told("one", lambda query: "nothing"), "two": Told("two")}
+    report = compare_models(retriever, models, records, first_stage_k=20, progress=False)
+    raw = [one.p_value for one in report.comparisons]
+    assert len(raw) == 3 * len(report.measures)
+    assert [one.p_holm for one in report.comparisons] == holm(raw)

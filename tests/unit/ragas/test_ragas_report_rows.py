@@ -45,3 +45,27 @@ def test_the_headline_names_the_means_of_the_questions_that_the_difference_is_of
     assert report.comparisons[0].improvement_percent == pytest.approx(150.0)
     assert report.systems["first_stage"].measures["faithfulness"].mean == pytest.approx(0.6)
     report.assert_no_regression("faithfulness")
+
+
+def test_a_judge_that_failed_everywhere_has_no_mean_and_no_worst_score():
+    ids = [f"q{n}" for n in range(8)]
+    cells = [Cell("first_stage", one, "faithfulness", "ok", 0.5) for one in ids]
+    cells += [Cell("reranked", one, "faithfulness", "failed", None, "timeout") for one in ids]
+    report = report_of(
+        from_records([{"id": one, "question": one} for one in ids]),
+        {name: {one: RagasRow(one) for one in ids} for name in ("first_stage", "reranked")},
+        {},
+        cells,
+        [METRICS["faithfulness"]],
+        title="by hand",
+        seed=0,
+        started="now",
+        settings={},
+    )
+    found = report.systems["reranked"].measures["faithfulness"]
+    assert (found.mean, found.ci, found.n) == (None, None, 0)
+    assert report.comparisons == ()
+    row = next(line for line in report.to_markdown().split("\n") if line.startswith("| faithful"))
+    assert row.split(" | ")[2:] == ["-", "- |"]
+    assert report.to_dict()["systems"]["reranked"]["measures"]["faithfulness"]["mean"] is None
+    assert type(report).from_dict(report.to_dict()).systems == report.systems

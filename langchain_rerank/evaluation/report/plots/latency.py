@@ -28,8 +28,7 @@ def timed(result: EvaluationResult) -> list[Timed]:
     measure = result.measures[0]
     if result.sweep is not None:  # its points say more, K = 0 among them
         found = [
-            (f"K = {one.k}" if one.k else "not reranking", one.latency, one.measures.get(measure))
-            for one in result.sweep.points
+            (f"K = {one.k}", one.latency, one.measures.get(measure)) for one in result.sweep.points
         ]
     else:
         found = [
