@@ -34,6 +34,7 @@ from reranker_training.judging import at_one_half, judge, pairs, scorer_of, tabl
 from reranker_training.lists import Options, begin, prepare, split
 from reranker_training.questions import Questions, judged
 
+from langchain_rerank.embedded import FIRST_STAGE_WEIGHT
 from langchain_rerank.first_stage.embeddings import packaged_embedding_model
 
 MINILM = packaged_embedding_model() or "sentence-transformers/all-MiniLM-L6-v2"
@@ -157,7 +158,9 @@ def apply_calibration(
 def evaluate(
     model: Annotated[str, typer.Argument(help="Model folder, hub name, or 'embedded'")],
     folders: Folders,
-    weight: Annotated[float, typer.Option(help="Share of the cosine in the mixture")] = 0.3,
+    weight: Annotated[
+        float, typer.Option(help="Share of the cosine in the mixture")
+    ] = FIRST_STAGE_WEIGHT,
     depth: Depth = 50,
     queries: Count = None,
     embedding_model: BiEncoder = None,

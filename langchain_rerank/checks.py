@@ -123,6 +123,22 @@ def check_threshold(value: object) -> float | None:
     return number
 
 
+def check_weight(value: object, name: str = "first_stage_weight") -> float:
+    """Return `value` if it is a share, from 0 to 1.
+
+    Raises:
+        ConfigurationError: It is not.
+
+    Examples:
+        >>> check_weight(0)
+        0.0
+    """
+    number = real_number(value)
+    if number is None or not 0.0 <= number <= 1.0:
+        raise ConfigurationError(f"{name}={_shown(value)}: it must be a number from 0 to 1.")
+    return number
+
+
 def device_name(value: object) -> object:
     """Return a torch device as its name; anything else as it is."""
     return str(value) if _is_from_torch(value, "device") else value

@@ -51,8 +51,8 @@ def demo(
     """Show, offline, what reranking changes: scores, ranks, recall, latency, the best depth."""
     from rich.console import Console
 
-    from langchain_rerank.cli.loading import build_first_stage
-    from langchain_rerank.cli.models import open_scorer
+    from langchain_rerank.cli.loading import FirstStage, build_first_stage
+    from langchain_rerank.cli.models import default_weight, open_scorer
     from langchain_rerank.embedded import CORPUS_FOLDER, QUESTIONS_FILE
     from langchain_rerank.errors import ConfigurationError
     from langchain_rerank.evaluation.data.files import load_dataset
@@ -66,19 +66,24 @@ def demo(
             "--docs needs --questions too: recall is measured on questions about these documents."
         )
     scorer = open_scorer(model, default="embedded", model_url=model_url, dialect=dialect)
-    name = scorer_name(scorer)
+    name, weight = scorer_name(scorer), default_weight(scorer, FirstStage.dense)
     console = Console()
     documents = load_documents(docs or [CORPUS_FOLDER])
     dataset = _spread(load_dataset(questions or QUESTIONS_FILE), limit)
     console.print(
         f"[bold]{len(documents)}[/] passages, [bold]{len(dataset)}[/] questions. First stage: "
         f"all-MiniLM-L6-v2, a bi-encoder. Second stage: [bold]{name}[/], a cross-encoder."
+        + (f" Its order keeps {weight:.0%} of the first stage's." if weight else "")
     )
     # Beyond the corpus there is nothing more to retrieve.
     depths = [k for k in KS if k < len(documents)] or [len(documents)]
     base = build_first_stage("dense", documents, k=depths[-1])
     with CrossEncoderRerankRetriever(
-        base_retriever=base, model=scorer, first_stage_k=depths[-1], top_n=None
+        base_retriever=base,
+        model=scorer,
+        first_stage_k=depths[-1],
+        top_n=None,
+        first_stage_weight=weight,
     ) as retriever:
         console.print(f"Scoring up to {depths[-1]} candidates a question, once for all of this…")
         report = sweep_k(
@@ -87,6 +92,7 @@ def demo(
             dataset,
             depths,
             measures=MEASURES,
+            first_stage_weight=weight,
             latency_queries=TIMED_QUESTIONS,
         )
         gained = _comparison(report, MEASURES[0]).gained

@@ -49,6 +49,7 @@ def evaluate(
     first_stage: options.FirstStageOption = None,
     run: options.RunOption = None,
     embedding_model: options.EmbeddingModelOption = None,
+    first_stage_weight: options.FirstStageWeightOption = None,
     first_stage_k: options.FirstStageKsOption = None,
     ks: options.KsOption = None,
     model: options.ModelsOption = None,
@@ -143,7 +144,12 @@ def evaluate(
             depths,
             margin,
             budget_ms,
-            {"top_n": top_n, "resume": resume, "settings": source.settings},
+            {
+                "top_n": top_n,
+                "first_stage_weight": first_stage_weight or 0.0,
+                "resume": resume,
+                "settings": source.settings,
+            },
             is_sweep=len(depths) > 1 or context.info_name == "sweep",
         )
         report, sweeps = _evaluated(opened, plan, out)

@@ -5,16 +5,29 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, cast
 
+from langchain_rerank.cli.loading import FirstStage
 from langchain_rerank.cli.options import load_settings
+from langchain_rerank.embedded import FIRST_STAGE_WEIGHT
 from langchain_rerank.errors import ConfigurationError
 from langchain_rerank.resolving import resolve_scorer
 from langchain_rerank.scorers.contract import Scorer, scorer_name
+from langchain_rerank.scorers.cross_encoder import CrossEncoderScorer
+from langchain_rerank.scorers.engine.settings import EMBEDDED
 from langchain_rerank.scorers.remote import RemoteScorer
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from langchain_rerank.scorers.remote.dialects import DialectName
+
+
+def default_weight(scorer: Scorer, first_stage: FirstStage) -> float:
+    """Return the share of the first stage in the order, where none is asked for.
+
+    The embedded model lacks what a bi-encoder knows, and a dense or hybrid first stage has that.
+    """
+    embedded = isinstance(scorer, CrossEncoderScorer) and scorer.settings.model == EMBEDDED
+    return FIRST_STAGE_WEIGHT if embedded and first_stage is not FirstStage.bm25 else 0.0
 
 
 def open_scorer(

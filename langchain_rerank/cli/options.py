@@ -145,6 +145,17 @@ FirstStageKOption = Annotated[
         "--first-stage-k", min=1, help="How many candidates are scored.", rich_help_panel=STAGE
     ),
 ]
+FirstStageWeightOption = Annotated[
+    Optional[float],  # noqa: UP045 - see above
+    typer.Option(
+        "--first-stage-weight",
+        min=0.0,
+        max=1.0,
+        help="Share of the first stage in the order; of a hybrid, of its embeddings.",
+        show_default=False,
+        rich_help_panel=STAGE,
+    ),
+]
 ModelOption = Annotated[
     Optional[str],  # noqa: UP045 - see above
     typer.Option(

@@ -60,6 +60,7 @@ def search(
     ] = None,
     first_stage_k: Annotated[int, typer.Option(min=1, help="How many candidates are scored.")] = 50,
     top_n: Annotated[int, typer.Option(min=1, help="How many documents are shown.")] = 5,
+    first_stage_weight: options.FirstStageWeightOption = None,
     threshold: Annotated[
         Optional[float],  # noqa: UP045 - see above
         typer.Option(help="Lowest relevance score that is shown."),
@@ -80,7 +81,7 @@ def search(
     from langchain_rerank.checks import check_query
     from langchain_rerank.cli.console import notes_console
     from langchain_rerank.cli.model_names import check_scorer
-    from langchain_rerank.cli.models import load, open_scorer
+    from langchain_rerank.cli.models import default_weight, load, open_scorer
     from langchain_rerank.retriever import CrossEncoderRerankRetriever
     from langchain_rerank.scorers import contract
 
@@ -113,6 +114,9 @@ def search(
         first_stage_k=first_stage_k,
         top_n=top_n,
         score_threshold=threshold,
+        first_stage_weight=default_weight(scorer, first_stage)
+        if first_stage_weight is None
+        else first_stage_weight,
     )
     path = where_it_is(base.files)
     try:

@@ -18,7 +18,12 @@ from langchain_rerank.evaluation.run.background import run
 from langchain_rerank.evaluation.run.passes import opened, rankings, run_pass
 from langchain_rerank.evaluation.run.progress import Progress
 from langchain_rerank.evaluation.run.setting import Identity, Setting
-from langchain_rerank.evaluation.run.systems import Reranker, reranker_name, rerankers
+from langchain_rerank.evaluation.run.systems import (
+    Reranker,
+    check_mixed,
+    reranker_name,
+    rerankers,
+)
 from langchain_rerank.evaluation.score import assemble
 from langchain_rerank.evaluation.score.decision import among_systems
 from langchain_rerank.evaluation.score.measures import Measure, parse_measures
@@ -37,6 +42,7 @@ def compare_rerank(
     measures: str | Sequence[str | Measure] = DEFAULT_MEASURES,
     relevance: Relevance | None = None,
     metadata_fields: Sequence[str] = (),
+    first_stage_weight: float = 0.0,
     seed: int = 0,
     journal: str | Path | None = None,
     resume: bool = False,
@@ -65,6 +71,8 @@ def compare_rerank(
         measures: Names such as "nDCG@10", or measures; the first is the main one.
         relevance: What counts as a hit; by default the first label that a record has.
         metadata_fields: Metadata put before the text that is scored.
+        first_stage_weight: Share of the first stage in the order of scorers, as a reranking
+            retriever has it; not for compressors and chains, whose order is their own.
         seed: Seed of intervals and randomisation.
         journal: A file that keeps what is finished.
         resume: Whether to go on with what `journal` holds; failed questions are tried again.
@@ -91,6 +99,7 @@ def compare_rerank(
         measures=measures,
         relevance=relevance,
         metadata_fields=metadata_fields,
+        first_stage_weight=first_stage_weight,
         seed=seed,
         journal=journal,
         resume=resume,
@@ -112,6 +121,7 @@ def compare_models(
     measures: str | Sequence[str | Measure] = DEFAULT_MEASURES,
     relevance: Relevance | None = None,
     metadata_fields: Sequence[str] = (),
+    first_stage_weight: float = 0.0,
     seed: int = 0,
     journal: str | Path | None = None,
     resume: bool = False,
@@ -137,6 +147,8 @@ def compare_models(
         measures: Names such as "nDCG@10", or measures.
         relevance: What counts as a hit.
         metadata_fields: Metadata put before the text that is scored.
+        first_stage_weight: Share of the first stage in the order of scorers, as a reranking
+            retriever has it; not for compressors and chains, whose order is their own.
         seed: Seed of intervals and randomisation.
         journal: A file that keeps what is finished.
         resume: Whether to go on with what `journal` holds.
@@ -159,6 +171,7 @@ def compare_models(
         top_n=top_n,
         relevance=relevance,
         metadata_fields=metadata_fields,
+        first_stage_weight=first_stage_weight,
         seed=seed,
         journal=journal,
         resume=resume,
@@ -168,7 +181,9 @@ def compare_models(
         config=config,
         load_settings=load_settings,
     )
-    return run(_compared(setting, rerankers(_named(models), **load_settings), parsed))
+    named = rerankers(_named(models), **load_settings)
+    check_mixed(named, setting.first_stage_weight)
+    return run(_compared(setting, named, parsed))
 
 
 async def _compared(
@@ -184,7 +199,8 @@ async def _compared(
             orders = {}
             if record.id in candidates:
                 reranked = {name: one[record.id] for name, one in found.items()}
-                orders = rankings(candidates[record.id], reranked)
+                weight = setting.first_stage_weight
+                orders = rankings(candidates[record.id], reranked, weight)
             rows.append(
                 assemble.query_row(
                     record,
@@ -206,7 +222,7 @@ async def _compared(
             models=models,
             measures=measures,
             k=setting.k,
-            settings={},
+            settings={"first_stage_weight": setting.first_stage_weight},
             seen=[candidates, *found.values()],
         )
     return replace(report, decision=among_systems(report, setting.k, setting.seed))

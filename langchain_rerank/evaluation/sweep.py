@@ -30,7 +30,12 @@ from langchain_rerank.evaluation.run.latency import FEWEST_TIMED, measured
 from langchain_rerank.evaluation.run.passes import Pass, opened
 from langchain_rerank.evaluation.run.progress import Progress
 from langchain_rerank.evaluation.run.setting import Identity, Setting
-from langchain_rerank.evaluation.run.systems import Reranker, reranker_name, rerankers
+from langchain_rerank.evaluation.run.systems import (
+    Reranker,
+    check_mixed,
+    reranker_name,
+    rerankers,
+)
 from langchain_rerank.evaluation.score import decision, statistics
 from langchain_rerank.evaluation.score.choice import Choice, choose, knee
 from langchain_rerank.evaluation.score.measures import Measure, parse_measures
@@ -58,6 +63,7 @@ def sweep_k(
     measures: str | Sequence[str | Measure] = DEFAULT_MEASURES,
     relevance: Relevance | None = None,
     metadata_fields: Sequence[str] = (),
+    first_stage_weight: float = 0.0,
     latency_queries: int | None = None,
     seed: int = 0,
     journal: str | Path | None = None,
@@ -88,6 +94,8 @@ def sweep_k(
         measures: Names such as "nDCG@10", or measures; the first decides.
         relevance: What counts as a hit.
         metadata_fields: Metadata put before the text that is scored.
+        first_stage_weight: Share of the first stage in the order of scorers, as a reranking
+            retriever has it; not for compressors, whose order is their own.
         latency_queries: How many questions are timed at every depth; None for as many as a fifth of
             the pairs of the pass allows, at most 30, and with a budget at least 10; 0 for none.
         seed: Seed of intervals and randomisation.
@@ -115,6 +123,7 @@ def sweep_k(
         top_n=top_n,
         relevance=relevance,
         metadata_fields=metadata_fields,
+        first_stage_weight=first_stage_weight,
         seed=seed,
         journal=journal,
         resume=resume,
@@ -125,6 +134,7 @@ def sweep_k(
         load_settings=load_settings,
     )
     models = rerankers({RERANKED: model}, **load_settings)
+    check_mixed(models, setting.first_stage_weight)
     swept = run(_swept(setting, models, depths, shown, parsed, latency_queries, budget_ms))
     return _report(swept, parsed, margin, budget_ms)
 
@@ -189,7 +199,12 @@ def _report(
         models=swept.models,
         measures=measures,
         k=k,
-        settings={"ks": curve.ks[1:], "margin": margin, "budget_ms": budget_ms},
+        settings={
+            "first_stage_weight": work.setting.first_stage_weight,
+            "ks": curve.ks[1:],
+            "margin": margin,
+            "budget_ms": budget_ms,
+        },
         seen=list(swept.passed.candidates.values()),
         beside=[one.p_value for one in tests.values()],
     )

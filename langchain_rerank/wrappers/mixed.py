@@ -9,6 +9,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from langchain_rerank import ranking
+from langchain_rerank.checks import check_weight
+from langchain_rerank.embedded import FIRST_STAGE_WEIGHT
 from langchain_rerank.errors import ConfigurationError, ScorerContractError
 from langchain_rerank.scorers.contract import Request, Scorer, Scores
 from langchain_rerank.wrappers.wrapper import Ask, Do, Steps, Wrapper, identity_of
@@ -40,7 +42,8 @@ class MixedScorer(Wrapper):
     Args:
         scorer: The scorer, whatever its scale.
         embeddings: The bi-encoder: an object with `embed_query` and `embed_documents`.
-        weight: Share of the cosine, from 0 (the scorer alone) to 1 (the cosine alone).
+        weight: Share of the cosine, from 0 (the scorer alone) to 1 (the cosine alone); the default
+            is the embedded model's.
 
     Raises:
         ConfigurationError: `weight` is outside 0 to 1, or `embeddings` cannot embed.
@@ -60,11 +63,10 @@ class MixedScorer(Wrapper):
     kind = "mixed"
     pointwise = False
 
-    def __init__(self, scorer: Scorer, embeddings: BiEncoder, *, weight: float = 0.5) -> None:
-        if not 0.0 <= weight <= 1.0:
-            raise ConfigurationError(
-                f"weight is {weight}; expected a share of the cosine, from 0 to 1."
-            )
+    def __init__(
+        self, scorer: Scorer, embeddings: BiEncoder, *, weight: float = FIRST_STAGE_WEIGHT
+    ) -> None:
+        weight = check_weight(weight, "weight")
         for name in ("embed_query", "embed_documents"):
             if not callable(getattr(embeddings, name, None)):
                 raise ConfigurationError(

@@ -10,11 +10,14 @@ from langchain_core.embeddings import Embeddings
 from langchain_core.runnables import RunnableLambda
 from langchain_core.vectorstores import InMemoryVectorStore
 
+from langchain_rerank.cli.loading import FirstStage
+from langchain_rerank.cli.models import default_weight
 from langchain_rerank.compressor import CrossEncoderReranker
 from langchain_rerank.errors import ConfigurationError, ScorerContractError
-from langchain_rerank.evaluation import tune_first_stage_weight
+from langchain_rerank.evaluation import compare_rerank, sweep_k, tune_first_stage_weight
 from langchain_rerank.first_stage import DenseRetriever, HybridRetriever, hybrid_retriever
 from langchain_rerank.retriever import CrossEncoderRerankRetriever
+from langchain_rerank.scorers.cross_encoder import CrossEncoderScorer
 from langchain_rerank.testing import CountingScorer, WordOverlapScorer
 from langchain_rerank.wrappers import CachedScorer, MixedScorer
 
@@ -135,6 +138,57 @@ class TestWhatIsMixed:
             hybrid, Constant(), records, weights=[0.0, 1.0], measure="RR@1", progress=False
         )
         assert found.points[1].mean == 1.0
+
+    @pytest.mark.parametrize("weight", [0.0, 0.4, 1.0])
+    def test_an_evaluation_judges_the_order_that_the_retriever_gives(self, weight):
+        texts = ["near", "middle", "far", "opposite"]
+
+        class Table:
+            def score(self, query, given):
+                return [{"near": 0.1, "middle": 0.2, "far": 0.9, "opposite": 0.4}[t] for t in given]
+
+        hybrid = HybridRetriever(retrievers=[listing("far", "middle"), dense(*texts)])
+        retriever = CrossEncoderRerankRetriever(
+            base_retriever=hybrid, model=Table(), first_stage_weight=weight, top_n=None
+        )
+        expected = tuple(one.id for one in retriever.invoke("q"))
+        records = [{"id": "1", "question": "q", "qrels": {"near": 1}}]
+        report = compare_rerank(
+            hybrid, Table(), records, first_stage_weight=weight, progress=False, measures=["RR@4"]
+        )
+        assert report.queries[0].systems["reranked"].document_ids == expected
+        assert report.settings["first_stage_weight"] == weight
+        swept = sweep_k(
+            hybrid, Table(), records, [4], first_stage_weight=weight, progress=False,
+            measures=["RR@4"], latency_queries=0,
+        )  # fmt: skip
+        assert swept.queries[0].systems["reranked"].document_ids == expected
+
+    @pytest.mark.parametrize("weight", [-0.1, 1.5, "half", None])
+    def test_an_evaluation_refuses_an_impossible_weight(self, weight):
+        records = [{"id": "1", "question": "q", "qrels": {"near": 1}}]
+        for evaluate in (compare_rerank, sweep_k):
+            with pytest.raises(ConfigurationError, match="first_stage_weight"):
+                evaluate(dense("near"), Constant(), records, first_stage_weight=weight)
+
+    def test_what_has_an_order_of_its_own_is_not_mixed_again(self):
+        records = [{"id": "1", "question": "q", "qrels": {"near": 1}}]
+        reranker = CrossEncoderReranker(model=Constant())
+        for evaluate in (compare_rerank, sweep_k):
+            with pytest.raises(ConfigurationError, match="CrossEncoderReranker"):
+                evaluate(dense("near"), reranker, records, first_stage_weight=0.3)
+
+    def test_the_command_line_mixes_where_the_embedded_model_has_cosines_at_hand(self):
+        embedded, other = CrossEncoderScorer("embedded"), CrossEncoderScorer("./mine")
+        chosen = {
+            (scorer.name, stage): default_weight(scorer, stage)
+            for scorer in (embedded, other)
+            for stage in FirstStage
+        }
+        assert {key for key, weight in chosen.items() if weight} == {
+            (embedded.name, FirstStage.dense),
+            (embedded.name, FirstStage.hybrid),
+        }
 
     def test_the_usual_hybrid_has_dense_scores(self):
         found = hybrid_retriever(docs("near", "far"), Directions(), k=2).invoke("near")

@@ -13,7 +13,7 @@ from langchain_rerank.evaluation.report.build import judgements
 from langchain_rerank.evaluation.run.collect import ByQuery
 from langchain_rerank.evaluation.run.depths import Depths
 from langchain_rerank.evaluation.run.latency import FEWEST_TIMED, Times
-from langchain_rerank.evaluation.run.passes import Pass
+from langchain_rerank.evaluation.run.passes import Pass, mixed
 from langchain_rerank.evaluation.run.stage import Found
 from langchain_rerank.evaluation.score import assemble, statistics
 from langchain_rerank.evaluation.score.choice import Choice
@@ -94,7 +94,9 @@ def curve_of(
         k: [
             assemble.query_row(
                 one,
-                _orders(passed, times, one.id, k) if one.id in judged else {},
+                _orders(passed, times, one.id, k, work.setting.first_stage_weight)
+                if one.id in judged
+                else {},
                 work.documents,
                 measures,
                 work.relevance,
@@ -125,7 +127,9 @@ def curve_of(
     return Curve(ks, rows, judged, columns[:, :, 0], quality, latency)
 
 
-def _orders(passed: Depths, times: Times, query: str, k: int) -> dict[str, Found]:
+def _orders(
+    passed: Depths, times: Times, query: str, k: int, first_stage_weight: float
+) -> dict[str, Found]:
     """Return the first stage's own order, and the reranked one at depth `k` (0: the same)."""
     own = passed.candidates[passed.shown][query]
     if k > passed.shown and passed.single_pass:
@@ -135,7 +139,8 @@ def _orders(passed: Depths, times: Times, query: str, k: int) -> dict[str, Found
     if k == 0:
         second, second_times = first, own_times
     else:
-        second = passed.reranked[k][query].once()
+        own_order = passed.reranked[k][query]
+        second = mixed(passed.candidates[k][query], own_order, first_stage_weight).once()
         second_times = times[k].get(query, {})
     stages = {stage: own_times[stage] for stage in ("first_stage", "total") if stage in own_times}
     return {

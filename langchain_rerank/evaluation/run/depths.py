@@ -146,7 +146,7 @@ def _union(query: str, ks: Sequence[int], candidates: Mapping[int, ByQuery]) -> 
 
 
 def _prefix(found: Found, k: int) -> Found:
-    return replace(found, keys=found.keys[:k], scores=found.scores[:k])
+    return replace(found, keys=found.keys[:k], scores=found.scores[:k], mixed=found.mixed[:k])
 
 
 def _picked(candidates: Found, whole: Found) -> Found:

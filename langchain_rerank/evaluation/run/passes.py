@@ -10,6 +10,7 @@ from typing import Any
 from langchain_core.documents import Document
 from langchain_core.runnables import RunnableConfig
 
+from langchain_rerank import ranking
 from langchain_rerank.base_retrievers.depth import FirstStage, with_depth
 from langchain_rerank.documents import scores_to_mix, unique
 from langchain_rerank.errors import InputTypeError
@@ -234,12 +235,37 @@ async def run_pass(
     return candidates, found
 
 
-def rankings(candidates: Found, found: Mapping[str, Found]) -> dict[str, Found]:
-    """Return the candidates' own order and that of each reranker, with the time of both stages."""
+def rankings(
+    candidates: Found, found: Mapping[str, Found], first_stage_weight: float = 0.0
+) -> dict[str, Found]:
+    """Return the candidates' own order and that of each reranker, with the time of both stages.
+
+    Args:
+        candidates: What the first stage gave.
+        found: What each reranker made of it.
+        first_stage_weight: Share of the first stage in the orders.
+    """
     orders = {FIRST_STAGE: candidates}
     for name, one in found.items():
-        orders[name] = replace(one, latency_ms=_times(candidates, one)).once()
+        order = mixed(candidates, one, first_stage_weight)
+        orders[name] = replace(order, latency_ms=_times(candidates, one)).once()
     return orders
+
+
+def mixed(candidates: Found, found: Found, first_stage_weight: float) -> Found:
+    """Return a scorer's order with a share of the first stage in it, as a retriever mixes it."""
+    # 0 is the reranker itself: rounding in z-scores must not order what it ties.
+    if not first_stage_weight or not found.scores:
+        return found
+    by_key = dict(zip(found.keys, found.scores, strict=True))
+    scores = [by_key[key] for key in candidates.keys]
+    scores = ranking.interpolate(scores, candidates.mixed or None, first_stage_weight)
+    order = ranking.order(scores)
+    return replace(
+        found,
+        keys=tuple(candidates.keys[place] for place in order),
+        scores=tuple(scores[place] for place in order),
+    )
 
 
 def _times(candidates: Found, found: Found) -> dict[str, float]:

@@ -10,7 +10,7 @@ from typing import Any, Self
 from langchain_core.runnables import RunnableConfig
 
 from langchain_rerank.base_retrievers.depth import checked_depth, with_depth
-from langchain_rerank.checks import check_top_n
+from langchain_rerank.checks import check_top_n, check_weight
 from langchain_rerank.evaluation.data.datasets import Dataset, DatasetLike, as_dataset
 from langchain_rerank.evaluation.data.relevance import Relevance
 from langchain_rerank.evaluation.run.environment import now
@@ -33,6 +33,7 @@ class Setting:
         top_n: How many documents of every order are judged; None for all.
         relevance: What counts as a hit.
         metadata_fields: Metadata put before the text that is scored.
+        first_stage_weight: Share of the first stage in the order of scorers.
         seed: Seed of intervals and samples.
         journal: A file that keeps what is finished.
         resume: Whether to go on with what `journal` holds.
@@ -50,6 +51,7 @@ class Setting:
     top_n: int | None = None
     relevance: Relevance = field(default_factory=Relevance)
     metadata_fields: tuple[str, ...] = ()
+    first_stage_weight: float = 0.0
     seed: int = 0
     journal: str | Path | None = None
     resume: bool = False
@@ -72,6 +74,7 @@ class Setting:
         settings: Mapping[str, Any] | None,
         config: RunnableConfig | None,
         top_n: int | None,
+        first_stage_weight: float = 0.0,
         **others: Any,
     ) -> Self:
         """Return the setting that the arguments of a door state.
@@ -88,6 +91,7 @@ class Setting:
             top_n,
             relevance or Relevance(),
             tuple(metadata_fields),
+            check_weight(first_stage_weight),
             stated=dict(settings or {}),
             config=config or RunnableConfig(),
             **others,

@@ -89,6 +89,20 @@ def rerankers(models: Mapping[str, Any], **load_settings: Any) -> dict[str, Rera
     }
 
 
+def check_mixed(models: Mapping[str, Reranker], first_stage_weight: float) -> None:
+    """Refuse to mix the first stage into the order of what is no scorer.
+
+    Raises:
+        ConfigurationError: There is a weight, and a compressor, a retriever or a chain.
+    """
+    for name, model in models.items():
+        if first_stage_weight and isinstance(model, (BaseDocumentCompressor, Runnable)):
+            raise ConfigurationError(
+                f"first_stage_weight={first_stage_weight}: {name} is a {type(model).__name__}, "
+                f"which has an order of its own. Give a scorer or a model, or set the weight in it."
+            )
+
+
 def reranks(model: Reranker) -> TypeIs[Scorer | BaseDocumentCompressor]:
     """Return whether a model puts candidates in order; else it is asked the question itself."""
     return isinstance(model, BaseDocumentCompressor) or not isinstance(model, Runnable)
