@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html
 import math
-import re
 import textwrap
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from langchain_rerank.documents import (
     FIRST_STAGE_RANK,
     RELEVANCE_SCORE,
 )
+from langchain_rerank.plain_text import printable
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
@@ -28,7 +28,6 @@ TABLE_WIDTH = 110  # in fewer columns a table leaves no room for the text
 _HEADINGS = ("rank", "before", "", "score", "source", "text")
 _SHOWN = 2000  # characters of a document that are looked at: more than any screen shows of it
 _DEEPEST = 100  # levels of nested metadata that are written
-_CONTROL = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f]")
 
 
 @dataclass(frozen=True)
@@ -268,18 +267,6 @@ class _Hit(NamedTuple):
     @property
     def style(self) -> str:
         return {"↑": "green", "↓": "red"}.get(self.movement[0], "")
-
-
-def printable(text: str) -> str:
-    r"""Return `text` with a space for each control character other than a line break.
-
-    A document may hold what a terminal takes for a command: colours, a new title, a cleared screen.
-
-    Examples:
-        >>> printable("a\x1b[31mred\x9b0m")
-        'a [31mred 0m'
-    """
-    return _CONTROL.sub(" ", text)
 
 
 def _one_line(text: str) -> str:

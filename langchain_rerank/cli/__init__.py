@@ -6,6 +6,7 @@ import io
 import os
 import sys
 import warnings
+from importlib import import_module
 
 _formatwarning = warnings.formatwarning
 
@@ -28,9 +29,14 @@ def main() -> None:
     try:
         require("typer", extra="cli")
         require("rich", extra="cli")
-        from langchain_rerank.cli.app import app
-        from langchain_rerank.cli.console import log_to_terminal
+        from langchain_rerank.cli.console import log_to_terminal, notes_console
 
+        # Something on the screen at once, while the packages are imported.
+        with notes_console().status("Starting…"):
+            from langchain_rerank.cli.app import app
+
+            if len(sys.argv) > 2:  # a command with arguments will want it
+                import_module("langchain_rerank.retriever")
         with log_to_terminal():
             app(_global_options_first(sys.argv[1:]))
     except RerankError as error:
@@ -51,7 +57,7 @@ def _global_options_first(arguments: list[str]) -> list[str]:
 
 
 def _fail(message: str) -> None:
-    from langchain_rerank.result import printable
+    from langchain_rerank.plain_text import printable
 
     sys.stderr.write(f"Error: {printable(message)}\n")
     raise SystemExit(2) from None

@@ -36,7 +36,7 @@ def notes_console() -> Console:
     from rich.console import Console
     from rich.text import Text
 
-    from langchain_rerank.result import printable
+    from langchain_rerank.plain_text import printable
 
     class Notes(Console):
         def print(self, *objects: Any, **options: Any) -> None:
@@ -88,7 +88,7 @@ class _Printable(logging.Formatter):
     """Formats records without what would command the terminal."""
 
     def format(self, record: logging.LogRecord) -> str:
-        from langchain_rerank.result import printable
+        from langchain_rerank.plain_text import printable
 
         return printable(super().format(record))
 

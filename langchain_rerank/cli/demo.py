@@ -10,7 +10,7 @@ import typer
 
 from langchain_rerank.cli import options
 from langchain_rerank.documents import FIRST_STAGE_RANK, FIRST_STAGE_SCORE, RELEVANCE_SCORE
-from langchain_rerank.result import printable
+from langchain_rerank.plain_text import printable
 
 if TYPE_CHECKING:
     from langchain_core.documents import Document

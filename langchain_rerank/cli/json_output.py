@@ -11,7 +11,7 @@ from typing import Annotated, Any, Optional
 import typer
 
 from langchain_rerank.errors import ConfigurationError
-from langchain_rerank.result import printable
+from langchain_rerank.plain_text import printable
 
 SCREEN = Path("-")
 

@@ -87,3 +87,16 @@ def test_ctrl_c_is_answered():
     assert run.returncode == 130
     assert run.stderr.endswith("Interrupted.\n")
     assert "Traceback" not in run.stderr
+
+FIRST = """
+import sys
+from langchain_rerank.cli.console import notes_console
+notes_console().print("Starting…")
+print([name for name in ("langchain_core", "torch", "pandas", "numpy") if name in sys.modules])
+"""
+
+
+def test_the_first_thing_on_the_screen_waits_for_no_large_package():
+    run = subprocess.run([sys.executable, "-c", FIRST], capture_output=True, text=True, check=True)
+    assert run.stdout == "[]\n"
+    assert run.stderr == "Starting…\n"

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from langchain_rerank.evaluation.report.rendering.view import Table, View
-from langchain_rerank.result import printable
+from langchain_rerank.plain_text import printable
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>|#~$])")
 

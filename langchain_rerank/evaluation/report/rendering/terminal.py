@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from langchain_rerank.evaluation.report.rendering.view import Table, View
 from langchain_rerank.optional import require
-from langchain_rerank.result import printable
+from langchain_rerank.plain_text import printable
 
 EXTREMES = 5  # queries that gained or lost most: the files have more
 
