@@ -88,6 +88,7 @@ def test_ctrl_c_is_answered():
     assert run.stderr.endswith("Interrupted.\n")
     assert "Traceback" not in run.stderr
 
+
 FIRST = """
 import sys
 from langchain_rerank.cli.console import notes_console
