@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 OFFLINE := HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow fuzz check soak matrix format docs bench simulate clean
+.PHONY: help install demo test test-slow fuzz check soak matrix lowest format docs bench simulate clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -57,6 +57,17 @@ soak: $(VENV)/.test ## Everything at once for ten minutes: wrong answers, lost o
 matrix: ## A smoke test beside the versions and extras that users have (minutes; its own folder)
 	$(OFFLINE) $(PYTHON) tests/matrix.py
 
+# torch and transformers stay what the index gives: old wheels of torch are missing for new Pythons.
+lowest: ## Run the engine's and the faces' tests with the oldest versions that are supported (its own folder)
+	$(PYTHON) -m venv .venv-lowest
+	.venv-lowest/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
+	.venv-lowest/bin/python -m pip install --quiet --editable '.[bm25]' 'langchain-core==1.2.20' \
+		'sentence-transformers==5.4.0' hypothesis pytest pytest-asyncio pytest-socket pytest-timeout
+	$(OFFLINE) .venv-lowest/bin/python -m pytest tests/unit/test_engine_loading.py \
+		tests/unit/test_cross_encoder_scorer.py tests/unit/test_reranker.py tests/unit/test_retriever.py \
+		tests/integration/test_engine_families.py tests/integration/test_scores_matrix.py \
+		tests/integration/test_scores_own_code.py
+
 format: $(VENV)/.test ## Format the code and mend what ruff can
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
@@ -76,5 +87,5 @@ simulate: $(VENV)/.test ## Simulate what reports conclude from small samples, an
 	$(BIN)/python simulations/small_samples.py --out docs/project/small-samples.md
 
 clean: ## Remove the environment and what tools left behind
-	rm -rf $(VENV) .matrix build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .venv-lowest .matrix build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

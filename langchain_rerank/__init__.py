@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from langchain_rerank.scorers.contract import Scorer as Scorer
     from langchain_rerank.scorers.contract import Scores as Scores
     from langchain_rerank.scorers.cross_encoder import CrossEncoderScorer as CrossEncoderScorer
+    from langchain_rerank.scorers.listwise import ListwiseScorer as ListwiseScorer
     from langchain_rerank.scorers.prompt import RerankPrompt as RerankPrompt
     from langchain_rerank.scorers.ray import RayScorer as RayScorer
     from langchain_rerank.scorers.remote import RemoteScorer as RemoteScorer
@@ -39,6 +40,7 @@ _HOMES = {
     "DenseRetriever": "first_stage",
     "HybridRetriever": "first_stage",
     "IndexRetriever": "first_stage",
+    "ListwiseScorer": "scorers.listwise",
     "RayScorer": "scorers.ray",
     "RemoteScorer": "scorers.remote",
     "RerankError": "errors",

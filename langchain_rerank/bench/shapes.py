@@ -21,6 +21,7 @@ class Shape(StrEnum):
     bge_base = "bge-base"
     bge_large = "bge-large"
     modernbert_base = "modernbert-base"
+    ettin_17m = "ettin-17m"
     qwen3_06b = "qwen3-0.6b"
 
 
@@ -28,6 +29,7 @@ class Shape(StrEnum):
 class _Build:
     family: str
     sizes: Mapping[str, Any]
+    chain: bool = False  # whether pooling and a head of their own come after a base model
 
 
 def _bert_sizes(hidden: int, layers: int, heads: int, vocabulary: int) -> dict[str, int]:
@@ -58,6 +60,20 @@ _BUILDS = {
             "local_attention": 128,
             "global_attn_every_n_layers": 3,
         },
+    ),
+    # cross-encoder/ettin-reranker-17m-v1
+    Shape.ettin_17m: _Build(
+        "modernbert",
+        {
+            "hidden_size": 256,
+            "num_hidden_layers": 7,
+            "num_attention_heads": 4,
+            "intermediate_size": 384,
+            "vocab_size": 50368,
+            "local_attention": 128,
+            "global_attn_every_n_layers": 3,
+        },
+        chain=True,
     ),
     # Qwen/Qwen3-Reranker-0.6B
     Shape.qwen3_06b: _Build(
@@ -99,4 +115,28 @@ def build_shape(shape: Shape, folder: Path) -> Path:
     for role in ("pad", "bos", "eos", "cls", "sep"):
         setattr(config, f"{role}_token_id", getattr(trained, f"{role}_token_id"))
     config.save_pretrained(path)
+    if build.chain:
+        _make_chain(path)
     return path
+
+
+def _make_chain(folder: Path) -> None:
+    """Give the base model in `folder` pooling, dense layers and a norm in place of its head."""
+    import torch
+    from sentence_transformers import CrossEncoder
+    from sentence_transformers.base.modules import Dense, Transformer
+    from sentence_transformers.sentence_transformer.modules import LayerNorm, Pooling
+
+    transformer = Transformer(str(folder), transformer_task="feature-extraction")
+    width = transformer.get_embedding_dimension()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        modules: list[torch.nn.Module] = [
+            transformer,
+            Pooling(width, "cls"),
+            Dense(width, width, bias=False, activation_function=torch.nn.GELU()),
+            LayerNorm(width),
+            Dense(width, 1, activation_function=torch.nn.Identity(), module_output_name="scores"),
+        ]
+    model = CrossEncoder(modules=modules, device="cpu", activation_fn=torch.nn.Identity())
+    model.save_pretrained(str(folder), create_model_card=False)

@@ -101,7 +101,9 @@ def query_read(scorer: Scorer, samples: Samples) -> None:
 
 
 def permutation(scorer: Scorer, samples: Samples) -> None:
-    """Texts in another order give the same scores in that order."""
+    """Texts in another order give the same scores in that order, unless `pointwise` says False."""
+    if not is_pointwise(scorer):
+        return  # A listwise model reads the texts one after another.
     shuffle = random.Random(0).sample  # noqa: S311 - an order, not a secret
     for query, texts in samples.requests():
         scores = ask(scorer, query, texts)
@@ -126,11 +128,12 @@ def pointwise(scorer: Scorer, samples: Samples) -> None:
 
 
 def duplicates(scorer: Scorer, samples: Samples) -> None:
-    """Equal texts are each scored, and score the same."""
+    """Equal texts are each scored, and score the same, unless `pointwise` says False."""
     query, first, second = samples.queries[0], samples.texts[0], samples.texts[1]
     scores = scorer.score(query, [first, second, first, first])
     require(len(scores) == 4, f"Four texts, three of them equal, gave {len(scores)} scores.")
-    require_same([scores[2], scores[3]], [scores[0]] * 2, samples, "Equal texts")
+    if is_pointwise(scorer):
+        require_same([scores[2], scores[3]], [scores[0]] * 2, samples, "Equal texts")
 
 
 def inputs_untouched(scorer: Scorer, samples: Samples) -> None:

@@ -26,7 +26,8 @@ class ShardedScorer(Wrapper):
     A call of up to 32 texts goes whole to the copy with the least work waiting; a larger one is
     split into as many shares of about equal length as there are copies, each of at least 32 texts;
     of each text at most 4,000 characters count, since most models read no more. Concurrent
-    calls spread by themselves. Where one copy fails, the call fails with its error.
+    calls spread by themselves. A call to listwise copies is never split. Where one copy fails, the
+    call fails with its error.
 
     Args:
         copies: Scorers that give the same scores, such as one model on each GPU.
@@ -79,9 +80,10 @@ class ShardedScorer(Wrapper):
             for number, (_, texts) in enumerate(requests)
             for position, text in enumerate(texts)
         ]
+        # A listwise model's scores are comparable within one call alone.
+        most = len(self.scorers) if self.pointwise else 1
         shares = split_evenly(
-            [length for *_, length in pairs],
-            min(len(self.scorers), max(1, len(pairs) // _SMALLEST_SHARE)),
+            [length for *_, length in pairs], min(most, max(1, len(pairs) // _SMALLEST_SHARE))
         )
         sizes = [sum(pairs[i][2] for i in share) for share in shares]
         copies = self._take(sizes)
