@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 OFFLINE := HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow fuzz check soak matrix lowest format docs bench simulate clean
+.PHONY: help install demo test test-slow fuzz check soak matrix lowest format docs bench gpu simulate clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -85,6 +85,9 @@ bench: $(VENV)/.demo ## Measure the engine against its peers on this machine
 
 simulate: $(VENV)/.test ## Simulate what reports conclude from small samples, and write the page of the docs
 	$(BIN)/python simulations/small_samples.py --out docs/project/small-samples.md
+
+gpu: ## Check and measure the CUDA path with $(PYTHON); installs nothing, writes gpu.json
+	HF_HUB_OFFLINE=1 PYTHONPATH=. $(PYTHON) -m langchain_rerank.bench.gpu --json gpu.json
 
 clean: ## Remove the environment and what tools left behind
 	rm -rf $(VENV) .venv-lowest .matrix build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

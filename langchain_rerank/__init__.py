@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from langchain_rerank.scorers.contract import Scorer as Scorer
     from langchain_rerank.scorers.contract import Scores as Scores
     from langchain_rerank.scorers.cross_encoder import CrossEncoderScorer as CrossEncoderScorer
+    from langchain_rerank.scorers.engine.registry import LoadedModel as LoadedModel
+    from langchain_rerank.scorers.engine.registry import loaded_models as loaded_models
+    from langchain_rerank.scorers.engine.registry import unload_idle as unload_idle
     from langchain_rerank.scorers.listwise import ListwiseScorer as ListwiseScorer
     from langchain_rerank.scorers.prompt import RerankPrompt as RerankPrompt
     from langchain_rerank.scorers.ray import RayScorer as RayScorer
@@ -41,6 +44,7 @@ _HOMES = {
     "HybridRetriever": "first_stage",
     "IndexRetriever": "first_stage",
     "ListwiseScorer": "scorers.listwise",
+    "LoadedModel": "scorers.engine.registry",
     "RayScorer": "scorers.ray",
     "RemoteScorer": "scorers.remote",
     "RerankError": "errors",
@@ -50,7 +54,9 @@ _HOMES = {
     "Scorer": "scorers.contract",
     "Scores": "scorers.contract",
     "hybrid_retriever": "first_stage",
+    "loaded_models": "scorers.engine.registry",
     "rerank_dataset": "serve.dataset",
+    "unload_idle": "scorers.engine.registry",
 }
 
 __all__ = [*_HOMES, "__version__"]  # noqa: PLE0604 - all strings, which the rule cannot see

@@ -103,6 +103,9 @@ class Reranking(BaseModel):
     max_length: int | Literal["model"] | None = None
     """Tokens of query and document together; None is 512 or the model's limit if that is lower,
     "model" is the model's limit."""
+    max_batch_tokens: int | None = None
+    """The most tokens of one batch, for a GPU that is shared with a language model, say; None takes
+    what the device has memory for."""
     trust_remote_code: bool = False
     """Whether code that comes with a model may run."""
     revision: str | None = None
@@ -435,7 +438,7 @@ class Reranking(BaseModel):
             model=contract.scorer_name(self.scorer),
             candidates=len(candidates),
             truncated=scored.scores.truncated,
-            timings={"rerank": ms, "total": ms},
+            timings={"rerank": ms, **(scored.scores.timings or {}), "total": ms},
             error=scored.error,
             score_threshold=cut.score_threshold,
             best_score=max(scored.scores, default=None),

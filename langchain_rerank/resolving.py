@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from inspect import Parameter, signature
 from os import PathLike
 from typing import Any, Final
 from weakref import WeakSet
@@ -17,17 +18,11 @@ from langchain_rerank.scorers.cross_encoder import CrossEncoderScorer
 from langchain_rerank.scorers.pairs import PairScorer
 
 LOAD_SETTINGS: Final[dict[str, Any]] = {
-    "device": "auto",
-    "dtype": "auto",
-    "backend": "torch",
-    "max_length": None,
-    "instruction": None,
-    "prompt": None,
-    "revision": None,
-    "trust_remote_code": False,
-    "model_kwargs": None,
+    name: parameter.default
+    for name, parameter in signature(CrossEncoderScorer).parameters.items()
+    if parameter.kind is Parameter.KEYWORD_ONLY
 }
-"""The settings of a model that is loaded here, with their defaults."""
+"""The settings of a model that is loaded here, with their defaults: those of its scorer."""
 
 
 def resolve_scorer(model: Any, **load_settings: Any) -> Scorer:

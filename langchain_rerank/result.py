@@ -42,7 +42,8 @@ class RerankResult:
         truncated: How many of the candidates were cut to the model's limit before scoring; None
             where a server does not say.
         timings: Milliseconds by stage: "first_stage" (where a retriever searched), "rerank" and
-            "total".
+            "total"; where a local model scored, "waiting", "tokenising" and "computing" too, the
+            parts of "rerank" in which it waited for others, made tokens and was computed.
         error: Why the documents are in first-stage order instead of reranked, with
             `on_error="first_stage"`; else None.
         score_threshold: The lowest relevance score that was to be returned, if any.

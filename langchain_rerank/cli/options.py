@@ -187,8 +187,8 @@ ModelArgOption = Annotated[
     typer.Option(
         "--model-arg",
         metavar="SETTING=VALUE",
-        help="How models are loaded: device, dtype, backend, max_length, instruction, revision or "
-        "trust_remote_code. Repeatable.",
+        help="How models are loaded: device, dtype, backend, max_length, max_batch_tokens, "
+        "instruction, revision or trust_remote_code. Repeatable.",
         show_default=False,
     ),
 ]
@@ -305,8 +305,8 @@ def load_settings(model_args: Sequence[str] | None) -> dict[str, Any]:
             found[setting] = _READERS[setting](value)
         except (ValueError, KeyError) as error:
             raise ConfigurationError(
-                f"--model-arg {argument!r}: max_length takes a whole number, trust_remote_code "
-                f"takes true or false."
+                f"--model-arg {argument!r}: max_length and max_batch_tokens take a whole number, "
+                f"trust_remote_code takes true or false."
             ) from error
     return found
 
@@ -316,6 +316,7 @@ _READERS: dict[str, Callable[[str], Any]] = {
     "dtype": str,
     "backend": str,
     "max_length": int,
+    "max_batch_tokens": int,
     "instruction": str,
     "revision": str,
     "trust_remote_code": lambda value: {"true": True, "false": False}[value.lower()],

@@ -15,17 +15,19 @@ import asyncio
 import inspect
 import math
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import dataclass
 from functools import cache, partial
-from typing import Protocol, TypeAlias, cast, runtime_checkable
+from typing import Protocol, TypeAlias, TypeVar, cast, runtime_checkable
 
 from langchain_rerank.checks import real_number
-from langchain_rerank.errors import InputTypeError, ScorerContractError, see
+from langchain_rerank.errors import ConfigurationError, InputTypeError, ScorerContractError, see
 from langchain_rerank.scorers import deadline
+
+T = TypeVar("T")
 
 Request: TypeAlias = tuple[str, Sequence[str]]
 """One query and the texts to score against it."""
@@ -64,6 +66,8 @@ class Scores(list[float]):
             not say.
         best_passages: `(n,)` the passage that gave each text its score, where texts were scored by
             passages; else None.
+        timings: Milliseconds of "waiting", "tokenising" and "computing", which add up to the whole,
+            where the scorer knows them; else None.
     """
 
     def __init__(
@@ -72,10 +76,12 @@ class Scores(list[float]):
         *,
         truncated: int | None = 0,
         best_passages: Sequence[Passage | None] | None = None,
+        timings: Mapping[str, float] | None = None,
     ) -> None:
         super().__init__(scores)
         self.truncated = truncated
         self.best_passages = best_passages
+        self.timings = timings
 
 
 def add_counts(counts: Iterable[int | None]) -> int | None:
@@ -118,6 +124,7 @@ def checked(scores: Iterable[float], n: int, scorer: object) -> Scores:
         (score for score in found if score is not None),
         truncated=getattr(scores, "truncated", 0),
         best_passages=getattr(scores, "best_passages", None),
+        timings=getattr(scores, "timings", None),
     )
     if len(values) != n:
         raise ScorerContractError(
@@ -206,10 +213,32 @@ def score(scorer: Scorer, query: str, texts: Sequence[str]) -> Scores:
     return checked(scorer.score(query, texts), len(texts), scorer)
 
 
+DEFAULT_SCORER_THREADS = 4
+_scorer_threads = DEFAULT_SCORER_THREADS
+
+
 @cache
 def _threads() -> ThreadPoolExecutor:
     # Not asyncio's shared pool: a slow scorer must not hold up the application's own `to_thread`.
-    return ThreadPoolExecutor(max_workers=4, thread_name_prefix="langchain-rerank")
+    return ThreadPoolExecutor(_scorer_threads, thread_name_prefix="langchain-rerank")
+
+
+def set_scorer_threads(count: int) -> None:
+    """Set how many async calls of scorers without an `ascore` run at the same time; 4 unless set.
+
+    Calls that run already, or wait, end where they are.
+
+    Args:
+        count: 1 or more.
+
+    Raises:
+        ConfigurationError: Not a whole number above 0.
+    """
+    global _scorer_threads  # noqa: PLW0603 - one pool for the process, as the calls share it
+    if type(count) is not int or count < 1:
+        raise ConfigurationError(f"The number of threads must be 1 or more, got {count!r}.")
+    _scorer_threads = count
+    _threads.cache_clear()
 
 
 if hasattr(os, "register_at_fork"):  # not on Windows, which cannot fork
@@ -229,14 +258,19 @@ async def ascore(scorer: Scorer, query: str, texts: Sequence[str]) -> Scores:
                 f"runs in a thread. {see('a-scorer-broke-its-contract')}"
             )
         return checked(await answer, len(texts), scorer)
-    # With the caller's context variables: its tenant, its trace.
-    call = partial(copy_context().run, scorer.score, query, texts)
+    return checked(await in_thread(partial(scorer.score, query, texts)), len(texts), scorer)
+
+
+async def in_thread(call: Callable[[], T]) -> T:
+    """Return what `call` returns in one of this package's threads, in the caller's context.
+
+    So the caller's context variables are there as well: its tenant, its trace, its deadline.
+    """
     if deadline.remaining() is None:
-        scores = await asyncio.get_running_loop().run_in_executor(_threads(), call)
-    else:
-        # Not of the shared threads: a scorer that hangs would keep one of them for ever.
-        scores = await asyncio.wrap_future(deadline.in_thread(call))
-    return checked(scores, len(texts), scorer)
+        inherited: Callable[[], T] = partial(copy_context().run, call)
+        return await asyncio.get_running_loop().run_in_executor(_threads(), inherited)
+    # Not of the shared threads: a scorer that hangs would keep one of them for ever.
+    return await asyncio.wrap_future(deadline.in_thread(call))
 
 
 def close(scorer: Scorer) -> None:

@@ -8,16 +8,16 @@ import threading
 import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from functools import cached_property
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from langchain_rerank.errors import ConfigurationError
+from langchain_rerank.errors import ScorerClosedError
 from langchain_rerank.scorers import deadline
 from langchain_rerank.scorers.contract import Request, Scores, check_request
 from langchain_rerank.scorers.engine import registry
-from langchain_rerank.scorers.engine.device import DTYPES, choose_device, choose_dtype
-from langchain_rerank.scorers.engine.settings import BACKENDS, EMBEDDED, LoadSettings
+from langchain_rerank.scorers.engine.device import precision
+from langchain_rerank.scorers.engine.metrics import Metrics
+from langchain_rerank.scorers.engine.settings import LoadSettings, Reading, check_load_settings
 from langchain_rerank.scorers.prompt import RerankPrompt
 
 if TYPE_CHECKING:
@@ -34,19 +34,38 @@ DEFAULT_MODEL = "BAAI/bge-reranker-large"
 _lock = threading.Lock()
 
 
+def _renew_lock() -> None:
+    global _lock  # noqa: PLW0603  # another thread of the parent may have held it at the fork
+    _lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows, which cannot fork
+    os.register_at_fork(after_in_child=_renew_lock)
+
+
+class _Held(NamedTuple):
+    """The engine that a scorer uses, whose it is, and what notices that the scorer is forgotten."""
+
+    engine: Engine
+    entry: registry.Entry
+    finalizer: weakref.finalize[..., Any]
+
+
 class CrossEncoderScorer:
     """Scores texts with a cross-encoder on this machine.
 
-    Cheap to construct: the model loads on first use, or with `load`. Scorers with the same load
-    settings (everything but `instruction`) share one loaded model, and calls that wait at the same
-    time share its batches. A score is the number that `sentence_transformers.CrossEncoder.predict`
+    Cheap to construct: the model loads on first use, or with `load`. Scorers of the same files, or
+    of the same `CrossEncoder`, with the same device and precision share one loaded model, whatever
+    their `max_length`, `instruction` and `max_batch_tokens`, and calls that wait at the same time
+    share its batches. A score is the number that `sentence_transformers.CrossEncoder.predict`
     gives, within 1e-5 with `dtype="float32"`, except that a text or query beyond `max_length` is
     cut differently: only the text is cut, and a query to at most half of `max_length`.
 
     `close` gives the model back: when the last scorer that uses it closes, it is unloaded and its
     GPU memory is freed; requests still waiting are answered with `ScorerClosedError`. A closed
     scorer loads again on its next use. A scorer that is merely forgotten leaves the model loaded
-    for the next one with the same settings.
+    for the next one, until `unload_idle`; on a `CrossEncoder` that was passed in, until that is
+    forgotten too.
 
     Args:
         model: A model on the Hugging Face hub, a local folder, "embedded" for the small model that
@@ -59,6 +78,8 @@ class CrossEncoderScorer:
             model is converted on first use and kept in the user's cache folder.
         max_length: Tokens a pair may have; None is 512, or the model's limit where that is lower;
             "model" is the model's limit.
+        max_batch_tokens: The most tokens that are computed in one batch, for a GPU that is shared
+            with a language model, say; None takes what the device has memory for.
         instruction: What sentence-transformers calls the prompt: the system message of a model with
             a chat template, else put in front of the query. None is the model's own default.
         prompt: How the model is asked, where its files do not say so: see `RerankPrompt`.
@@ -78,61 +99,41 @@ class CrossEncoderScorer:
         dtype: str = "auto",
         backend: str = "torch",
         max_length: int | Literal["model"] | None = None,
+        max_batch_tokens: int | None = None,
         instruction: str | None = None,
         prompt: RerankPrompt | None = None,
         revision: str | None = None,
         trust_remote_code: bool = False,
         model_kwargs: Mapping[str, Any] | None = None,
     ) -> None:
-        if dtype not in DTYPES:
-            raise ConfigurationError(f"dtype={dtype!r} is unknown; use one of {', '.join(DTYPES)}.")
-        if backend not in BACKENDS:
-            raise ConfigurationError(
-                f"backend={backend!r} is unknown; use one of {', '.join(BACKENDS)}."
-            )
-        if backend == "openvino" and (device not in {"auto", "cpu"} or dtype == "float16"):
-            raise ConfigurationError(
-                f"backend='openvino' computes on the CPU in float32 or bfloat16, but device="
-                f"{device!r} and dtype={dtype!r} were asked for; leave them out, or the backend."
-            )
-        if isinstance(max_length, str) and max_length != "model":
-            raise ConfigurationError(f"max_length={max_length!r} is no number, nor 'model'.")
-        if isinstance(max_length, int) and max_length < 16:
-            raise ConfigurationError(
-                f"max_length={max_length} leaves no room for a query and a text; use 16 or more."
-            )
-        if (model == EMBEDDED or not isinstance(model, str | os.PathLike)) and (
-            revision or trust_remote_code or model_kwargs or prompt
-        ):
-            raise ConfigurationError(
-                "revision, trust_remote_code, model_kwargs and prompt are for models that are "
-                "loaded from the hub or a folder; leave them out for model='embedded' or a loaded "
-                "model."
-            )
-        for key, setting in (
-            ("dtype", "dtype"),
-            ("torch_dtype", "dtype"),
-            ("device_map", "device"),
-        ):
-            if key in (model_kwargs or {}):
-                raise ConfigurationError(
-                    f"model_kwargs has {key!r}; set it with the scorer's {setting}= instead."
-                )
+        check_load_settings(
+            model,
+            device=device,
+            dtype=dtype,
+            backend=backend,
+            max_length=max_length,
+            max_batch_tokens=max_batch_tokens,
+            hub_settings={
+                "revision": revision,
+                "trust_remote_code": trust_remote_code,
+                "model_kwargs": model_kwargs,
+                "prompt": prompt,
+            },
+        )
         self.instruction = instruction
+        self._max_length, self._max_batch_tokens = max_length, max_batch_tokens
         self.settings = LoadSettings(
             model=os.fspath(model) if isinstance(model, str | os.PathLike) else model,
             device="cpu" if backend == "openvino" else device,
             dtype=dtype,
             backend=backend,
-            max_length=max_length,
             revision=revision,
             trust_remote_code=trust_remote_code,
             prompt=prompt,
             model_kwargs=dict(model_kwargs or {}),
         )
-        self._engine: Engine | None = None
-        self._key: registry.Key | None = None
-        self._finalizer: weakref.finalize[..., Any] | None = None
+        self._held: _Held | None = None
+        self._closed = 0  # How often: who began to load before does not load for anybody.
 
     @property
     def name(self) -> str:
@@ -146,24 +147,19 @@ class CrossEncoderScorer:
         A hub model without `revision` is known by its name alone, a local folder by its files:
         those that were loaded, or before loading those that are there.
         """
-        settings, key = self.settings, self._key
+        settings, held = self.settings, self._held
         if not isinstance(settings.model, str):
             return None
         return {
-            "model": key.content if key else registry.content_of(settings),
+            "model": held.entry.key.content if held else registry.content_of(settings),
             "revision": settings.revision,
-            "dtype": self._chosen_dtype,
+            "dtype": held.engine.dtype if held else precision(settings.dtype, settings.device),
             "backend": settings.backend,
-            "max_length": settings.max_length,
+            "max_length": self._max_length,
             "instruction": self.instruction,
             "prompt": None if settings.prompt is None else asdict(settings.prompt),
             "model_kwargs": repr(settings.model_kwargs),
         }
-
-    @cached_property
-    def _chosen_dtype(self) -> str:
-        dtype = choose_dtype(self.settings.dtype, choose_device(self.settings.device))
-        return str(dtype).removeprefix("torch.")
 
     @property
     def loaded(self) -> bool:
@@ -192,7 +188,12 @@ class CrossEncoderScorer:
     def max_length(self) -> int | Literal["model"] | None:
         """Tokens a pair may have; before loading, what was asked for."""
         engine = self._engine
-        return engine.max_length if engine else self.settings.max_length
+        return engine.max_length(self._max_length) if engine else self._max_length
+
+    def metrics(self) -> Metrics:
+        """Return what the loaded model has done, for all who share it; zeros before loading."""
+        engine = self._engine
+        return engine.metrics() if engine else Metrics()
 
     def load(self) -> None:
         """Load the model now rather than on first use.
@@ -202,8 +203,9 @@ class CrossEncoderScorer:
             MissingExtraError: The backend is not installed.
             ModelLoadError: There is no such model, or it is not a cross-encoder.
             ScorerOutOfMemoryError: It does not fit in memory.
+            ScorerClosedError: The scorer was closed while the model loaded.
         """
-        self._loaded_engine()
+        self._reading(self._loaded_engine())
 
     def score(self, query: str, texts: Sequence[str]) -> Scores:
         """Return one relevance score per text, in order; higher is better.
@@ -223,10 +225,9 @@ class CrossEncoderScorer:
         texts = check_request(query, texts)
         if not texts:
             return Scores()
-        engine = self._engine
-        if engine is None or not engine.alive:
-            engine = await asyncio.to_thread(self._loaded_engine)
-        while (future := engine.try_submit(query, texts, self.instruction)) is None:
+        engine = await self._aloaded_engine()
+        reading, most = self._reading(engine), self._max_batch_tokens
+        while (future := engine.try_submit(query, texts, reading, max_batch_tokens=most)) is None:
             await asyncio.sleep(0.01)  # Only when the queue is full, which takes 200,000 texts.
         return await asyncio.wrap_future(future)
 
@@ -244,8 +245,9 @@ class CrossEncoderScorer:
         if not any(texts for _, texts in requests):
             return [Scores() for _ in requests]
         engine = self._loaded_engine()
+        reading, most = self._reading(engine), self._max_batch_tokens
         waiting: list[Future[Scores] | None] = [
-            engine.submit(query, texts, self.instruction) if texts else None
+            engine.submit(query, texts, reading, max_batch_tokens=most) if texts else None
             for query, texts in requests
         ]
         try:
@@ -259,34 +261,59 @@ class CrossEncoderScorer:
 
     def close(self) -> None:
         """Give the model back; the last scorer that does so unloads it."""
-        if key := self._forget():
-            registry.release(key)
+        with _lock:
+            self._closed += 1
+        if entry := self._forget():
+            registry.release(entry)
 
-    def _forget(self) -> registry.Key | None:
+    @property
+    def _engine(self) -> Engine | None:
+        held = self._held
+        return held.engine if held else None
+
+    def _reading(self, engine: Engine) -> Reading:
+        return Reading(engine.max_length(self._max_length), self.instruction)
+
+    def _forget(self) -> registry.Entry | None:
         """Drop the engine and return what to give back, if there was one."""
         with _lock:
-            finalizer, self._finalizer = self._finalizer, None
-            key, self._key, self._engine = self._key, None, None
-        return key if finalizer is not None and finalizer.detach() is not None else None
+            held, self._held = self._held, None
+        return held.entry if held is not None and held.finalizer.detach() is not None else None
+
+    def _open_engine(self) -> Engine | None:
+        """Return the engine where there is one that answers; give back one that does not."""
+        engine = self._engine
+        if engine is None or engine.alive:
+            return engine
+        if entry := self._forget():
+            registry.release(entry, keep=True)
+        return None
 
     def _loaded_engine(self) -> Engine:
-        engine = self._engine
-        if engine is not None:
-            if engine.alive:
-                return engine
-            if key := self._forget():
-                registry.release(key, keep=True)
-        engine, key = registry.acquire(self.settings)
+        if engine := self._open_engine():
+            return engine
+        closed = self._closed
+        engine, entry = registry.acquire(self.settings)
+        return self._hold(engine, entry, closed)
+
+    async def _aloaded_engine(self) -> Engine:
+        if engine := self._open_engine():
+            return engine
+        closed = self._closed
+        engine, entry = await registry.aacquire(self.settings)
+        return self._hold(engine, entry, closed)
+
+    def _hold(self, engine: Engine, entry: registry.Entry, closed: int) -> Engine:
+        """Return the engine, held by this scorer unless it was closed since `closed` times."""
         with _lock:
-            if self._engine is None:
-                self._engine, self._key = engine, key
-                self._finalizer = weakref.finalize(
-                    self, registry.release, key, keep=isinstance(self.settings.model, str)
-                )
-                self._finalizer.atexit = False
+            if self._closed == closed and self._held is None:
+                self._held = _Held(engine, entry, registry.forgotten_by(self, entry))
                 return engine
-        registry.release(key, keep=True)  # Another thread was first.
-        return engine
+        if self._closed == closed:
+            registry.release(entry, keep=True)  # Another thread was first.
+            return engine
+        registry.release(entry)
+        raise ScorerClosedError(f"{self.name} was closed while it loaded; use the scorer again.")
 
     def __enter__(self) -> Self:
         return self
@@ -301,14 +328,11 @@ class CrossEncoderScorer:
 
     def __getstate__(self) -> dict[str, Any]:
         # A copy shares the model through the registry; it holds no thread and no weights itself.
-        return {"instruction": self.instruction, "settings": self.settings}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state, _engine=None, _key=None, _finalizer=None)
+        return self.__dict__ | {"_held": None, "_closed": 0}
 
     def __deepcopy__(self, memo: dict[int, Any]) -> CrossEncoderScorer:
         copied = object.__new__(type(self))
-        copied.__setstate__(self.__getstate__())
+        copied.__dict__.update(self.__getstate__())
         return copied
 
     def __repr__(self) -> str:

@@ -66,7 +66,7 @@ class Ask:
     async def _soon(self) -> list[Scores]:
         if len(self.requests) == 1:
             return [await contract.ascore(self.scorer, *self.requests[0])]
-        return await asyncio.to_thread(contract.score_many, self.scorer, self.requests)
+        return await contract.in_thread(self.now)
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ class Do:
 
     async def soon(self) -> Any:
         """Return the result without blocking the event loop."""
-        return await asyncio.to_thread(self.call)
+        return await contract.in_thread(self.call)
 
 
 Step: TypeAlias = Ask | AskAll | Do

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import warnings
 
 import pytest
 import torch
@@ -56,7 +57,9 @@ def test_launching_a_packed_batch_never_waits_for_the_device(tmp_path, family):
         worker = scorer._engine._worker
         pairs = worker._tokenize(QUERY, TEXTS, None)
         worker._forward.launch(pairs)()
-        torch.cuda.set_sync_debug_mode("error")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # That the mode is a prototype.
+            torch.cuda.set_sync_debug_mode("error")
         try:
             collect = worker._forward.launch(pairs)
         finally:
@@ -81,24 +84,27 @@ def test_a_batch_that_does_not_fit_is_halved_and_remembered(tmp_path):
     texts = TEXTS * 400
     with CrossEncoderScorer(tmp_path, device="cuda", dtype="bfloat16") as scorer:
         expected = scorer.score(QUERY, TEXTS)
-        scorer._engine.budget.tokens = 10**6
+        scorer._engine.budget.tokens = scorer._engine.budget._most = 3 * 10**6
         torch.cuda.empty_cache()
         torch.cuda.set_per_process_memory_fraction(min(1.0, 1.5e9 / total))
         try:
             scores = scorer.score(QUERY, texts)
         finally:
             torch.cuda.set_per_process_memory_fraction(1.0)
-        assert scorer._engine.budget.tokens < 10**6
+        assert scorer._engine.budget.tokens < 3 * 10**6
     assert scores == pytest.approx(expected * 400, abs=0.02)
 
 
 def test_closing_gives_the_memory_back(tmp_path):
     build_tiny_model("bert", tmp_path, hidden_size=1024, intermediate_size=4096)
-    gc.collect()
-    torch.cuda.empty_cache()
-    before = torch.cuda.memory_allocated()
     scorer = CrossEncoderScorer(tmp_path, device="cuda")
-    scorer.score(QUERY, TEXTS)
-    assert torch.cuda.memory_allocated() > before
-    scorer.close()
-    assert torch.cuda.memory_allocated() <= before + 2**20
+    weights = 2 * 10**7
+    for _ in range(2):  # cuBLAS keeps a workspace from the first product on; it is no leak.
+        gc.collect()
+        torch.cuda.empty_cache()
+        before = torch.cuda.memory_allocated()
+        scorer.score(QUERY, TEXTS)
+        assert torch.cuda.memory_allocated() > before + weights
+        scorer.close()
+        after = torch.cuda.memory_allocated()
+    assert after <= before + 2**20

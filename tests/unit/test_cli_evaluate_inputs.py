@@ -191,6 +191,7 @@ def test_names_and_depths_lose_their_repeats_and_spaces():
 def test_load_settings_are_those_of_the_scorer_in_its_types():
     given = [
         *("device=cuda:1", "dtype=bfloat16", "backend=torch", "max_length=256"),
+        "max_batch_tokens=4096",
         *("instruction=Find laws: a=b, c", "revision=main", "trust_remote_code=True"),
     ]
     assert options.load_settings(given) == {
@@ -198,11 +199,12 @@ def test_load_settings_are_those_of_the_scorer_in_its_types():
         "dtype": "bfloat16",
         "backend": "torch",
         "max_length": 256,
+        "max_batch_tokens": 4096,
         "instruction": "Find laws: a=b, c",
         "revision": "main",
         "trust_remote_code": True,
     }
-    assert set(options.load_settings(given)) == set(LOAD_SETTINGS) - {"model_kwargs"}
+    assert set(options.load_settings(given)) == set(LOAD_SETTINGS) - {"model_kwargs", "prompt"}
     assert options.load_settings(None) == {}
 
 

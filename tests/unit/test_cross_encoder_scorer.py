@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from sentence_transformers import CrossEncoder
 
+from langchain_rerank import loaded_models
 from langchain_rerank.errors import ConfigurationError, InputTypeError, ModelLoadError
 from langchain_rerank.scorers import contract
 from langchain_rerank.scorers.cross_encoder import DEFAULT_MODEL, CrossEncoderScorer
@@ -41,9 +42,7 @@ def scorer(folder):
 def no_model_stays_loaded():
     yield
     gc.collect()
-    for settings in list(registry._entries):
-        registry._entries[settings].users = 0
-        registry.release(settings)
+    registry.close_all()
 
 
 def test_constructing_loads_nothing_and_names_the_model():
@@ -180,7 +179,7 @@ def test_many_threads_load_one_model(scorer):
     with ThreadPoolExecutor(8) as threads:
         answers = list(threads.map(lambda _: scorer.score(QUERY, TEXTS), range(16)))
     assert answers == [pytest.approx(answers[0], abs=1e-6)] * 16
-    assert [entry.users for entry in registry._entries.values()] == [1]
+    assert [model.users for model in loaded_models()] == [1]
 
 
 def test_the_last_close_unloads_and_the_next_use_loads_again(folder, scorer):
@@ -192,7 +191,7 @@ def test_the_last_close_unloads_and_the_next_use_loads_again(folder, scorer):
     assert scorer.score(QUERY, TEXTS) == scores
     scorer.close()
     scorer.close()
-    assert not registry._entries
+    assert not loaded_models()
     assert scorer.score(QUERY, TEXTS) == scores
 
 
@@ -205,17 +204,7 @@ def test_a_forgotten_scorer_leaves_the_model_for_the_next_one(folder):
     with CrossEncoderScorer(folder, device="cpu", dtype="float32") as second:
         second.load()
         assert second._engine is engine
-    assert not registry._entries
-
-
-def test_a_forgotten_scorer_over_a_loaded_model_lets_it_go(folder):
-    model = CrossEncoder(str(folder), device="cpu")
-    scorer = CrossEncoderScorer(model, device="cpu")
-    scorer.load()
-    assert registry._entries
-    del scorer
-    gc.collect()
-    assert not registry._entries
+    assert not loaded_models()
 
 
 def test_copies_and_pickles_share_the_model(scorer):
@@ -253,7 +242,7 @@ def test_a_folder_in_which_a_model_was_trained_again_is_loaded_again(tmp_path, f
         assert old.score("fox", ["a fox"]) == before
         assert old.identity == old_identity
         old.close()
-    assert not registry._entries
+    assert not loaded_models()
 
 
 def test_a_relative_path_is_the_folder_that_it_leads_to(tmp_path, monkeypatch):
@@ -307,7 +296,7 @@ def test_different_model_kwargs_are_different_models(folder):
     ):
         assert eager.settings != plain.settings
         assert eager.score(QUERY, TEXTS) == pytest.approx(plain.score(QUERY, TEXTS), abs=1e-6)
-        assert len(registry._entries) == 2
+        assert len(loaded_models()) == 2
 
 
 def test_a_worker_that_died_is_replaced_on_the_next_use(scorer):
@@ -317,7 +306,7 @@ def test_a_worker_that_died_is_replaced_on_the_next_use(scorer):
     dead._worker.join()
     assert scorer.score(QUERY, TEXTS) == scores
     assert scorer._engine is not dead
-    assert [entry.users for entry in registry._entries.values()] == [1]
+    assert [model.users for model in loaded_models()] == [1]
 
 
 def test_a_packed_path_that_scores_wrongly_is_not_taken(folder, monkeypatch, caplog):
@@ -327,8 +316,8 @@ def test_a_packed_path_that_scores_wrongly_is_not_taken(folder, monkeypatch, cap
 
     def across_texts(module, query, key, value, mask, **settings):
         layout = settings["layout"]
-        whole = [layout.boundaries[0], layout.boundaries[-1]]
-        wrong = layout._replace(boundaries=whole, key_boundaries=whole)
+        whole = [layout.cu_seqlens[0], layout.cu_seqlens[-1]]
+        wrong = layout._replace(cu_seqlens=whole, key_cu_seqlens=whole)
         return right(module, query, key, value, mask, **(settings | {"layout": wrong}))
 
     with CrossEncoderScorer(folder, device="cpu", dtype="bfloat16") as scorer:

@@ -3,21 +3,35 @@
 from __future__ import annotations
 
 import gc
+import threading
 import weakref
 from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Literal
 
 from langchain_rerank.errors import RerankError, ScorerClosedError
 from langchain_rerank.scorers.contract import Scores
+from langchain_rerank.scorers.engine.device import warn_of_slow_tokenising
 from langchain_rerank.scorers.engine.forward.choice import choose_forward
 from langchain_rerank.scorers.engine.loading import load_cross_encoder, preparation_failed
 from langchain_rerank.scorers.engine.memory import TokenBudget, initial_budget
-from langchain_rerank.scorers.engine.settings import LoadSettings, effective_max_length
+from langchain_rerank.scorers.engine.metrics import Metrics
+from langchain_rerank.scorers.engine.settings import (
+    LoadSettings,
+    Reading,
+    effective_max_length,
+    limits_of,
+)
+from langchain_rerank.scorers.engine.tokens.pairs import Pair, Tokenize
 from langchain_rerank.scorers.engine.tokens.templates import choose_tokenizer
 from langchain_rerank.scorers.engine.worker import Worker
+
+# Batches launched before the scores of the first are waited for, where launching does not compute.
+_IN_FLIGHT = 3
+# Maximum lengths whose tokenisers are kept, each with the tokens of documents that it has seen.
+_MOST_TOKENIZERS = 8
 
 
 class Engine:
@@ -25,8 +39,8 @@ class Engine:
 
     Attributes:
         name: The model's name.
-        max_length: Tokens of a pair.
-        budget: Tokens of a batch.
+        bytes: Of the weights, in the precision in use.
+        budget: Tokens that are computed at once.
     """
 
     def __init__(self, settings: LoadSettings) -> None:
@@ -36,26 +50,41 @@ class Engine:
             settings = replace(settings, model=owned)
         try:
             self._load(settings)
-        except RerankError:
-            raise
-        except Exception as error:  # Whatever it is: a fallback answers only a ScorerError.
+        except Exception as error:
+            self.__dict__.clear()  # The error's traceback refers to this engine.
+            if isinstance(error, RerankError):
+                raise
+            # Whatever it is: a fallback answers only a ScorerError.
             raise preparation_failed(settings, error) from error
 
     def _load(self, settings: LoadSettings) -> None:
         model, device, dtype = load_cross_encoder(settings)
         self.name = settings.name
-        self.max_length = effective_max_length(model, settings)
-        tokenize = choose_tokenizer(model, self.max_length)
-        forward = choose_forward(model, tokenize, device, dtype, settings, self.max_length)
-        self._forward: Any = forward
+        self._limits = limits_of(model)
+        self._model: Any = model
+        self._tokenizers: dict[int, Tokenize] = {}
+        self._tokenizers_lock = threading.Lock()
+        weights = sum(weight.numel() for weight in model.parameters())
+        length = self.max_length(None)
+        tokenize = self._tokenizer(length)
+        self._forward: Any = choose_forward(model, tokenize, device, dtype, settings, length)
         # What is said of it once it is closed.
-        self._loaded_as = SimpleNamespace(name=forward.name, device=device, dtype=dtype)
+        self._loaded_as = SimpleNamespace(name=self._forward.name, device=device, dtype=dtype)
         if self.path != "predict" and isinstance(settings.model, str):
             # The forward pass has its own, prepacked or converted; nobody needs them twice.
             model.to("meta")
         bytes_per_value = 4 if self.dtype == "float32" else 2
+        self.bytes = bytes_per_value * weights
         self.budget = TokenBudget(initial_budget(device, model.config, bytes_per_value))
-        self._worker: Worker | None = Worker(tokenize, forward, self.budget, name=settings.name)
+        warn_of_slow_tokenising(device)
+        at_once = self.path == "predict" or (device.type == "cpu" and self.path != "openvino")
+        self._worker: Worker | None = Worker(
+            self._tokenize,
+            self._forward,
+            self.budget,
+            in_flight=1 if at_once else _IN_FLIGHT,
+            name=settings.name,
+        )
 
     @property
     def device(self) -> str:
@@ -72,42 +101,74 @@ class Engine:
         """How: "packed", "padded", "openvino" or "predict" (the model's own)."""
         return str(self._forward.name)
 
-    def submit(self, query: str, texts: Sequence[str], instruction: str | None) -> Future[Scores]:
+    def max_length(self, asked: int | Literal["model"] | None) -> int:
+        """Return the tokens that a pair may have where `asked` was set.
+
+        Raises:
+            ConfigurationError: The model cannot read so many, or does not say how many it can.
+        """
+        return effective_max_length(self._limits, asked, self.name)
+
+    def submit(
+        self,
+        query: str,
+        texts: Sequence[str],
+        reading: Reading,
+        *,
+        max_batch_tokens: int | None = None,
+    ) -> Future[Scores]:
         """Return the future scores of `texts`; waits while too many texts wait.
 
         Raises:
             ScorerClosedError: The engine is closed.
         """
-        return self._open_worker().submit(query, texts, instruction)
+        worker = self._open_worker()
+        return worker.submit(query, texts, reading, max_batch_tokens=max_batch_tokens)
 
     def try_submit(
-        self, query: str, texts: Sequence[str], instruction: str | None
+        self,
+        query: str,
+        texts: Sequence[str],
+        reading: Reading,
+        *,
+        max_batch_tokens: int | None = None,
     ) -> Future[Scores] | None:
         """Like `submit`, but return None rather than wait.
 
         Raises:
             ScorerClosedError: The engine is closed.
         """
-        return self._open_worker().try_submit(query, texts, instruction)
+        worker = self._open_worker()
+        return worker.try_submit(query, texts, reading, max_batch_tokens=max_batch_tokens)
 
     @property
     def alive(self) -> bool:
         """Whether it still answers: not in a forked process, whose threads are gone."""
-        return self._worker is not None and self._worker.alive
+        worker = self._worker
+        return worker is not None and worker.alive
+
+    def metrics(self) -> Metrics:
+        """Return what it has done since it was loaded; nothing once it is closed."""
+        worker = self._worker
+        return Metrics() if worker is None else worker.metrics()
+
+    def stop(self) -> None:
+        """Answer everyone who waits, and let the current batch end."""
+        worker = self._worker
+        if worker is not None:
+            worker.close()
+            worker.join()
 
     def close(self) -> None:
-        """Answer everyone who waits, let the current batch end, and free the device's memory."""
-        worker, self._worker = self._worker, None
-        if worker is None:
-            return
-        worker.close()
-        worker.join()
-        del worker
-        self._forward = self._loaded_as
+        """Answer everyone who waits, let the current batch end, and free the memory."""
+        self.stop()
+        self._worker = None
+        self._forward, self._model = self._loaded_as, None
+        self._tokenizers.clear()
+        gc.collect()  # The model's modules refer to each other.
         if self.device.startswith("cuda"):
             import torch
 
-            gc.collect()  # The model's modules refer to each other.
             torch.cuda.empty_cache()
 
     def _open_worker(self) -> Worker:
@@ -115,3 +176,19 @@ class Engine:
         if worker is None:
             raise ScorerClosedError(f"The model {self.name} was closed; use the scorer again.")
         return worker
+
+    def _tokenize(
+        self, query: str, texts: Sequence[str], reading: Reading | None = None
+    ) -> list[Pair]:
+        reading = reading or Reading(self.max_length(None))
+        return self._tokenizer(reading.max_length)(query, texts, reading.instruction)
+
+    def _tokenizer(self, max_length: int) -> Tokenize:
+        with self._tokenizers_lock:
+            found = self._tokenizers.get(max_length)
+            if found is None:
+                found = choose_tokenizer(self._model, max_length)
+                if len(self._tokenizers) >= _MOST_TOKENIZERS:
+                    del self._tokenizers[next(iter(self._tokenizers))]
+                self._tokenizers[max_length] = found
+            return found

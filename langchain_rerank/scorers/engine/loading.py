@@ -7,6 +7,7 @@ import logging
 import os
 import sys
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,8 +38,18 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
+# What people and training leave beside a model, and loading does not read.
+_NOT_READ = frozenset(
+    {".log", ".md", ".csv", ".tsv", ".jsonl", ".png", ".jpg", ".svg", ".html", ".ipynb", ".out"}
+    | {".err", ".tmp", ".lock", ".pt", ".pth", ".yaml", ".yml", ".zip", ".gz"}
+)
+_LEFT_BY_TRAINING = ("trainer_state.json", "training_args.bin", "_results.json")
+
+
 def fingerprint(model: str) -> str:
     """Return what tells one model from another: its name, and the files of a local folder.
+
+    Only files that loading reads count: a log beside the weights makes no other model.
 
     Args:
         model: Hub name or path.
@@ -46,12 +57,33 @@ def fingerprint(model: str) -> str:
     folder = Path(model)
     if not folder.is_dir():
         return model
-    files = sorted(one for one in folder.rglob("*") if one.is_file())
     # Sizes and times stand for the contents: hashing gigabytes of weights would cost seconds.
     facts = [
-        (str(one.relative_to(folder)), one.stat().st_size, one.stat().st_mtime_ns) for one in files
+        (str(one.relative_to(folder)), one.stat().st_size, one.stat().st_mtime_ns)
+        for one in sorted(_files_in(folder))
     ]
     return json.dumps([str(folder.resolve()), facts])
+
+
+def _files_in(folder: Path) -> Iterator[Path]:
+    for place in (folder, folder / "additional_chat_templates", *_modules(folder)):
+        if place.is_dir():
+            yield from (one for one in place.iterdir() if one.is_file() and _is_read(one))
+
+
+def _modules(folder: Path) -> set[Path]:
+    """Return the folders of the modules that sentence-transformers finds in `folder`."""
+    try:
+        modules = json.loads((folder / "modules.json").read_text("utf-8"))
+        return {folder / module["path"] for module in modules if module["path"]}
+    except (OSError, ValueError, TypeError, KeyError):
+        return set()  # There is none, or loading will say what is wrong with it.
+
+
+def _is_read(file: Path) -> bool:
+    if file.name.startswith(".") or file.name.endswith(_LEFT_BY_TRAINING):
+        return False
+    return file.suffix.lower() not in _NOT_READ
 
 
 def load_cross_encoder(settings: LoadSettings) -> tuple[CrossEncoder, torch.device, torch.dtype]:

@@ -1,38 +1,80 @@
-"""How many tokens one batch may have: from free memory, and less after memory ran out."""
+"""How many tokens are computed at once: from free memory, and less after memory ran out."""
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from langchain_rerank.errors import see
+
 if TYPE_CHECKING:
     import torch
+
+logger = logging.getLogger(__name__)
 
 # Small batches pay for every layer's start, large ones leave the caches: on two cores MiniLM-L6
 # gained from 1024 to 2048, and bge-base nothing beyond.
 CPU_TOKENS = 2048
 MPS_TOKENS = 8192
-# Above this a GPU gains nothing from larger batches, and a request waits longer for its turn.
-MAX_GPU_TOKENS = 32_768
+# Three batches of 16,384: above that a GPU gains nothing, and a request waits longer for its turn.
+MAX_GPU_TOKENS = 49_152
 MIN_GPU_TOKENS = 2048
+
+# Batches that went well before a budget that shrank is doubled, and the most that this becomes.
+GOOD_BATCHES = 32
+MAX_GOOD_BATCHES = 4096
 
 # What a RuntimeError says where memory ran out.
 _SIGNS = ("out of memory", "can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED")
 
 
 class TokenBudget:
-    """The tokens of one batch; it only ever shrinks, since what did not fit once will not again."""
+    """The tokens that are computed at once; less after memory ran out, more again after a while.
+
+    What did not fit once may fit later, when another process has let its memory go. So the budget
+    doubles, up to what it was at first, after a number of batches that used it well. Each time that
+    this proves too much, the next try waits twice as long, so that failing costs ever less.
+
+    Args:
+        tokens: What is right at first, and the most there will be.
+    """
 
     def __init__(self, tokens: int) -> None:
-        self.tokens = tokens
+        self.tokens = self._most = tokens
+        self._good = 0
+        self._patience = GOOD_BATCHES
+        self._grown = False
 
     def shrink(self, failed: int) -> None:
         """Remember that `failed` tokens did not fit."""
-        self.tokens = max(1, min(self.tokens, failed // 2))
+        tokens = max(1, min(self.tokens, failed // 2))
+        self._good = 0
+        if self._grown:
+            self._patience = min(2 * self._patience, MAX_GOOD_BATCHES)
+            self._grown = False
+        if tokens < self.tokens:
+            self.tokens = tokens
+            logger.warning(
+                "Out of memory with %d tokens at once; from now on %d are tried, and more again "
+                "when that went well for a while. %s",
+                failed,
+                tokens,
+                see("out-of-memory"),
+            )
+
+    def fitted(self, tokens: int) -> None:
+        """Count a batch after which `tokens` were computed at once, without trouble."""
+        if self.tokens == self._most or 2 * tokens < self.tokens:
+            return  # Nothing to win back, or a small batch, which proves nothing.
+        self._good += 1
+        if self._good >= self._patience:
+            self.tokens = min(self._most, 2 * self.tokens)
+            self._good, self._grown = 0, True
 
 
 def initial_budget(device: torch.device, config: Any, bytes_per_value: int) -> int:
-    """Return the tokens of a batch that the device has memory and use for.
+    """Return the tokens that the device has memory and use for, in all batches under way.
 
     Args:
         device: Where the model computes.

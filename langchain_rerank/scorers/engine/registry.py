@@ -1,27 +1,128 @@
-"""Loaded models, shared by every scorer with the same load settings."""
+"""Loaded models, shared by every scorer that loads the same files in the same way.
+
+Nothing here waits in a finalizer, and no finalizer touches what is listed here: a garbage
+collection may run one in the middle of anything. It leaves a note, and a thread of this module
+reads the notes.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import atexit
+import itertools
 import logging
 import os
 import threading
-from dataclasses import dataclass, field
-from typing import NamedTuple
+import time
+import weakref
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cache
+from queue import SimpleQueue
+from typing import Any, NamedTuple
 
 from langchain_rerank.embedded import MODEL_FOLDER
+from langchain_rerank.errors import ModelLoadError, ScorerOutOfMemoryError
+from langchain_rerank.scorers.engine.device import choose_device, choose_dtype
 from langchain_rerank.scorers.engine.engine import Engine
-from langchain_rerank.scorers.engine.loading import fingerprint
+from langchain_rerank.scorers.engine.loading import fingerprint, placement
 from langchain_rerank.scorers.engine.settings import EMBEDDED, LoadSettings
 
 logger = logging.getLogger(__name__)
 
+# How long a hub that failed is not asked again.
+REMEMBERED_SECONDS = 10.0
+
 
 class Key(NamedTuple):
-    """What is shared: a model loaded with `settings` from the files that `content` stands for."""
+    """What is shared: the weights in files, or of an object, loaded in one way to one place.
 
-    settings: LoadSettings
+    Attributes:
+        source: The name, or what stands for a model that was passed in.
+        content: What tells its files from others of that name; None for one that was passed in.
+        revision: Of the hub.
+        arguments: What else loading is given.
+        backend: What computes.
+        device: Where.
+        dtype: In which precision.
+    """
+
+    source: str
     content: str | None
+    revision: str | None
+    arguments: str
+    backend: str
+    device: str
+    dtype: str
+
+
+@dataclass(eq=False)
+class Entry:
+    """One shared model: how many use it, and its engine, maybe still loading."""
+
+    key: Key
+    users: int = 0
+    loading: Future[Engine] | None = None
+
+    @property
+    def engine(self) -> Engine | None:
+        """The engine, once it is loaded."""
+        loading = self.loading
+        if loading is None or not loading.done() or loading.exception() is not None:
+            return None
+        return loading.result()
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model in memory.
+
+    Attributes:
+        name: Its name.
+        device: Where it computes, such as "cuda:0".
+        dtype: In which precision, such as "bfloat16".
+        path: How: "packed", "padded", "openvino" or "predict".
+        users: How many scorers hold it; a model without any is idle.
+        bytes: Of its weights in that precision.
+    """
+
+    name: str
+    device: str
+    dtype: str
+    path: str
+    users: int
+    bytes: int
+
+
+class _State:
+    """What belongs to one process: a forked child starts with a new one."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self.entries: dict[Key, Entry] = {}
+        self.failures: dict[Key, tuple[float, ModelLoadError]] = {}
+        self.notes: deque[tuple[Entry, bool]] = deque()  # Who was left, and whether for good.
+        self.reading_notes = threading.RLock()
+        self.bell: SimpleQueue[None] = SimpleQueue()
+        self.reader: threading.Thread | None = None
+
+
+_state = _State()
+# Of parents: threads and memory that a child must not clean up.
+_inherited: list[_State] = []
+
+
+@cache
+def _threads() -> ThreadPoolExecutor:
+    # Not asyncio's shared pool, nor that of slow scorers: neither may hold up a load.
+    return ThreadPoolExecutor(2, thread_name_prefix="langchain-rerank-begin")
+
+
+# The ids of this process and of those it was forked from, as far as they loaded a model.
+_loaded_in: set[int] = set()
+_numbers: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()
+_next_number = itertools.count()
 
 
 def content_of(settings: LoadSettings) -> str | None:
@@ -34,23 +135,84 @@ def content_of(settings: LoadSettings) -> str | None:
     return fingerprint(str(MODEL_FOLDER) if settings.model == EMBEDDED else settings.model)
 
 
-@dataclass
-class _Entry:
-    """One shared model: its users and, once somebody scored, its engine."""
+def key_of(settings: LoadSettings) -> Key:
+    """Return what `settings` stand for on this machine.
 
-    users: int = 0
-    engine: Engine | None = None
-    loading: threading.Lock = field(default_factory=threading.Lock)
+    Raises:
+        ConfigurationError: The device or the precision is not there.
+    """
+    if isinstance(settings.model, str):
+        device = choose_device(settings.device)
+        dtype = choose_dtype(settings.dtype, device)
+        folder = os.path.isdir(settings.model)  # noqa: PTH112  # os takes any string as it is
+        source = os.path.realpath(settings.model) if folder else settings.model
+    else:
+        device, dtype = placement(settings, settings.model)
+        with _state.lock:
+            source = f"object {_numbers.setdefault(settings.model, next(_next_number))}"
+    return Key(
+        source=source,
+        content=content_of(settings),
+        revision=settings.revision,
+        arguments=repr(
+            (settings.trust_remote_code, settings.prompt, sorted(settings.model_kwargs.items()))
+        ),
+        backend=settings.backend,
+        device=str(device),
+        dtype=str(dtype).removeprefix("torch."),
+    )
 
 
-_entries: dict[Key, _Entry] = {}
-# Reentrant: a garbage collection inside a locked section may run the finalizer of another scorer.
-_lock = threading.RLock()
-# The ids of this process and of those it was forked from, as far as they loaded a model.
-_loaded_in: set[int] = set()
+def begin(settings: LoadSettings) -> tuple[Entry, Future[Engine]]:
+    """Return the entry of a model, with one user more, and its engine to come.
+
+    The first caller starts the load, in a thread of its own; all who ask meanwhile wait for the
+    same one, and get its error if it fails.
+
+    Raises:
+        ConfigurationError: The device or the precision is not there.
+        ModelLoadError: A moment ago the hub failed to give the model.
+    """
+    key = key_of(settings)
+    _read_notes()
+    state = _state
+    with state.lock:
+        _raise_remembered(state, key)
+        entry = state.entries.get(key)
+        if entry is None:
+            entry = state.entries[key] = Entry(key)
+            if not isinstance(settings.model, str):
+                weakref.finalize(settings.model, _leave_note, state, entry, True).atexit = False
+        entry.users += 1
+        outdated = [
+            old
+            for old in state.entries.values()
+            if old.key.content != key.content and old.key._replace(content=key.content) == key
+        ]
+        loading = entry.loading
+        if loading is None or (loading.done() and not loading.result().alive):
+            loading = entry.loading = Future()
+            loading.set_running_or_notify_cancel()  # Whoever gives up waiting stops it for nobody.
+            threading.Thread(
+                target=_load_into,
+                args=(loading, entry, settings),
+                name="langchain-rerank-load",
+                daemon=True,
+            ).start()
+        if state.reader is None:
+            state.reader = threading.Thread(
+                target=_read_notes_for_ever,
+                args=(state,),
+                name="langchain-rerank-idle",
+                daemon=True,
+            )
+            state.reader.start()
+    for old in outdated:
+        _unload(state, old)
+    return entry, loading
 
 
-def acquire(settings: LoadSettings) -> tuple[Engine, Key]:
+def acquire(settings: LoadSettings) -> tuple[Engine, Entry]:
     """Return the engine for `settings`, loaded by the first caller, and what to release.
 
     Counts one user.
@@ -60,43 +222,157 @@ def acquire(settings: LoadSettings) -> tuple[Engine, Key]:
         ModelLoadError: The model cannot be loaded.
         ScorerOutOfMemoryError: It does not fit in memory.
     """
-    key = Key(settings, content_of(settings))
-    with _lock:
-        entry = _entries.setdefault(key, _Entry())
-        entry.users += 1
-        outdated = [old for old in _entries if old.settings == settings and old != key]
-    for old in outdated:
-        _unload_unused(old)
+    entry, loading = begin(settings)
     try:
-        with entry.loading:  # Other models stay usable while this one loads.
-            if entry.engine is None or not entry.engine.alive:
-                _survive_fork()
-                entry.engine = Engine(settings)
-            return entry.engine, key
+        return loading.result(), entry
     except BaseException:
-        release(key)
+        release(entry, keep=True)
         raise
 
 
-def release(key: Key, *, keep: bool = False) -> None:
+async def aacquire(settings: LoadSettings) -> tuple[Engine, Entry]:
+    """Return what `acquire` returns, without blocking the event loop."""
+    # What comes before the load itself takes no time, except that it may import torch.
+    loop = asyncio.get_running_loop()
+    entry, loading = await loop.run_in_executor(_threads(), begin, settings)
+    try:
+        return await asyncio.wrap_future(loading), entry
+    except BaseException:
+        release(entry, keep=True)
+        raise
+
+
+def release(entry: Entry, *, keep: bool = False) -> None:
     """Count one user less; without users the model is unloaded, or stays loaded with `keep`."""
-    with _lock:
-        entry = _entries.get(key)
-        if entry is None:
-            return
+    state = _state
+    with state.lock:
         entry.users = max(0, entry.users - 1)
-    if not keep:
-        _unload_unused(key)
+    if not keep or entry.loading is None:
+        _unload(state, entry)
 
 
-def _unload_unused(key: Key) -> None:
-    with _lock:
-        entry = _entries.get(key)
-        if entry is None or entry.users:
-            return
-        del _entries[key]
-    if entry.engine is not None:
-        entry.engine.close()
+def forgotten_by(scorer: object, entry: Entry) -> weakref.finalize[..., Any]:
+    """Return what counts one user less when `scorer` is collected; the model stays loaded."""
+    finalizer = weakref.finalize(scorer, _leave_note, _state, entry, False)
+    finalizer.atexit = False
+    return finalizer
+
+
+def loaded_models() -> list[LoadedModel]:
+    """Return the models that are in memory in this process."""
+    _read_notes()
+    with _state.lock:
+        found = [(entry, entry.engine) for entry in _state.entries.values()]
+    return [_described(entry, engine) for entry, engine in found if engine and engine.alive]
+
+
+def unload_idle() -> list[LoadedModel]:
+    """Unload the models that no scorer holds, free their memory, and return which they were.
+
+    A scorer that is closed unloads its model by itself, if it was the last with it; one that is
+    merely forgotten leaves it for the next. A model that was unloaded loads again on its next use.
+    """
+    _read_notes()
+    state, unloaded = _state, []
+    with state.lock:
+        idle = [(entry, entry.engine) for entry in state.entries.values() if not entry.users]
+    for entry, engine in idle:
+        described = _described(entry, engine) if engine else None
+        if _unload(state, entry) and described:
+            unloaded.append(described)
+    return unloaded
+
+
+def _described(entry: Entry, engine: Engine) -> LoadedModel:
+    return LoadedModel(
+        engine.name, engine.device, engine.dtype, engine.path, entry.users, engine.bytes
+    )
+
+
+def _unload(state: _State, entry: Entry, *, used: bool = False) -> bool:
+    """Forget an entry without users, or a `used` one too, and close its engine; say whether."""
+    with state.lock:
+        if state.entries.get(entry.key) is not entry or (entry.users and not used):
+            return False
+        del state.entries[entry.key]
+        loading = entry.loading
+    if loading is not None:
+        loading.add_done_callback(_close_engine)  # At once, or when it is there.
+    return True
+
+
+def _close_engine(loading: Future[Engine]) -> None:
+    if loading.exception() is None:
+        loading.result().close()
+
+
+def _load_into(loading: Future[Engine], entry: Entry, settings: LoadSettings) -> None:
+    try:
+        engine = _load(settings)
+    except BaseException as error:  # noqa: BLE001  # whoever waits gets it
+        with _state.lock:
+            if entry.loading is loading:
+                entry.loading = None  # Else the error would keep a model that was passed in.
+            if isinstance(error, ModelLoadError) and _is_of_the_hub(settings, error):
+                _state.failures[entry.key] = (time.monotonic() + REMEMBERED_SECONDS, error)
+        loading.set_exception(error)
+    else:
+        loading.set_result(engine)
+
+
+def _load(settings: LoadSettings) -> Engine:
+    _survive_fork()
+    try:
+        return Engine(settings)
+    except ScorerOutOfMemoryError:
+        unloaded = unload_idle()
+        if not unloaded:
+            raise
+    names = ", ".join(model.name for model in unloaded)
+    logger.warning("Unloaded %s, which nobody used, to make room for %s.", names, settings.name)
+    return Engine(settings)
+
+
+def _is_of_the_hub(settings: LoadSettings, error: ModelLoadError) -> bool:
+    """Return whether the hub, or the way to it, failed: asking at once again costs seconds."""
+    if not isinstance(settings.model, str) or os.path.isdir(settings.model):  # noqa: PTH112
+        return False
+    cause = error.__cause__
+    package = type(cause).__module__.partition(".")[0]
+    return isinstance(cause, OSError) or package in {"httpx", "huggingface_hub", "requests"}
+
+
+def _raise_remembered(state: _State, key: Key) -> None:
+    now = time.monotonic()
+    state.failures = {one: kept for one, kept in state.failures.items() if kept[0] > now}
+    if key in state.failures:
+        _, error = state.failures[key]
+        # A new error: one that is raised again and again collects tracebacks.
+        raise type(error)(*error.args) from error.__cause__
+
+
+def _leave_note(state: _State, entry: Entry, for_good: bool) -> None:
+    """Note in a finalizer that a scorer, or `for_good` the model itself, was collected."""
+    state.notes.append((entry, for_good))
+    state.bell.put(None)
+
+
+def _read_notes_for_ever(state: _State) -> None:
+    while True:
+        state.bell.get()
+        _read_notes(state)
+
+
+def _read_notes(state: _State | None = None) -> None:
+    state = state or _state
+    with state.reading_notes:
+        while state.notes:
+            entry, for_good = state.notes.popleft()
+            if for_good:
+                _unload(state, entry, used=True)
+                continue
+            with state.lock:
+                entry.users = max(0, entry.users - 1)
 
 
 def _survive_fork() -> None:
@@ -115,12 +391,23 @@ def _survive_fork() -> None:
     _loaded_in.add(os.getpid())
 
 
+def _begin_anew() -> None:
+    """Start a forked child without its parent's engines and locks, one of which may be held."""
+    global _state  # noqa: PLW0603  # of the process
+    _inherited.append(_state)
+    _state = _State()
+    _threads.cache_clear()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows, which cannot fork
+    os.register_at_fork(after_in_child=_begin_anew)
+
+
 @atexit.register
-def _close_all() -> None:
+def close_all() -> None:
     """Stop every worker while the interpreter still runs: torch must not be cut off mid-call."""
-    with _lock:
-        entries = list(_entries.values())
-        _entries.clear()
+    with _state.lock:
+        entries = list(_state.entries.values())
     for entry in entries:
-        if entry.engine is not None:
-            entry.engine.close()
+        if entry.loading is None or entry.loading.done():
+            _unload(_state, entry, used=True)

@@ -1,10 +1,11 @@
-"""What decides which weights are loaded, where and how, and how many tokens a pair may have."""
+"""What decides which weights are loaded, where and how, and how the pairs of a request are read."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from langchain_rerank.errors import ConfigurationError
 from langchain_rerank.scorers.prompt import RerankPrompt
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from sentence_transformers import CrossEncoder
 
 BACKENDS = ("torch", "openvino")
+DTYPES = ("auto", "float32", "bfloat16", "float16")
 
 EMBEDDED = "embedded"
 """The name of the model that ships with the package."""
@@ -22,6 +24,7 @@ EMBEDDED = "embedded"
 class LoadSettings:
     """Everything that decides which weights are loaded, where and how: equal settings share them.
 
+    How a pair is read (`Reading`) is no part of them: it travels with each request.
     `model_kwargs` may hold what has no hash, so its text stands for it in comparisons.
     """
 
@@ -29,7 +32,6 @@ class LoadSettings:
     device: str = "auto"
     dtype: str = "auto"
     backend: str = "torch"
-    max_length: int | Literal["model"] | None = None
     revision: str | None = None
     trust_remote_code: bool = False
     prompt: RerankPrompt | None = None
@@ -48,35 +50,116 @@ class LoadSettings:
         return getattr(config, "name_or_path", None) or type(self.model).__name__
 
 
+def check_load_settings(
+    model: object,
+    *,
+    device: str,
+    dtype: str,
+    backend: str,
+    max_length: int | str | None,
+    max_batch_tokens: int | None,
+    hub_settings: Mapping[str, Any],
+) -> None:
+    """Refuse what no machine and no model can meet.
+
+    Raises:
+        ConfigurationError: An impossible setting.
+    """
+    if dtype not in DTYPES:
+        raise ConfigurationError(f"dtype={dtype!r} is unknown; use one of {', '.join(DTYPES)}.")
+    if backend not in BACKENDS:
+        raise ConfigurationError(
+            f"backend={backend!r} is unknown; use one of {', '.join(BACKENDS)}."
+        )
+    if backend == "openvino" and (device not in {"auto", "cpu"} or dtype == "float16"):
+        raise ConfigurationError(
+            f"backend='openvino' computes on the CPU in float32 or bfloat16, but device="
+            f"{device!r} and dtype={dtype!r} were asked for; leave them out, or the backend."
+        )
+    if isinstance(max_length, str) and max_length != "model":
+        raise ConfigurationError(f"max_length={max_length!r} is no number, nor 'model'.")
+    if isinstance(max_length, int) and max_length < 16:
+        raise ConfigurationError(
+            f"max_length={max_length} leaves no room for a query and a text; use 16 or more."
+        )
+    if max_batch_tokens is not None and max_batch_tokens < 1:
+        raise ConfigurationError(
+            f"max_batch_tokens={max_batch_tokens} leaves nothing to compute; use some thousands."
+        )
+    if (model == EMBEDDED or not isinstance(model, str | os.PathLike)) and any(
+        hub_settings.values()
+    ):
+        raise ConfigurationError(
+            "revision, trust_remote_code, model_kwargs and prompt are for models that are "
+            "loaded from the hub or a folder; leave them out for model='embedded' or a loaded "
+            "model."
+        )
+    given = hub_settings["model_kwargs"] or {}
+    for key, setting in (("dtype", "dtype"), ("torch_dtype", "dtype"), ("device_map", "device")):
+        if key in given:
+            raise ConfigurationError(
+                f"model_kwargs has {key!r}; set it with the scorer's {setting}= instead."
+            )
+
+
+class Reading(NamedTuple):
+    """How the pairs of a request are read.
+
+    Attributes:
+        max_length: Tokens of a pair, within the model's limit.
+        instruction: What the model is told to look for; None is its own default.
+    """
+
+    max_length: int
+    instruction: str | None = None
+
+
 DEFAULT_MAX_LENGTH = 512
 
 
-def effective_max_length(model: CrossEncoder, settings: LoadSettings) -> int:
+class Limits(NamedTuple):
+    """How many tokens of a pair a model takes, and with how many it was trained, if it says so."""
+
+    taken: int
+    trained: int
+
+
+def limits_of(model: CrossEncoder) -> Limits:
+    """Return how many tokens of a pair `model` reads."""
+    limit = token_limit(model)
+    config = getattr(model.transformers_model, "config", None)
+    # A model with rotary positions can read on, but was not trained to.
+    return Limits(limit, min(limit, getattr(config, "max_position_embeddings", None) or NO_LIMIT))
+
+
+def effective_max_length(limits: Limits, asked: int | Literal["model"] | None, name: str) -> int:
     """Return the tokens of a pair: what was asked for, or 512, within the model's limit.
+
+    Args:
+        limits: How many tokens the model reads.
+        asked: The setting `max_length`.
+        name: The model's name, for the message.
 
     Raises:
         ConfigurationError: More was asked for than the model can read, or its limit, and it has
             none.
     """
-    limit = token_limit(model)
-    if settings.max_length is None:
+    limit = limits.taken
+    if asked is None:
         return min(DEFAULT_MAX_LENGTH, limit)
-    if settings.max_length == "model":
-        config = getattr(model.transformers_model, "config", None)
-        # A model with rotary positions can read on, but was not trained to.
-        limit = min(limit, getattr(config, "max_position_embeddings", None) or NO_LIMIT)
-        if limit == NO_LIMIT:
+    if asked == "model":
+        if limits.trained == NO_LIMIT:
             raise ConfigurationError(
-                f"max_length='model', but neither the tokenizer of {settings.name} nor its config "
-                f"says how many tokens it reads; give the number that its card names."
+                f"max_length='model', but neither the tokenizer of {name} nor its config says how "
+                f"many tokens it reads; give the number that its card names."
             )
-        return limit
-    if settings.max_length > limit:
+        return limits.trained
+    if asked > limit:
         raise ConfigurationError(
-            f"max_length={settings.max_length}, but {settings.name} reads at most {limit} tokens; "
-            f"lower max_length, or split long texts into passages."
+            f"max_length={asked}, but {name} reads at most {limit} tokens; lower max_length, or "
+            f"split long texts into passages."
         )
-    return settings.max_length
+    return asked
 
 
 NO_LIMIT = 2**31

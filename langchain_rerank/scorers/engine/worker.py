@@ -8,11 +8,13 @@ threads as well as in asyncio.
 from __future__ import annotations
 
 import threading
+import time
 import traceback
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from langchain_rerank.errors import (
     RerankError,
@@ -24,16 +26,15 @@ from langchain_rerank.errors import (
 from langchain_rerank.scorers.contract import Scores
 from langchain_rerank.scorers.engine.forward.passes import Collect, Forward
 from langchain_rerank.scorers.engine.memory import TokenBudget, is_out_of_memory
+from langchain_rerank.scorers.engine.metrics import BusyTime, Metrics
 from langchain_rerank.scorers.engine.plan import plan_batches, share_out
-from langchain_rerank.scorers.engine.tokens.pairs import Pair, Tokenize
+from langchain_rerank.scorers.engine.tokens.pairs import Pair
 
 MAX_WAITING_TEXTS = 200_000
 # Batches that are tokenised and planned together: enough that neighbours in the order of lengths
-# are alike, few enough that newcomers soon get their share and a GPU never waits for tokens.
+# are alike, few enough that newcomers soon get their share.
 _WAVE_BATCHES = 2
 _MIN_WAVE_TEXTS = 8
-# Batches launched before the scores of the first are waited for.
-_IN_FLIGHT = 2
 
 
 @dataclass(eq=False)
@@ -42,14 +43,18 @@ class _Request:
 
     query: str
     texts: Sequence[str]
-    instruction: str | None
+    reading: Any
+    max_batch_tokens: int | None = None
+    submitted: float = 0.0
     future: Future[Scores] = field(default_factory=Future)
     taken: int = 0
     truncated: int = 0
+    tokenising: float = 0.0
 
     def __post_init__(self) -> None:
         self.scores = [0.0] * len(self.texts)
         self.missing = len(self.texts)
+        self.computing = BusyTime()
         self._unclaimed = threading.Semaphore()
 
     @property
@@ -57,9 +62,16 @@ class _Request:
         """Whether nobody waits for it any more: answered, failed or cancelled."""
         return self.future.done()
 
-    def succeed(self) -> None:
+    def succeed(self, now: float) -> None:
+        # Tokens that are made while others are computed cost no time of their own, so that the
+        # three add up to the whole.
+        computing = self.computing.seconds
+        waiting = max(0.0, now - self.submitted - self.tokenising - computing)
+        spent = {"waiting": waiting, "tokenising": self.tokenising, "computing": computing}
+        timings = {name: seconds * 1000.0 for name, seconds in spent.items()}
+        scores = Scores(self.scores, truncated=self.truncated, timings=timings)
         if self._claim():
-            self.future.set_result(Scores(self.scores, truncated=self.truncated))
+            self.future.set_result(scores)
 
     def fail(self, error: BaseException) -> None:
         if self._claim():
@@ -80,53 +92,92 @@ class _Item:
     pair: Pair
 
 
+@dataclass(frozen=True)
+class _Batch:
+    """Texts that are computed together, and how to wait for their scores."""
+
+    items: list[_Item]
+    tokens: int
+    collect: Collect
+
+
 class Worker:
     """Scores requests in one thread of its own.
 
     Args:
-        tokenize: Turns a query, texts and an instruction into pairs.
+        tokenize: Turns a query, texts and how to read them into pairs.
         forward: Computes pairs.
-        budget: Tokens of a batch; shrinks when memory runs out.
+        budget: Tokens of all batches under way; shrinks when memory runs out.
         max_waiting: Texts that may wait; `submit` waits for room beyond that.
+        in_flight: Batches launched before the first of them is waited for; 1 where `forward`
+            computes them as they are launched, so that each is answered at once.
         name: The model's name, for messages.
+        clock: The time in seconds.
     """
 
     def __init__(
         self,
-        tokenize: Tokenize,
+        tokenize: Callable[[str, Sequence[str], Any], list[Pair]],
         forward: Forward,
         budget: TokenBudget,
         *,
         max_waiting: int = MAX_WAITING_TEXTS,
+        in_flight: int = 1,
         name: str = "model",
+        clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._tokenize, self._forward, self._budget = tokenize, forward, budget
-        self._max_waiting, self._name = max_waiting, name
+        self._max_waiting, self._most_in_flight, self._name = max_waiting, in_flight, name
+        self._clock = clock
         self._requests: list[_Request] = []
         self._taken: list[_Request] = []  # With texts that are being computed.
         self._waiting = 0
         self._tokens_per_text = 128.0  # A guess until the first texts are tokenised.
         self._closed = False
         self._changed = threading.Condition()
-        self._in_flight: deque[tuple[list[_Item], Collect]] = deque()
+        self._in_flight: deque[_Batch] = deque()
+        self._kept: list[_Item] = []  # Tokenised, and too few for a batch while others wait.
+        self._counted = Metrics()
+        self._busy = BusyTime()
         self._thread = threading.Thread(
             target=self._run, name="langchain-rerank-engine", daemon=True
         )
         self._thread.start()
 
-    def submit(self, query: str, texts: Sequence[str], instruction: str | None) -> Future[Scores]:
+    def submit(
+        self,
+        query: str,
+        texts: Sequence[str],
+        reading: Any,
+        *,
+        max_batch_tokens: int | None = None,
+    ) -> Future[Scores]:
         """Return the future scores of `texts`; waits while the queue is full.
+
+        Args:
+            query: The query.
+            texts: `(n,)` texts.
+            reading: How they are read; passed on to the tokeniser.
+            max_batch_tokens: The most tokens of a batch with one of these texts, unless a single
+                text has more.
 
         Raises:
             ScorerClosedError: The worker is closed.
         """
         with self._changed:
-            while (future := self.try_submit(query, texts, instruction)) is None:
+            while (
+                future := self.try_submit(query, texts, reading, max_batch_tokens=max_batch_tokens)
+            ) is None:
                 self._changed.wait()
             return future
 
     def try_submit(
-        self, query: str, texts: Sequence[str], instruction: str | None
+        self,
+        query: str,
+        texts: Sequence[str],
+        reading: Any,
+        *,
+        max_batch_tokens: int | None = None,
     ) -> Future[Scores] | None:
         """Return the future scores of `texts`, or None when the queue is full.
 
@@ -136,11 +187,11 @@ class Worker:
             ScorerClosedError: The worker is closed.
         """
         with self._changed:
-            if self._closed:
+            if not self.alive:
                 raise ScorerClosedError(f"The model {self._name} was closed; use the scorer again.")
             if self._waiting and self._waiting + len(texts) > self._max_waiting:
                 return None
-            request = _Request(query, tuple(texts), instruction)
+            request = _Request(query, tuple(texts), reading, max_batch_tokens, self._clock())
             self._requests.append(request)
             self._waiting += len(texts)
             self._changed.notify_all()
@@ -153,19 +204,21 @@ class Worker:
             requests, self._requests, self._waiting = self._requests, [], 0
             self._changed.notify_all()
         for request in requests:
-            request.fail(
-                ScorerClosedError(f"The model {self._name} was closed before it answered.")
-            )
+            request.fail(self._closed_error())
 
     @property
     def alive(self) -> bool:
-        """Whether the thread runs."""
-        return self._thread.is_alive()
+        """Whether it answers: neither closed nor in a forked process, which has no such thread."""
+        return not self._closed and self._thread.is_alive()
 
     def join(self) -> None:
         """Wait until the thread has stopped; it holds the model until then."""
         if threading.current_thread() is not self._thread:
             self._thread.join()
+
+    def metrics(self) -> Metrics:
+        """Return what was done so far, as a copy."""
+        return replace(self._counted, seconds=self._busy.seconds, queue=self._waiting)
 
     def _closed_error(self) -> ScorerClosedError:
         return ScorerClosedError(f"The model {self._name} was closed before it answered.")
@@ -174,24 +227,45 @@ class Worker:
 
     def _run(self) -> None:
         try:
-            while (items := self._next_items()) is not None:
-                self._compute(items)
+            while self._step():
+                pass
         finally:
             # Only after a bug is anybody left to answer; they must not wait for ever.
             self.close()
             for request in self._taken:
                 request.fail(self._closed_error())
 
-    def _compute(self, items: list[_Item]) -> None:
+    def _step(self) -> bool:
+        """Do what there is to do, or wait for it; return False at the end."""
+        items = self._next_items()
+        if items is None:
+            return False
         if items:
-            lengths = [item.pair.length for item in items]
-            self._tokens_per_text = sum(lengths) / len(lengths)
-            requests = [item.request for item in items]  # Texts of one query may share its prompt.
-            padded = self._forward.padded
-            for batch in plan_batches(lengths, self._budget.tokens, padded=padded, groups=requests):
-                self._launch([items[position] for position in batch])
+            self._compute(items)
         elif self._in_flight:
             self._deliver_oldest()
+        return True
+
+    def _compute(self, items: list[_Item]) -> None:
+        lengths = [item.pair.length for item in items]
+        self._tokens_per_text = sum(lengths) / len(lengths)
+        requests = [item.request for item in items]  # Texts of one query may share its prompt.
+        most = self._batch_tokens(requests)
+        padded = self._forward.padded
+        batches = [
+            [items[position] for position in batch]
+            for batch in plan_batches(lengths, most, padded=padded, groups=requests)
+        ]
+        if self._requests and len(batches) > 1:
+            left = sum(item.pair.length for item in batches[-1])
+            if 2 * left < most:  # It is filled up with those that wait.
+                self._kept = batches.pop()
+        for batch in batches:
+            self._launch(batch)
+
+    def _batch_tokens(self, requests: Sequence[_Request] = ()) -> int:
+        bounds = [one.max_batch_tokens for one in requests if one.max_batch_tokens is not None]
+        return min([max(1, self._budget.tokens // self._most_in_flight), *bounds])
 
     def _next_items(self) -> list[_Item] | None:
         """Return tokenised texts, nothing while batches are still in flight, None at the end."""
@@ -201,8 +275,8 @@ class Worker:
                 if self._closed and not self._in_flight:
                     return None
                 remaining = [len(request.texts) - request.taken for request in self._requests]
-                shares = share_out(remaining, self._wave_texts())
-                if shares or self._in_flight:
+                shares = share_out(remaining, self._wave_texts(sum(remaining)))
+                if shares or self._in_flight or self._kept:
                     break
                 self._changed.wait()
             parts: list[tuple[_Request, int, int]] = []
@@ -216,10 +290,15 @@ class Worker:
             self._requests = [r for r in self._requests if r.taken < len(r.texts)]
             if parts:
                 self._changed.notify_all()  # There is room again for blocked callers.
-        return [item for part in parts for item in self._tokenized(*part)]
+        kept, self._kept = self._kept, []
+        return kept + [item for part in parts for item in self._tokenized(*part)]
 
-    def _wave_texts(self) -> int:
-        texts = _WAVE_BATCHES * self._budget.tokens / self._tokens_per_text
+    def _wave_texts(self, waiting: int) -> int:
+        texts = self._batch_tokens(self._requests) / self._tokens_per_text
+        if self._most_in_flight == 1 or self._forward.padded:
+            texts *= _WAVE_BATCHES
+        elif not self._in_flight and waiting > texts:
+            texts /= 2  # The device starts on a part while the rest is tokenised.
         return max(_MIN_WAVE_TEXTS, int(texts))
 
     def _drop_over(self) -> None:
@@ -230,11 +309,14 @@ class Worker:
             self._changed.notify_all()  # There is room again for blocked callers.
 
     def _tokenized(self, request: _Request, start: int, end: int) -> list[_Item]:
+        begun = self._clock()
         try:
-            pairs = self._tokenize(request.query, request.texts[start:end], request.instruction)
+            pairs = self._tokenize(request.query, request.texts[start:end], request.reading)
         except BaseException as error:  # noqa: BLE001  # a panic in tokenizers is no Exception
             self._fail(request, error)
             return []
+        if not request.computing.running:
+            request.tokenising += self._clock() - begun
         request.truncated += sum(pair.truncated for pair in pairs)
         return [_Item(request, start + offset, pair) for offset, pair in enumerate(pairs)]
 
@@ -245,28 +327,47 @@ class Worker:
         items = [item for item in items if not item.request.over]
         if not items:
             return
+        self._count_time(items, BusyTime.start)
         try:
             collect = self._forward.launch([item.pair for item in items])
         except Exception as error:  # noqa: BLE001  # see _recover
+            self._count_time(items, BusyTime.stop)
             self._recover(items, error)
             return
-        self._in_flight.append((items, collect))
-        if len(self._in_flight) >= _IN_FLIGHT:
+        tokens = sum(item.pair.length for item in items)
+        self._in_flight.append(_Batch(items, tokens, collect))
+        if len(self._in_flight) >= self._most_in_flight:
             self._deliver_oldest()
 
+    def _count_time(self, items: list[_Item], event: Callable[[BusyTime, float], None]) -> None:
+        now = self._clock()
+        for busy in (
+            self._busy,
+            *{item.request: item.request.computing for item in items}.values(),
+        ):
+            event(busy, now)
+
     def _deliver_oldest(self) -> None:
-        items, collect = self._in_flight.popleft()
+        at_once = sum(batch.tokens for batch in self._in_flight)
+        batch = self._in_flight.popleft()
         try:
-            scores = collect()
+            scores = batch.collect()
         except Exception as error:  # noqa: BLE001  # see _recover
-            self._recover(items, error)
+            self._count_time(batch.items, BusyTime.stop)
+            self._recover(batch.items, error)
             return
-        for item, score in zip(items, scores, strict=True):
+        self._count_time(batch.items, BusyTime.stop)
+        self._budget.fitted(at_once)
+        self._counted.batches += 1
+        self._counted.tokens += batch.tokens
+        self._counted.texts += len(batch.items)
+        self._counted.truncated += sum(item.pair.truncated for item in batch.items)
+        for item, score in zip(batch.items, scores, strict=True):
             request = item.request
             request.scores[item.position] = score
             request.missing -= 1
             if not request.missing:
-                request.succeed()
+                request.succeed(self._clock())
 
     def _recover(self, items: list[_Item], error: Exception) -> None:
         """Halve a batch that did not fit; otherwise find whose texts broke it, and fail those."""
@@ -284,8 +385,9 @@ class Worker:
 
     def _halve(self, items: list[_Item], error: Exception) -> None:
         tokens = sum(item.pair.length for item in items)
-        self._budget.shrink(tokens)
+        self._budget.shrink(tokens * self._most_in_flight)
         if len(items) > 1:
+            self._counted.out_of_memory_retries += 1
             middle = len(items) // 2
             self._launch(items[:middle])
             self._launch(items[middle:])

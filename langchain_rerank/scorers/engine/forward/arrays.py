@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from langchain_rerank.scorers.engine.plan import rounded_up
 from langchain_rerank.scorers.engine.tokens.pairs import Pair
 
 if TYPE_CHECKING:
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Packed(NamedTuple):
-    """A batch without padding, `T` tokens of `B` pairs one behind the other.
+    """A batch without padding, `T` tokens of `B` pairs, concatenated.
 
     A pair's prefix, what is before its text, may be left out and be read where an earlier pair has
     the same one: under causal attention it does not depend on what follows it.
@@ -36,7 +37,7 @@ class Packed(NamedTuple):
 
 
 def pack(pairs: Sequence[Pair], *, share_prefixes: bool = False) -> Packed:
-    """Return the pairs one behind the other.
+    """Return the pairs concatenated.
 
     Args:
         pairs: The pairs.
@@ -64,7 +65,7 @@ def pack(pairs: Sequence[Pair], *, share_prefixes: bool = False) -> Packed:
 def prefix_owners(pairs: Sequence[Pair]) -> list[int]:
     """Return for each pair the position of the first one with the same prefix, maybe its own.
 
-    A pair without a token behind its prefix keeps it, since its score is read off its last token.
+    A pair without a token after its prefix keeps it, since its score is read off its last token.
     """
     first: dict[bytes, int] = {}
     return [
@@ -73,6 +74,13 @@ def prefix_owners(pairs: Sequence[Pair]) -> list[int]:
         else position
         for position, pair in enumerate(pairs)
     ]
+
+
+def filled(array: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    """Return `array` with zeros after it, `(count,)`."""
+    import numpy as np
+
+    return np.concatenate([array, np.zeros(count - len(array), dtype=np.int64)])
 
 
 def key_rows(batch: Packed) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -111,19 +119,25 @@ def positions(batch: Packed, first: int, skip: int | None) -> NDArray[np.int64]:
     return np.where(counted, ordinal - 1 + first, first - 1)
 
 
-def pad(batch: Packed, padding: int, *, left: bool = False) -> tuple[NDArray[np.int64], ...]:
+def pad(
+    batch: Packed, padding: int, *, left: bool = False, few_sizes: int | None = None
+) -> tuple[NDArray[np.int64], ...]:
     """Return ids, attention mask and token types as `(B, longest)` rows.
 
     Args:
         batch: The pairs, all of them whole.
         padding: The id to fill up with.
         left: Whether to fill up at the left.
+        few_sizes: Where set, the longest is rounded up to one of a few sizes within it.
     """
     import numpy as np
 
     lengths = np.diff(batch.starts)[:, None]
-    columns = np.arange(int(lengths.max()))[None, :]
-    mask = columns >= lengths.max() - lengths if left else columns < lengths
+    longest = int(lengths.max())
+    if few_sizes is not None:
+        longest = max(longest, min(few_sizes, rounded_up(longest)))
+    columns = np.arange(longest)[None, :]
+    mask = columns >= longest - lengths if left else columns < lengths
     ids = np.full(mask.shape, padding, dtype=np.int64)
     types = np.zeros(mask.shape, dtype=np.int64)
     ids[mask], types[mask] = batch.ids, batch.types

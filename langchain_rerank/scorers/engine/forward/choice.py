@@ -332,7 +332,8 @@ def _padded(loaded: _Loaded, activation: Any) -> PaddedForward | None:
         return None
     _prepack(loaded, read)
     padding = loaded.model.tokenizer.pad_token_id or 0
-    return PaddedForward(read, activation, loaded.device, padding=padding)
+    longest = token_limit(loaded.model)
+    return PaddedForward(read, activation, loaded.device, padding=padding, longest=longest)
 
 
 def _prepack(loaded: _Loaded, read: ReadOut) -> None:

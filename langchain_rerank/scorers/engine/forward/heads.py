@@ -293,7 +293,7 @@ def pool_packed(hidden: torch.Tensor, starts: torch.Tensor, pooling: str) -> tor
     """Return one fp32 vector per sequence, `(B, width)`.
 
     Args:
-        hidden: `(T, width)` hidden states, sequences one behind the other.
+        hidden: `(T, width)` hidden states of concatenated sequences.
         starts: `(B + 1,)` where each sequence starts; the last entry is T.
         pooling: "first", "last" or "mean".
     """

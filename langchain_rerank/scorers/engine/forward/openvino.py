@@ -82,14 +82,14 @@ class OpenVinoForward:
         self.activation, self.device, self.dtype = activation, torch.device("cpu"), dtype
         self.head = Head(read)
         self._pooling, self._token_types = read.pooling, read.token_types
-        self._padding = padding
+        self._padding, self._longest = padding, longest
         if read.last_layer:
             FirstTokens(read.last_layer)
         self._compiled = _compile(_kept_or_converted(read, padding, longest), dtype)
 
     def launch(self, pairs: Sequence[Pair]) -> Collect:
         """Start computing `pairs`."""
-        ids, mask, types = pad(pack(pairs), self._padding)
+        ids, mask, types = pad(pack(pairs), self._padding, few_sizes=self._longest)
         request = self._compiled.create_infer_request()
         arrays = [ids, mask, types] if self._token_types else [ids, mask]
         request.start_async(arrays, share_inputs=True)

@@ -1,4 +1,4 @@
-"""Attention over sequences that lie one behind the other, without padding.
+"""Attention over concatenated sequences, without padding.
 
 Registered with transformers under `NAME`. The layout travels as a keyword argument of the model's
 forward; since no mask function is registered under the name, no mask is ever built.
@@ -22,21 +22,22 @@ class Layout(NamedTuple):
     """Where each of `B` sequences has its queries, and where its keys and values.
 
     Attributes:
-        boundaries: `(B + 1,)` where the queries of each sequence start and end.
-        key_boundaries: The same for keys and values, once they are gathered.
+        cu_seqlens: `(B + 1,)` where the queries of each sequence start; the last entry is where
+            they all end. Rows after it belong to no sequence.
+        key_cu_seqlens: The same for keys and values, once they are gathered.
         key_rows: `(K,)` which tokens are the keys and values of the first sequence, of the second
             and so on, with those that a sequence shares; None where every sequence has its own.
-        starts: `boundaries` as an int32 tensor.
-        key_starts: `key_boundaries` as an int32 tensor.
+        device_cu_seqlens: `cu_seqlens` as an int32 tensor where the model computes.
+        device_key_cu_seqlens: `key_cu_seqlens` as such a tensor.
         longest: The most queries of a sequence.
         longest_keys: The most keys.
     """
 
-    boundaries: Sequence[int]
-    key_boundaries: Sequence[int]
+    cu_seqlens: Sequence[int]
+    key_cu_seqlens: Sequence[int]
     key_rows: torch.Tensor | None
-    starts: torch.Tensor
-    key_starts: torch.Tensor
+    device_cu_seqlens: torch.Tensor
+    device_key_cu_seqlens: torch.Tensor
     longest: int
     longest_keys: int
 
@@ -57,21 +58,18 @@ def is_causal(model: torch.nn.Module) -> bool:
 def has_kernel(device: torch.device, dtype: torch.dtype) -> bool:
     """Return whether packed attention runs on the device in that precision.
 
-    CUDA needs half precision, Ampere or newer (SM80) and a torch with `varlen_attn` (2.10).
+    CUDA and ROCm need half precision, and CUDA Ampere or newer (SM80). What else a build may lack
+    shows when the probe texts are computed.
     """
     import torch
 
     if device.type == "cpu":
         return True
-    if device.type != "cuda" or dtype == torch.float32:
+    if device.type != "cuda" or dtype not in {torch.float16, torch.bfloat16}:
         return False
-    if torch.cuda.get_device_capability(device) < (8, 0):
+    if torch.version.hip is None and torch.cuda.get_device_capability(device) < (8, 0):
         return False
-    try:
-        from torch.nn.attention import varlen
-    except ImportError:
-        return False
-    return hasattr(varlen, "varlen_attn")
+    return hasattr(torch.ops.aten, "_flash_attention_forward")
 
 
 def packed_attention(
@@ -98,7 +96,7 @@ def packed_attention(
         value: As `key`.
         layout: Which tokens are which sequence's.
         scaling: Factor on the products; None is one over the root of the width.
-        sliding_window: How many positions before (and, unless causal, behind) itself a token sees,
+        sliding_window: How many positions before (and, unless causal, after) itself a token sees,
             itself included; None is all.
     """
     causal = bool(getattr(module, "is_causal", False))
@@ -111,6 +109,17 @@ def packed_attention(
     return attend(query, key, value, layout, scaling, reach, causal), None
 
 
+def _operator() -> Any:
+    """Return the operator behind torch's own attention, for CUDA and ROCm.
+
+    Its arguments up to the window are the same in every torch from 2.4 to 2.14; those of the public
+    `varlen_attn` changed with each.
+    """
+    import torch
+
+    return torch.ops.aten._flash_attention_forward  # noqa: SLF001 - see above
+
+
 def _cuda(
     query: torch.Tensor,
     key: torch.Tensor,
@@ -120,24 +129,25 @@ def _cuda(
     reach: int | None,
     causal: bool,
 ) -> torch.Tensor:
-    from torch.nn.attention.varlen import varlen_attn
-
-    back = -1 if reach is None else reach
-    # Causal masks and windows are aligned with the end of the keys, as flash attention has them.
-    output = varlen_attn(
+    # Causal masks and windows are aligned with the end of the keys, and fewer heads of keys than of
+    # queries are shared. The other outputs have other names and types in other versions.
+    outputs = _operator()(
         query[0].transpose(0, 1),
         key[0].transpose(0, 1),
         value[0].transpose(0, 1),
-        layout.starts,
-        layout.key_starts,
+        layout.device_cu_seqlens,
+        layout.device_key_cu_seqlens,
         layout.longest,
         layout.longest_keys,
+        0.0,  # dropout
+        causal,
+        False,  # return_debug_mask
         scale=scaling,
-        window_size=(back, 0 if causal else back),
-        enable_gqa=query.shape[1] != key.shape[1],
-        num_splits=1,  # A score must not depend on which texts share the batch.
+        window_size_left=reach,
+        window_size_right=0 if causal and reach is not None else reach,
     )
-    return output.unsqueeze(0)  # type: ignore[union-attr]  # a tuple only with return_aux
+    attended: torch.Tensor = outputs[0]
+    return attended.unsqueeze(0)
 
 
 def _one_by_one(
@@ -153,7 +163,8 @@ def _one_by_one(
 
     _, heads, tokens, _ = query.shape
     output = query.new_empty(1, tokens, heads, value.shape[-1])
-    spans = (itertools.pairwise(bounds) for bounds in (layout.boundaries, layout.key_boundaries))
+    output[:, layout.cu_seqlens[-1] :] = 0  # Rows of no sequence, which nothing reads.
+    spans = map(itertools.pairwise, (layout.cu_seqlens, layout.key_cu_seqlens))
     for (start, end), (key_start, key_end) in zip(*spans, strict=True):
         mask = _mask(end - start, key_end - key_start, reach, causal)
         attended = scaled_dot_product_attention(
@@ -181,7 +192,7 @@ def _of_first_tokens(
 
     _, heads, tokens, _ = query.shape
     output = query.new_empty(1, tokens, heads, value.shape[-1])
-    for start, end in itertools.pairwise(layout.boundaries):
+    for start, end in itertools.pairwise(layout.cu_seqlens):
         attended = scaled_dot_product_attention(
             query[:, :, start : start + 1],
             key[:, :, start:end],

@@ -10,9 +10,10 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from langchain_rerank.scorers.engine.forward import packed_attention
-from langchain_rerank.scorers.engine.forward.arrays import key_rows, pack, pad, positions
+from langchain_rerank.scorers.engine.forward.arrays import filled, key_rows, pack, pad, positions
 from langchain_rerank.scorers.engine.forward.heads import Head, ReadOut, pool_packed, pool_padded
 from langchain_rerank.scorers.engine.forward.model_edits import FirstTokens
+from langchain_rerank.scorers.engine.plan import rounded_up
 from langchain_rerank.scorers.engine.tokens.pairs import Pair
 
 if TYPE_CHECKING:
@@ -86,21 +87,25 @@ class PackedForward:
         batch = pack(pairs, share_prefixes=self._share_prefixes)
         shares = bool(batch.shared.any())
         gathered, gathered_starts = key_rows(batch) if shares else (batch.ids[:0], batch.starts)
-        ids, places, types, starts, rows, key_starts = _send_as_one(
-            batch.ids,
-            positions(batch, self._read.first_position, self._read.positions_skip),
-            batch.types,
+        tokens, count = len(batch.ids), len(pairs)
+        if self.device.type == "cpu":
+            tokens, count = rounded_up(tokens), rounded_up(count)
+        ids, places, types, starts, first, rows, key_starts = _send_as_one(
+            filled(batch.ids, tokens),
+            filled(positions(batch, self._read.first_position, self._read.positions_skip), tokens),
+            filled(batch.types, tokens),
             batch.starts,
+            filled(batch.starts[:-1], count),
             gathered,
             gathered_starts,
             device=self.device,
         )
         layout = packed_attention.Layout(
-            boundaries=batch.starts.tolist(),
-            key_boundaries=gathered_starts.tolist(),
+            cu_seqlens=batch.starts.tolist(),
+            key_cu_seqlens=gathered_starts.tolist(),
             key_rows=rows if shares else None,
-            starts=starts.int(),
-            key_starts=key_starts.int(),
+            device_cu_seqlens=starts.int(),
+            device_key_cu_seqlens=key_starts.int(),
             longest=int(np.diff(batch.starts).max()),
             longest_keys=int(np.diff(gathered_starts).max()),
         )
@@ -109,10 +114,12 @@ class PackedForward:
             inputs["token_type_ids"] = types[None]
         with torch.inference_mode():
             if self._first:
-                self._first.rows = starts[:-1]
+                self._first.rows = first
             hidden = self._read.base(**inputs).last_hidden_state[0]
-            if not self._first:
-                hidden = pool_packed(hidden, starts, self._read.pooling)
+            if self._first:
+                hidden = hidden[: len(pairs)]
+            else:
+                hidden = pool_packed(hidden[: len(batch.ids)], starts, self._read.pooling)
             return fetch(activated(self.activation, self.head(hidden)))
 
 
@@ -123,11 +130,18 @@ class PaddedForward:
     padded = True
 
     def __init__(
-        self, read: ReadOut, activation: Any, device: torch.device, *, padding: int
+        self,
+        read: ReadOut,
+        activation: Any,
+        device: torch.device,
+        *,
+        padding: int,
+        longest: int,
     ) -> None:
         self.activation, self.device, self.dtype = activation, device, read.base.dtype
         self.head = Head(read)
         self._read, self._padding = read, padding
+        self._few_sizes = longest if device.type == "cpu" else None
         if read.last_layer:
             FirstTokens(read.last_layer)
 
@@ -135,7 +149,8 @@ class PaddedForward:
         """Start computing `pairs`."""
         import torch
 
-        ids, mask, types = (_send(array, self.device) for array in pad(pack(pairs), self._padding))
+        arrays = pad(pack(pairs), self._padding, few_sizes=self._few_sizes)
+        ids, mask, types = (_send(array, self.device) for array in arrays)
         inputs = {"input_ids": ids, "attention_mask": mask}
         if self._read.token_types:
             inputs["token_type_ids"] = types

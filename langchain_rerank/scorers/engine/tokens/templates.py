@@ -113,7 +113,7 @@ def _copied_backend(model: CrossEncoder) -> Any | None:
 
 
 def _reading_anything(tokenize: Tokenize) -> Tokenize:
-    """Return `tokenize` for texts with halves of characters too, which tokenizers refuse.
+    """Return `tokenize` for texts with lone surrogates too, which tokenizers refuse.
 
     They come out of PDFs and broken JSON, and one page must not cost the whole query.
     """
@@ -121,14 +121,14 @@ def _reading_anything(tokenize: Tokenize) -> Tokenize:
     def tolerant(query: str, texts: Sequence[str], instruction: str | None) -> list[Pair]:
         try:
             return tokenize(query, texts, instruction)
-        except TypeError:  # Tried first, since looking for halves in every text would cost more.
+        except TypeError:  # Tried first, since looking for them in every text would cost more.
             return tokenize(_whole(query), [_whole(text) for text in texts], instruction)
 
     return tolerant
 
 
 def _whole(text: str) -> str:
-    """Return `text` with halves of a character joined, or replaced where the other is missing."""
+    """Return `text` with surrogate pairs joined and lone surrogates replaced."""
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
@@ -264,9 +264,9 @@ def _chat_frame(
             _warn_long_query(limit)
             query = query[: encoded.offsets[limit - 1][1]]
         rendered = render(model, resolve_prompt(model, instruction), query)
-        before, _, behind = rendered.partition(_MARK)
+        before, _, after = rendered.partition(_MARK)
         before = before.removesuffix(lead)
-        head, tail = (raw.encode(part, add_special_tokens=False).ids for part in (before, behind))
+        head, tail = (raw.encode(part, add_special_tokens=False).ids for part in (before, after))
         return Frame(_array(head), lead, _array(tail), 0)
 
     return frame
