@@ -239,12 +239,16 @@ def _causal(model: Any, logit_score: Any) -> ReadOut | None:
         return None
     if getattr(output, "bias", None) is not None:
         return None
+    import torch
+
     answers = [logit_score.true_token_id]
     if logit_score.false_token_id is not None:
         answers.append(logit_score.false_token_id)
 
     def head(pooled: torch.Tensor) -> torch.Tensor:
-        logits = pooled @ output.weight[answers].to(pooled.dtype).T
+        # Row by row: a list as the index would be copied to the device, and waited for.
+        rows = torch.stack([output.weight[answer] for answer in answers])
+        logits = pooled @ rows.to(pooled.dtype).T
         score: torch.Tensor = logits[:, 0]
         return score - logits[:, 1] if len(answers) == 2 else score
 
