@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import pickle
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from langchain_rerank.errors import ConfigurationError, ScorerError, ScorerUnavailableError
+from langchain_rerank.errors import ConfigurationError, RerankError, ScorerUnavailableError
 from langchain_rerank.optional import require
 from langchain_rerank.scorers.cross_encoder import DEFAULT_MODEL, CrossEncoderScorer
 from langchain_rerank.serve import files
@@ -125,38 +126,43 @@ def _score(
         **resources,
     )
     try:
-        for _ in dataset.iter_rows():
-            pass
-    except Exception as error:
-        for cause in _causes(error):
-            if isinstance(cause, (ScorerError, ValueError)):
-                raise cause from None
-        if isinstance(error, ray.exceptions.RayError):
-            raise ScorerUnavailableError(
-                f"Ray could not finish: {type(error).__name__}: {error}"[:500]
-            ) from error
-        raise
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = getattr(error, "cause", None) or error.__cause__
+        for row in dataset.iter_rows():
+            if row["failure"]:
+                raise pickle.loads(row["failure"])  # noqa: S301 - our own actors wrote it
+    except ray.exceptions.RayError as error:
+        raise ScorerUnavailableError(
+            f"Ray could not finish: {type(error).__name__}: {error}"[:500]
+        ) from error
 
 
 class _PartScorer:
-    """Scores parts; Ray Data keeps a pool of them and gives a part to another where one dies."""
+    """Scores parts; Ray Data keeps a pool of them and gives a part to another where one dies.
+
+    Errors of this package are handed back as results: raised, Ray would wrap and retry them.
+    """
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
         self._scorer = CrossEncoderScorer(plan.model, **plan.load_settings)
-        self._scorer.load()
+        self._failure = b""
+        try:
+            self._scorer.load()
+        except RerankError as error:
+            self._failure = pickle.dumps(error)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
+        failures = []
         for row in range(len(batch["part"])):
             part = {name: int(column[row]) for name, column in batch.items()}
+            failures.append(self._failure or self._written(part))
+        return {"part": batch["part"], "failure": failures}
+
+    def _written(self, part: Mapping[str, int]) -> bytes:
+        try:
             files.write_part(Path(self._plan.folder), part, self._scored(part), self._plan.form)
-        return {"part": batch["part"]}
+        except RerankError as error:
+            return pickle.dumps(error)
+        return b""
 
     def _scored(self, part: Mapping[str, int]) -> tuple[Any, list[float]]:
         rows, pairs = files.read_part(Path(self._plan.source), part, self._plan.form)

@@ -158,7 +158,12 @@ def answer(
         | ({"document": {"text": request.texts[i]}} if request.echo else {})
         for i in order[: request.top_n]
     ]
-    return {"id": "rerank", "object": "list", "model": request.model or name, "results": results}
+    return {
+        "id": "rerank",
+        "model": request.model or name,
+        "results": results,
+        "usage": {"prompt_tokens": 0, "total_tokens": 0},  # Infinity's client needs the fields
+    }
 
 
 def sigmoid(logit: float) -> float:

@@ -118,13 +118,16 @@ def test_langchain_coheres_client_reranks_through_it(url, local):
 
 
 def test_langchain_communitys_infinity_client_reranks_through_it(url, local):
+    pytest.importorskip("infinity_client", reason="needs infinity_client, which wants httpx<0.28")
     infinity = pytest.importorskip("langchain_community.document_compressors.infinity_rerank")
-    pytest.importorskip("infinity_client", reason="needs infinity_client")
-    client = infinity.InfinityRerank(
-        client=infinity.Infinity(base_url=url, headers={"authorization": f"Bearer {KEY}"})
-    )
-    found = client.compress_documents([Document(text) for text in TEXTS], QUERY)
-    assert len(found) >= 1
+    from infinity_client.client import Client
+
+    client = Client(base_url=url, headers={"authorization": f"Bearer {KEY}"})
+    reranker = infinity.InfinityRerank(client=client, model="m", top_n=3)
+    found = reranker.compress_documents([Document(text) for text in TEXTS], QUERY)
+    expected = sorted(local.score(QUERY, TEXTS), reverse=True)[:3]
+    scores = [one.metadata["relevance_score"] for one in found]
+    assert scores == pytest.approx(expected, abs=1e-5)
 
 
 def test_what_an_infinity_client_sends_is_answered_in_its_form(client, local):
