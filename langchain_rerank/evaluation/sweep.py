@@ -189,13 +189,12 @@ def _report(
         {k: (one, curve.values[:, 0]) for k, one in others.items()}, seed=seed
     )
     k, main = curve.ks[at], str(measures[0])
-    name = reranker_name(swept.models[RERANKED])
     report = pass_report(
         work,
         curve.rows[k],
         swept.passed.candidates[k],
         curve.judged,
-        title=f"Depth of {name} on {work.setting.dataset.name}",
+        title=f"Depth of {reranker_name(swept.models[RERANKED])} on {work.setting.dataset.name}",
         models=swept.models,
         measures=measures,
         k=k,

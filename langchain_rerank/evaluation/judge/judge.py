@@ -10,29 +10,17 @@ from functools import cached_property
 from typing import Any, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
-from langchain_core.exceptions import OutputParserException
 from langchain_core.language_models import BaseChatModel
 from langchain_core.runnables import Runnable, RunnableBinding, RunnableConfig
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from langchain_rerank.errors import ConfigurationError, InputError, JudgeError
+from langchain_rerank.evaluation.judge.failures import UNREADABLE, retryable, status_of
 from langchain_rerank.evaluation.judge.parsing import check_answer, parse_answer
 from langchain_rerank.optional import require
 
 M = TypeVar("M", bound=BaseModel)
 
-_RETRYABLE_STATUS = {408, 409, 425, 429}
-_RETRYABLE_CLASSES = {
-    "APIConnectionError",  # openai, anthropic
-    "APITimeoutError",
-    "ModelConnectionError",  # langchain-core
-    "ModelRateLimitError",
-    "ModelTimeoutError",
-    "TransportError",  # httpx
-}
-_OF_ONE_REQUEST = {400, 413, 422}  # too long, say: another request may be answered
-_UNREADABLE = (InputError, OutputParserException, ValidationError)
-_GIVE_UP_AFTER = 10  # failures in a row, of a judge that is not to be reached
 _LONGEST_WAIT = 60.0  # seconds, whatever a server asks for
 
 
@@ -128,7 +116,7 @@ class Judge:
         for attempt in range(1, self.max_attempts + 1):
             try:
                 return await self._answer_once(asked, model, config)
-            except _UNREADABLE as error:
+            except UNREADABLE as error:
                 asked = _with_complaint(prompt, error)
                 failure: Exception = error
             except Exception as error:  # noqa: BLE001 - any client: it raises what it likes
@@ -162,11 +150,11 @@ class Judge:
         return self.model.model_copy(update={"rate_limiter": None})
 
     def _reason(self, error: Exception) -> str:
-        if isinstance(error, _UNREADABLE):
+        if isinstance(error, UNREADABLE):
             return f"the judge's answer cannot be read: {_line(error)}"
         if isinstance(error, asyncio.TimeoutError):
             return f"the judge did not answer within {self.timeout:g} s"
-        status = _status(error)
+        status = status_of(error)
         if status is not None:
             return f"the judge refused with HTTP {status}: {_line(error)}"
         return f"the judge failed with {type(error).__name__}: {_line(error)}"
@@ -205,77 +193,6 @@ def as_judge(model: Any) -> Judge:
         ConfigurationError: It is neither a judge nor a LangChain model.
     """
     return model if isinstance(model, Judge) else Judge(model)
-
-
-def retryable(error: BaseException) -> bool:
-    """Return whether the same request may succeed later.
-
-    Examples:
-        >>> retryable(TimeoutError()), retryable(ValueError("no such model"))
-        (True, False)
-    """
-    status = _status(error)
-    if status is not None:
-        return status in _RETRYABLE_STATUS or status >= 500
-    if isinstance(error, (asyncio.TimeoutError, TimeoutError, ConnectionError)):
-        return True
-    # By name: which client a chat model uses is its affair.
-    names = {one.__name__ for one in type(error).__mro__}
-    return bool(names & _RETRYABLE_CLASSES)
-
-
-@dataclass
-class Reach:
-    """Whether a judge still answers: after ten failures in a row it is left alone.
-
-    Attributes:
-        never: Whether it cannot be reached and has answered nothing so far: no request will
-            succeed.
-    """
-
-    never: bool = False
-    _failures: int = 0
-    _last: str = ""
-    _answered: bool = False
-
-    def answered(self) -> None:
-        """Note that the judge answered."""
-        self._failures, self._answered = 0, True
-
-    def failed(self, error: JudgeError) -> None:
-        """Note that the judge gave no answer; one that nobody can read is an answer, too."""
-        cause = error.__cause__
-        if not unreachable(cause):
-            return
-        self._failures, self._last = self._failures + 1, str(error)
-        # A question may take too long by itself; a refused connection says it of all.
-        self.never = not self._answered and not isinstance(cause, asyncio.TimeoutError)
-
-    def check(self) -> None:
-        """Raise where asking on would only take time.
-
-        Raises:
-            JudgeError: The judge failed too often in a row.
-        """
-        if self._failures >= _GIVE_UP_AFTER:
-            raise JudgeError(
-                f"not asked: the judge failed {self._failures} times in a row; the last time, "
-                f"{self._last}"
-            )
-
-
-def unreachable(error: BaseException | None) -> bool:
-    """Return whether `error` says that no request will succeed: no server, no permission."""
-    if error is None or isinstance(error, _UNREADABLE):
-        return False
-    return _status(error) not in _RETRYABLE_STATUS | _OF_ONE_REQUEST
-
-
-def _status(error: BaseException) -> int | None:
-    status = getattr(error, "status_code", None)
-    if status is None:
-        status = getattr(getattr(error, "response", None), "status_code", None)
-    return status if isinstance(status, int) else None
 
 
 def _wait(error: BaseException, backoff: float) -> float:

@@ -21,7 +21,8 @@ from langchain_rerank.base_retrievers.depth import checked_depth, with_depth
 from langchain_rerank.errors import ConfigurationError, EvaluationError, JudgeError
 from langchain_rerank.evaluation.data.datasets import DatasetLike, Record, as_dataset
 from langchain_rerank.evaluation.data.relevance import Relevance
-from langchain_rerank.evaluation.judge.judge import Judge, Reach, as_judge
+from langchain_rerank.evaluation.judge.failures import Reach
+from langchain_rerank.evaluation.judge.judge import Judge, as_judge
 from langchain_rerank.evaluation.judge.verdicts import Verdicts, verdict_key
 from langchain_rerank.evaluation.run.background import run
 from langchain_rerank.evaluation.run.bounded import each

@@ -12,13 +12,13 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from langchain_rerank.errors import JudgeError
-from langchain_rerank.evaluation.judge.judge import Reach
+from langchain_rerank.evaluation.data.ragas_rows import RagasRow
+from langchain_rerank.evaluation.judge.failures import Reach
 from langchain_rerank.evaluation.judge.verdicts import Verdicts, verdict_key
 from langchain_rerank.evaluation.ragas.adapters import llm_of
 from langchain_rerank.evaluation.ragas.cells import Cell, CellStatus
 from langchain_rerank.evaluation.ragas.gathering import Gathered
 from langchain_rerank.evaluation.ragas.metrics import Metric
-from langchain_rerank.evaluation.ragas.rows import RagasRow
 from langchain_rerank.evaluation.run.bounded import each
 
 _NO_NUMBER = "RAGAS has no number: the judge found no statement to check"

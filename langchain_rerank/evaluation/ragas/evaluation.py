@@ -152,10 +152,7 @@ class RagasEvaluation(Runnable[Any, RagasReport]):
     ) -> RagasReport:
         """Return the report; works while an event loop is running, too (a notebook).
 
-        Args:
-            input: A data set, or rows by system.
-            config: Callbacks, tags and metadata reach the systems and the judge.
-            **kwargs: None is known.
+        Callbacks, tags and metadata of `config` reach the systems and the judge.
 
         Raises:
             ConfigurationError: The input has no usable question.
@@ -266,6 +263,7 @@ class RagasEvaluation(Runnable[Any, RagasReport]):
     async def _estimated(self, gathered: Gathered) -> Estimate:
         estimating = Estimating()
         judged = [one for one in self.metrics if one.needs_judge]
+        saved = 0
         if judged:
             bench = replace(
                 self._bench({}),
@@ -275,8 +273,6 @@ class RagasEvaluation(Runnable[Any, RagasReport]):
             )
             await judge_all(bench, gathered, judged, 1, lambda _done, _total: None)
             saved = bench.reused
-        else:
-            saved = 0
         return estimating.estimate(
             saved=saved,
             chain_runs=gathered.chain_runs,

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from langchain_core.documents import Document
 
 from langchain_rerank.evaluation.data.datasets import Record
+from langchain_rerank.evaluation.data.ragas_rows import RagasRow
 from langchain_rerank.evaluation.data.relevance import Relevance
-from langchain_rerank.evaluation.ragas.rows import RagasRow
 
 
 class Labels:

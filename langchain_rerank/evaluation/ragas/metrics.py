@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from langchain_rerank.errors import ConfigurationError
+from langchain_rerank.evaluation.data.ragas_rows import RagasRow
 from langchain_rerank.evaluation.ragas import no_llm
 from langchain_rerank.evaluation.ragas.importing import import_ragas
-from langchain_rerank.evaluation.ragas.rows import RagasRow
 
 _CONTEXTS = "retrieved_contexts"
 _IDS = "retrieved_context_ids"

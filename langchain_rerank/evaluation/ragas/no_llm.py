@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 
-from langchain_rerank.evaluation.ragas.rows import RagasRow
+from langchain_rerank.evaluation.data.ragas_rows import RagasRow
 from langchain_rerank.evaluation.ragas.similarity import similarity
 
 _THRESHOLD = 0.5  # RAGAS's: how similar a retrieved text must be to a reference text

@@ -11,10 +11,10 @@ from typing import Any, Self, get_args
 
 from langchain_rerank.errors import ConfigurationError, DataFileError
 from langchain_rerank.evaluation.data.plain import build, finite
+from langchain_rerank.evaluation.data.ragas_rows import RagasRow, read_rows, write_jsonl
 from langchain_rerank.evaluation.data.records import read_jsonl
 from langchain_rerank.evaluation.ragas.cells import Cell, CellStatus
 from langchain_rerank.evaluation.ragas.metrics import METRICS
-from langchain_rerank.evaluation.ragas.rows import RagasRow, read_rows, write_jsonl
 from langchain_rerank.evaluation.ragas.shown import side_by_side
 from langchain_rerank.evaluation.report.rendering.view import View
 from langchain_rerank.evaluation.report.rendering.words import file_names

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from langchain_rerank.evaluation.data.datasets import Dataset, Record
+from langchain_rerank.evaluation.data.ragas_rows import RagasRow
 from langchain_rerank.evaluation.ragas.cells import Cell
 from langchain_rerank.evaluation.ragas.metrics import Metric
 from langchain_rerank.evaluation.ragas.report import RagasReport, texts_of
-from langchain_rerank.evaluation.ragas.rows import RagasRow
 from langchain_rerank.evaluation.report.rendering.words import system_label
 from langchain_rerank.evaluation.run.environment import environment
 from langchain_rerank.evaluation.score import assemble

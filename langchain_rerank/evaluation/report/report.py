@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from rich.console import Console, ConsoleOptions, RenderResult
 
-    from langchain_rerank.evaluation.ragas import RagasRow
+    from langchain_rerank.evaluation.data.ragas_rows import RagasRow
 
 logger = logging.getLogger(__name__)
 
@@ -138,7 +138,7 @@ class Report(EvaluationResult):
         Raises:
             ConfigurationError: No such system, or the report was read from a file without texts.
         """
-        from langchain_rerank.evaluation.ragas import to_ragas
+        from langchain_rerank.evaluation.report.handoff import to_ragas
 
         return to_ragas(self, system, top_n)
 

@@ -62,8 +62,8 @@ class SystemRow:
             `source#2`, `source#3`: they keep their rank and earn nothing.
         scores: `(n,)` scores in the order of `ids`; empty where the system gives none.
         measures: Value of each measure; empty where the query counts for none (unlabelled).
-        latency_ms: Time by stage (a subset of `STAGES`) in milliseconds; empty for a row that was
-            replayed from a journal or failed.
+        latency_ms: Time by stage (a subset of `STAGES`) in milliseconds, as it was recorded where
+            the row comes from a journal; empty where it failed or was not timed.
         error: Why this system failed on this query; its measures are 0 then.
         document_ids: `(n,)` keys into `EvaluationResult.texts`, in the order of `ids`; empty where
             they are `ids` themselves.

@@ -12,7 +12,7 @@ from langchain_core.runnables import RunnableLambda
 from pydantic import BaseModel, Field
 
 from langchain_rerank.errors import ConfigurationError, JudgeError
-from langchain_rerank.evaluation.judge.judge import retryable, unreachable
+from langchain_rerank.evaluation.judge.failures import retryable, unreachable
 from langchain_rerank.evaluation.ragas import Judge
 
 
