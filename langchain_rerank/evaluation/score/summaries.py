@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from langchain_rerank.evaluation.score.statistics import SIGNIFICANT
-
 Verdict = Literal["recommended", "inconclusive", "over_budget"]
 Answer = Literal["rerank", "do_not_rerank", "undecided"]
 
@@ -119,6 +117,8 @@ class Comparison:
     def shown(self) -> int:
         """1 where the system is shown to have the larger mean, -1 the smaller, else 0."""
         decisive = self.p_value if self.p_holm is None else self.p_holm
+        from langchain_rerank.evaluation.score.statistics import SIGNIFICANT  # which loads numpy
+
         if self.ci is None or decisive is None or decisive >= SIGNIFICANT:
             return 0
         return int(self.ci[0] > 0) - int(self.ci[1] < 0)
