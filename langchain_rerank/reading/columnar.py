@@ -29,7 +29,7 @@ def read_parquet(path: Path) -> list[tuple[int, dict[str, Any]]]:
     parquet = require("pyarrow.parquet", extra="eval")
     data = read_bytes(path)
     with _as_data_file(path, "Parquet"):
-        rows: list[dict[str, Any]] = parquet.read_table(io.BytesIO(data)).to_pylist()
+        rows = _rows(parquet.read_table(io.BytesIO(data)))
     return list(enumerate(rows, 1))
 
 
@@ -54,7 +54,7 @@ def read_saved_dataset(path: Path, split: str | None = None) -> list[tuple[int, 
         file = path / name
         data = read_bytes(file)
         with _as_data_file(file, "an Arrow stream"), arrow.ipc.open_stream(data) as stream:
-            rows.extend(stream.read_all().to_pylist())
+            rows.extend(_rows(stream.read_all()))
     return list(enumerate(rows, 1))
 
 
@@ -73,6 +73,13 @@ def chosen_split(splits: list[str], split: str | None, where: str) -> str:
             f"split='test' (on the command line --split test)."
         )
     return split
+
+
+def _rows(table: Any) -> list[dict[str, Any]]:
+    # Arrow trusts offsets and lengths of a file: unchecked, wrong ones end the whole process.
+    table.validate(full=True)
+    rows: list[dict[str, Any]] = table.to_pylist()
+    return rows
 
 
 def _named(path: Path, key: str) -> list[str]:

@@ -18,6 +18,7 @@ from langchain_rerank.evaluation.report.folder import REPORT, files_in, replace_
 from langchain_rerank.evaluation.report.plots import Plot, draw, png, svg
 from langchain_rerank.evaluation.report.regression import check_no_regression
 from langchain_rerank.evaluation.report.rendering import html, markdown, terminal
+from langchain_rerank.evaluation.report.rendering.brief import MANY, brief
 from langchain_rerank.evaluation.report.rendering.queries import flat_rows
 from langchain_rerank.evaluation.report.rendering.view import View, view
 from langchain_rerank.evaluation.report.rendering.words import file_names
@@ -80,9 +81,9 @@ class Report(EvaluationResult):
     def _repr_html_(self) -> str:
         return html.fragment(self._view())
 
-    def _view(self, *, narrow: bool = False) -> View:  # noqa: ARG002 - a kind of report may mind
+    def _view(self, *, narrow: bool = False) -> View:
         """Return what every form of this report shows; `narrow` for a terminal."""
-        return view(self)
+        return brief(self) if narrow and len(self.systems) >= MANY else view(self)
 
     def to_markdown(self) -> str:
         """Return the summary as Markdown."""
