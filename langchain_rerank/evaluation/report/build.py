@@ -15,6 +15,7 @@ from langchain_rerank.evaluation.run.passes import Pass
 from langchain_rerank.evaluation.run.setting import Setting
 from langchain_rerank.evaluation.run.stage import FIRST_STAGE, Found
 from langchain_rerank.evaluation.run.systems import Reranker, reranker_settings, reranks
+from langchain_rerank.evaluation.run.unseen import without_terms
 from langchain_rerank.evaluation.score import assemble
 from langchain_rerank.evaluation.score.measures import Measure
 from langchain_rerank.evaluation.score.results import QueryRow
@@ -132,7 +133,7 @@ def pass_report(
             **settings,
             "models": {name: reranker_settings(one) for name, one in models.items()},
         },
-        warnings=work.check_labels(*seen),
+        warnings=[*work.check_labels(*seen), *without_terms(work.retriever, work.records)],
         beside=beside,
         loss_split=assemble.loss_split(rows, units, reorders, measures, k, setting.top_n),
     )
