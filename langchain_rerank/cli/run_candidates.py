@@ -74,7 +74,7 @@ def run_retriever(
                 raise DataFileError(
                     f"the run has the document {one!r} under the query {record.id!r}, which is "
                     f"missing from the corpus of {len(corpus)} documents; give the corpus that the "
-                    f"run is from",
+                    f"run is from, and of a report by sources or texts the run in document_runs",
                     path=path,
                 )
             if one in corpus and written.get(one, one) != one:

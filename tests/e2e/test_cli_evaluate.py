@@ -457,6 +457,29 @@ def test_a_run_with_ids_that_hold_spaces_is_read_back(run, model, tmp_path):
     assert two.systems["first_stage"].measures["RR@10"].mean == 1.0
 
 
+def test_a_run_of_a_report_by_sources_is_read_back_by_its_documents(run, model, tmp_path):
+    docs, questions = tmp_path / "docs", tmp_path / "questions.jsonl"
+    docs.mkdir()
+    for word in WORDS[:4]:
+        (docs / f"a {word}.md").write_text(f"About the {word}. " * 60)
+    rows = [{"question": f"about the {one}", "expected_source": f"a {one}.md"} for one in WORDS[:4]]
+    questions.write_text("\n".join(map(json.dumps, rows)))
+    data = ("evaluate", "--docs", docs, "--questions", questions, "--model", model)
+    assert run(*data, "--out", tmp_path / "first")[0] == 0
+    written = tmp_path / "first" / "document_runs" / "first_stage.trec"
+    code, _, err = run(*data, "--out", tmp_path / "second", "--run", written)
+    assert code == 0, err
+    one, two = Report.load(tmp_path / "first"), Report.load(tmp_path / "second")
+    assert [row.systems["first_stage"].document_ids for row in one.queries] == [
+        row.systems["first_stage"].document_ids for row in two.queries
+    ]
+    code, _, err = run(
+        *data, "--out", tmp_path / "no", "--run", tmp_path / "first" / "runs" / "first_stage.trec"
+    )
+    assert code == 2
+    assert "document_runs" in err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -171,8 +171,10 @@ class Report(EvaluationResult):
         """Write the report in every form to a folder.
 
         `report.json`, `report.md`, `report.html`, `per_query.csv`, `qrels.trec`, `runs/SYSTEM.trec`
-        and `plots/*.svg` and `*.png`. From the TREC files other tools compute the same means. The
-        plots need matplotlib; without it they are left out, with a warning in the log.
+        and `plots/*.svg` and `*.png`. From the TREC files other tools compute the same means; where
+        hits are sources or texts, `document_runs/SYSTEM.trec` has the same rankings by the ids of
+        documents, for `--run`. The plots need matplotlib; without it they are left out, with a
+        warning in the log.
 
         Args:
             directory: A folder; made where it is not there. Files of the same names are
@@ -221,6 +223,14 @@ class Report(EvaluationResult):
                 {query: (row.ids, row.scores) for query, row in runs.items()},
                 tag=name,
             )
+            # Where hits are sources or texts, the ids above are these, and no documents.
+            if any(row.document_ids and row.document_ids != row.ids for row in runs.values()):
+                (folder / "document_runs").mkdir(exist_ok=True)
+                write_run(
+                    folder / "document_runs" / f"{file}.trec",
+                    {query: (row.document_ids, row.scores) for query, row in runs.items()},
+                    tag=name,
+                )
 
     def assert_no_regression(
         self,
