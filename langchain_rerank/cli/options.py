@@ -251,7 +251,7 @@ ResumeOption = Annotated[
     typer.Option("--resume", help="Go on with an interrupted run in --out.", rich_help_panel=RUN),
 ]
 
-MEASURES = "nDCG@10,RR@10,R@10"
+MEASURES = "nDCG@10,RR@10,Success@1,R@10,Judged@10"  # as in Python; a test compares them
 MODEL = "BAAI/bge-reranker-large"
 FIRST_STAGE_K = 50
 

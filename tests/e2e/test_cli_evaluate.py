@@ -349,13 +349,18 @@ def quick(collection, model, out, *more):
     return ("evaluate", collection, "--model", model, "--limit", "6", "--out", out, *more)
 
 
-def test_the_command_and_python_have_the_same_depth_by_default(run, collection, model, tmp_path):
+def test_the_command_and_python_have_the_same_depth_and_measures_by_default(
+    run, collection, model, tmp_path
+):
     import inspect
 
     from langchain_rerank.evaluation import compare_rerank
+    from langchain_rerank.evaluation.compare import DEFAULT_MEASURES
 
     assert run(*quick(collection, model, tmp_path / "out"))[0] == 0
-    settings = Report.load(tmp_path / "out").settings
+    report = Report.load(tmp_path / "out")
+    settings = report.settings
+    assert report.measures == DEFAULT_MEASURES
     default = inspect.signature(compare_rerank).parameters["first_stage_k"].default
     assert settings["first_stage_k"] == default == 50
 
