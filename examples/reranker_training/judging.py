@@ -19,7 +19,7 @@ from reranker_training.lists import logits
 from reranker_training.questions import Asked, Questions, first_stages
 
 STAGES = ("BM25", "dense", "hybrid")
-ORDERS = ("first stage", "cosine", "model", "mixture")
+ORDERS = ("its order", "cosine", "model", "mixture")
 NDCG = parse_measure("nDCG@10")
 Values = NDArray[np.float64]
 Scored = tuple[list[float], list[bool]]  # of one question: logits, and which are relevant
@@ -77,7 +77,7 @@ def table(judged: dict[str, Values]) -> str:
 
     In the rows of the mean every collection weighs the same.
     """
-    head = ("collection", "questions", "first stage", *ORDERS, "model - first", "mixture - first")
+    head = ("collection", "questions", "first stage", *ORDERS, "model - its", "mixture - its")
     lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
     names = [*judged, *(["mean"] if len(judged) > 1 else [])]
     ends = [statistics.MEANS] * len(ORDERS) + [statistics.DIFFERENCES] * 2
