@@ -128,11 +128,12 @@ def first_stages(
     questions: Questions, embedding_model: str | None, cache: Path, depth: int
 ) -> tuple[dict[str, BaseRetriever], Kept]:
     """Return BM25, dense and hybrid over the documents, and the bi-encoder behind them."""
+    cache.mkdir(parents=True, exist_ok=True)
     embeddings = KeptEmbeddings(
         default_embeddings(embedding_model),
         model=embedding_model or "all-MiniLM-L6-v2",
-        folder=cache / "vectors",
-        progress=lambda done: print(f"embedded {done} of {len(questions.documents)}", end="\r"),
+        store=cache / "index.sqlite3",
+        progress=lambda what, done, total: print(f"{what}: {done} of {total}", end="\r"),
     )
     store = InMemoryVectorStore(embeddings)
     store.add_documents(questions.documents)
