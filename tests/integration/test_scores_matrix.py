@@ -287,3 +287,18 @@ def test_what_would_be_asked_under_a_guessed_prompt_is_refused(name, passed_in, 
     with pytest.raises(ModelLoadError, match=r"prompt=RerankPrompt\(template") as caught:
         CrossEncoderScorer(model, device="cpu", dtype="float32").load()
     assert "#a-prompt-is-missing" in str(caught.value)
+
+
+def test_many_texts_that_the_default_cuts_are_worth_a_line_once(tmp_path, caplog):
+    folder = build_tiny_model("modernbert", tmp_path, max_length=2048)
+    with CrossEncoderScorer(folder, device="cpu", dtype="float32") as scorer:
+        for _ in range(3):
+            scores = scorer.score(QUERY, [*TEXTS[:3], "reranking puts passages first " * 150] * 10)
+        assert scores.truncated == 10
+    [record] = [one for one in caplog.records if "were cut to 512 tokens" in one.message]
+    assert "max_length='model'" in record.message
+    caplog.clear()
+    with CrossEncoderScorer(folder, device="cpu", dtype="float32", max_length="model") as scorer:
+        scorer.score(QUERY, ["reranking puts passages first " * 150] * 60)
+        assert scorer.max_length == 2048
+    assert not caplog.records

@@ -5,11 +5,17 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from langchain_rerank.errors import ModelLoadError, ScorerError, see
+from langchain_rerank.errors import ScorerError
 from langchain_rerank.scorers.engine.forward import packed_attention
+from langchain_rerank.scorers.engine.forward.comparison import (
+    Expected,
+    long_objection,
+    long_pairs,
+    refuse_company,
+    short_pairs,
+)
 from langchain_rerank.scorers.engine.forward.following import Following, state_of
 from langchain_rerank.scorers.engine.forward.heads import ReadOut, read_out
 from langchain_rerank.scorers.engine.forward.model_edits import prepack, view_of
@@ -24,14 +30,10 @@ from langchain_rerank.scorers.engine.forward.predict import (
 from langchain_rerank.scorers.engine.forward.verdicts import Verdicts
 from langchain_rerank.scorers.engine.loading import placement, verdict_key
 from langchain_rerank.scorers.engine.settings import DEFAULT_MAX_LENGTH, LoadSettings, token_limit
-from langchain_rerank.scorers.engine.tokens.pairs import Pair, Tokenize
-from langchain_rerank.scorers.engine.tokens.probes import LONG_QUERY, PROBES
-from langchain_rerank.scorers.engine.tokens.templates import Reference, long_probes, same_tokens
+from langchain_rerank.scorers.engine.tokens.pairs import Tokenize
 
 if TYPE_CHECKING:
-    import numpy as np
     import torch
-    from numpy.typing import NDArray
     from sentence_transformers import CrossEncoder
 
 logger = logging.getLogger(__name__)
@@ -101,14 +103,14 @@ def _choose(
             settings.name,
             foreign,
         )
-        _refuse_company(predict, dtype, settings.name, max_length)
+        refuse_company(predict, dtype, settings.name, max_length)
         return last
-    short = _Expected(loaded, predict, _short_pairs(), tokenize, max_length)
+    short = Expected(model, dtype, predict, short_pairs(), tokenize, max_length)
     finite = bool(np.isfinite(short.logits).all())
     chosen: Forward | None = None
     if finite:
-        long_pairs = _long_pairs(model, tokenize, max_length)
-        long = _Expected(loaded, predict, long_pairs, tokenize, max_length)
+        pairs = long_pairs(model, tokenize, max_length)
+        long = Expected(model, dtype, predict, pairs, tokenize, max_length)
         verdicts = Verdicts(verdict_key(settings, loaded.device, dtype, max_length))
         builds: list[_Build] = [_packed_sharing_prefixes, _packed, _padded]
         if settings.backend == "openvino":
@@ -121,7 +123,7 @@ def _choose(
         )
         reasons = [reason]
     if chosen is None and finite:
-        _refuse_company(predict, dtype, settings.name, max_length)
+        refuse_company(predict, dtype, settings.name, max_length)
         reasons = reasons or [f"{type(model.transformers_model).__name__} is not known"]
     forward = chosen or last
     if reasons:
@@ -141,8 +143,8 @@ _Build: TypeAlias = Callable[..., PackedForward | PaddedForward | OpenVinoForwar
 def _fastest(
     loaded: _Loaded,
     builds: Sequence[_Build],
-    short: _Expected,
-    long: _Expected,
+    short: Expected,
+    long: Expected,
     verdicts: Verdicts,
 ) -> tuple[Forward | None, list[str]]:
     """Return the first forward pass that agrees with `predict`, and what kept others from it."""
@@ -156,7 +158,7 @@ def _fastest(
             forward = build(loaded, logits)
             if forward is None:
                 continue
-            reason = short.objection(forward) or _long_objection(long, forward, verdicts, path)
+            reason = short.objection(forward) or long_objection(long, forward, verdicts, path)
         except Exception as error:  # noqa: BLE001  # any failure means: take the next path
             reason = f"{type(error).__name__}: {error}"
         else:
@@ -165,125 +167,6 @@ def _fastest(
                 return forward, reasons
         reasons.append(f"{path}: {reason}")
     return None, reasons
-
-
-def _short_pairs() -> list[tuple[str, str]]:
-    return [(query, text) for query, texts in PROBES for text in texts]
-
-
-def _long_pairs(model: CrossEncoder, tokenize: Tokenize, max_length: int) -> list[tuple[str, str]]:
-    """Return the long probes of which the model's own tokens are ours.
-
-    An older sentence-transformers cuts the end off a prompt that is too long; that is no reference.
-    """
-    reference = Reference(model, max_length)
-    return [
-        (LONG_QUERY, text)
-        for text in long_probes(model, min(max_length, DEFAULT_MAX_LENGTH))
-        if same_tokens(tokenize, reference, LONG_QUERY, [text])
-    ]
-
-
-class _Expected:
-    """The logits that a model's own `predict` gives for some probes.
-
-    Attributes:
-        pairs: The probes; tokenised on use, and computed by `predict` on use, both once.
-    """
-
-    def __init__(
-        self,
-        loaded: _Loaded,
-        predict: Predict,
-        pairs: Sequence[tuple[str, str]],
-        tokenize: Tokenize,
-        max_length: int,
-    ) -> None:
-        self.pairs = pairs
-        self._loaded, self._predict, self._tokenize = loaded, predict, tokenize
-        self._max_length = max_length
-
-    @cached_property
-    def logits(self) -> NDArray[np.float64]:
-        """`(n,)`."""
-        import numpy as np
-
-        return np.asarray(self._predict.logits(self.pairs, self._max_length))
-
-    @cached_property
-    def _tokens(self) -> list[Pair]:
-        return [pair for query, text in self.pairs for pair in self._tokenize(query, [text], None)]
-
-    @cached_property
-    def _noise(self) -> NDArray[np.float64]:
-        """`(n,)` how far the model's own logits move in 16 bits with what is beside them.
-
-        They are rounded to 16 bits themselves, so less than half of their last bit is not seen.
-        """
-        import numpy as np
-        import torch
-
-        dtype = self._loaded.dtype
-        if precision_of(self._loaded.model) == torch.float32:  # A backend that converts by itself.
-            with torch.autocast(self._loaded.device.type, dtype):
-                other = self._predict.logits(self.pairs, self._max_length)
-        else:
-            other = [self._predict.logits([pair], self._max_length)[0] for pair in self.pairs]
-        powers = np.floor(np.log2(np.maximum(np.abs(self.logits), 1)))
-        half = torch.finfo(dtype).eps * 2.0**powers / 2
-        noise: NDArray[np.float64] = np.maximum(np.max(np.abs(self.logits - other)), half)
-        return noise
-
-    def objection(self, forward: Forward) -> str | None:
-        """Return how much `forward` differs, if it differs by more than rounding."""
-        import numpy as np
-        import torch
-
-        found = np.asarray(forward.launch(self._tokens)())
-        differences = np.abs(found - self.logits)
-        exact = self._loaded.dtype == torch.float32
-        tolerances = (1e-5 if exact else 2**-8) * np.maximum(1.0, np.abs(self.logits))
-        # Each comparison is false for NaN, which is within no tolerance.
-        if (differences <= tolerances).all():
-            return None
-        if not exact and (differences <= np.maximum(tolerances, 3 * self._noise)).all():
-            return None
-        return f"logits differ by {np.max(differences):.2g} on probe texts"
-
-
-def _long_objection(long: _Expected, forward: Forward, verdicts: Verdicts, path: str) -> str | None:
-    if not long.pairs:
-        return None
-    agreed = verdicts.get(path)
-    if agreed is not None:
-        return None if agreed else "logits differed on long probe texts at an earlier start"
-    reason = long.objection(forward)
-    verdicts.put(path, agrees=reason is None)
-    return reason and reason.replace("probe", "long probe")
-
-
-def _refuse_company(predict: Predict, dtype: torch.dtype, name: str, max_length: int) -> None:
-    """Refuse a model that gives a pair another score beside other pairs.
-
-    Raises:
-        ModelLoadError: It does.
-    """
-    import numpy as np
-    import torch
-
-    pairs = _short_pairs()
-    together = np.asarray(predict(pairs, max_length))
-    alone = np.asarray([predict([pair], max_length)[0] for pair in pairs])
-    tolerance = 1e-3 if dtype == torch.float32 else 0.1
-    difference = np.max(np.abs(together - alone))
-    if difference > tolerance * np.max(np.maximum(1.0, np.abs(alone))):
-        raise ModelLoadError(
-            f"{name} gives a pair another score beside other pairs than alone (its own predict: "
-            f"{difference:.2g} apart), so no score is the right one. Where its code compares texts "
-            f"with each other, it is listwise: see ListwiseScorer. Else its padding is wrong: "
-            f"check that config.pad_token_id is the tokenizer's. "
-            f"{see('a-model-could-not-be-loaded')}"
-        )
 
 
 def _copy_of(model: CrossEncoder, device: torch.device, dtype: torch.dtype) -> CrossEncoder:

@@ -12,6 +12,8 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from langchain_rerank.errors import ConfigurationError, see
+from langchain_rerank.scorers.engine.settings import token_limit
+from langchain_rerank.scorers.engine.tokens.finishing import finished
 from langchain_rerank.scorers.engine.tokens.pairs import Pair, Source, Tokenize
 from langchain_rerank.scorers.engine.tokens.probes import (
     LONG_QUERY,
@@ -83,18 +85,18 @@ def resolve_prompt(model: CrossEncoder, instruction: str | None) -> str | None:
 
 def choose_tokenizer(model: CrossEncoder, max_length: int) -> Tokenize:
     """Return the fastest tokenisation that gives sentence-transformers' own tokens."""
-    reference = Reference(model, max_length)
+    reference, limit = Reference(model, max_length), token_limit(model)
     raw = _copied_backend(model)
     if raw is not None:
         for frame in _frames(model, raw, reference, max_length):
             tokenize = PairTokenizer(raw, frame, max_length, DocumentCache())
             if _agree(model, tokenize, reference, max_length):
-                return _reading_anything(_instruction_checked(model, tokenize))
+                return finished(_instruction_checked(model, tokenize), max_length, limit)
     logger.warning(
         "The pair template of %s could not be taken apart; tokenising with transformers instead.",
         type(model.tokenizer).__name__,
     )
-    return _reading_anything(_instruction_checked(model, reference))
+    return finished(_instruction_checked(model, reference), max_length, limit)
 
 
 def _copied_backend(model: CrossEncoder) -> Any | None:
@@ -110,26 +112,6 @@ def _copied_backend(model: CrossEncoder) -> Any | None:
     raw.no_truncation()
     raw.no_padding()
     return raw
-
-
-def _reading_anything(tokenize: Tokenize) -> Tokenize:
-    """Return `tokenize` for texts with lone surrogates too, which tokenizers refuse.
-
-    They come out of PDFs and broken JSON, and one page must not cost the whole query.
-    """
-
-    def tolerant(query: str, texts: Sequence[str], instruction: str | None) -> list[Pair]:
-        try:
-            return tokenize(query, texts, instruction)
-        except TypeError:  # Tried first, since looking for them in every text would cost more.
-            return tokenize(_whole(query), [_whole(text) for text in texts], instruction)
-
-    return tolerant
-
-
-def _whole(text: str) -> str:
-    """Return `text` with surrogate pairs joined and lone surrogates replaced."""
-    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
 def long_probes(model: CrossEncoder, limit: int) -> list[str]:

@@ -1,0 +1,144 @@
+"""Whether a forward pass gives the logits of the model's own `predict`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from langchain_rerank.errors import ModelLoadError, see
+from langchain_rerank.scorers.engine.forward.passes import Forward
+from langchain_rerank.scorers.engine.forward.predict import Predict, precision_of
+from langchain_rerank.scorers.engine.forward.verdicts import Verdicts
+from langchain_rerank.scorers.engine.settings import DEFAULT_MAX_LENGTH
+from langchain_rerank.scorers.engine.tokens.pairs import Pair, Tokenize
+from langchain_rerank.scorers.engine.tokens.probes import LONG_QUERY, PROBES
+from langchain_rerank.scorers.engine.tokens.templates import Reference, long_probes, same_tokens
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from numpy.typing import NDArray
+    from sentence_transformers import CrossEncoder
+
+
+def short_pairs() -> list[tuple[str, str]]:
+    """Return the probes that every load computes."""
+    return [(query, text) for query, texts in PROBES for text in texts]
+
+
+def long_pairs(model: CrossEncoder, tokenize: Tokenize, max_length: int) -> list[tuple[str, str]]:
+    """Return the long probes of which the model's own tokens are ours.
+
+    An older sentence-transformers cuts the end off a prompt that is too long; that is no reference.
+    """
+    reference = Reference(model, max_length)
+    return [
+        (LONG_QUERY, text)
+        for text in long_probes(model, min(max_length, DEFAULT_MAX_LENGTH))
+        if same_tokens(tokenize, reference, LONG_QUERY, [text])
+    ]
+
+
+class Expected:
+    """The logits that a model's own `predict` gives for some probes.
+
+    Attributes:
+        pairs: The probes; tokenised on use, and computed by `predict` on use, both once.
+    """
+
+    def __init__(
+        self,
+        model: CrossEncoder,
+        dtype: torch.dtype,
+        predict: Predict,
+        pairs: Sequence[tuple[str, str]],
+        tokenize: Tokenize,
+        max_length: int,
+    ) -> None:
+        self.pairs = pairs
+        self._model, self._dtype, self._predict = model, dtype, predict
+        self._tokenize, self._max_length = tokenize, max_length
+
+    @cached_property
+    def logits(self) -> NDArray[np.float64]:
+        """`(n,)`."""
+        import numpy as np
+
+        return np.asarray(self._predict.logits(self.pairs, self._max_length))
+
+    @cached_property
+    def _tokens(self) -> list[Pair]:
+        return [pair for query, text in self.pairs for pair in self._tokenize(query, [text], None)]
+
+    @cached_property
+    def _noise(self) -> NDArray[np.float64]:
+        """`(n,)` how far the model's own logits move in 16 bits with what is beside them.
+
+        They are rounded to 16 bits themselves, so less than half of their last bit is not seen.
+        """
+        import numpy as np
+        import torch
+
+        dtype = self._dtype
+        if precision_of(self._model) == torch.float32:  # A backend that converts by itself.
+            with torch.autocast(self._model.device.type, dtype):
+                other = self._predict.logits(self.pairs, self._max_length)
+        else:
+            other = [self._predict.logits([pair], self._max_length)[0] for pair in self.pairs]
+        powers = np.floor(np.log2(np.maximum(np.abs(self.logits), 1)))
+        half = torch.finfo(dtype).eps * 2.0**powers / 2
+        noise: NDArray[np.float64] = np.maximum(np.max(np.abs(self.logits - other)), half)
+        return noise
+
+    def objection(self, forward: Forward) -> str | None:
+        """Return how much `forward` differs, if it differs by more than rounding."""
+        import numpy as np
+        import torch
+
+        found = np.asarray(forward.launch(self._tokens)())
+        differences = np.abs(found - self.logits)
+        exact = self._dtype == torch.float32
+        tolerances = (1e-5 if exact else 2**-8) * np.maximum(1.0, np.abs(self.logits))
+        # Each comparison is false for NaN, which is within no tolerance.
+        if (differences <= tolerances).all():
+            return None
+        if not exact and (differences <= np.maximum(tolerances, 3 * self._noise)).all():
+            return None
+        return f"logits differ by {np.max(differences):.2g} on probe texts"
+
+
+def long_objection(long: Expected, forward: Forward, verdicts: Verdicts, path: str) -> str | None:
+    """Return how much `forward` differs on the long probes, computed once for all processes."""
+    if not long.pairs:
+        return None
+    agreed = verdicts.get(path)
+    if agreed is not None:
+        return None if agreed else "logits differed on long probe texts at an earlier start"
+    reason = long.objection(forward)
+    verdicts.put(path, agrees=reason is None)
+    return reason and reason.replace("probe", "long probe")
+
+
+def refuse_company(predict: Predict, dtype: torch.dtype, name: str, max_length: int) -> None:
+    """Refuse a model that gives a pair another score beside other pairs.
+
+    Raises:
+        ModelLoadError: It does.
+    """
+    import numpy as np
+    import torch
+
+    pairs = short_pairs()
+    together = np.asarray(predict(pairs, max_length))
+    alone = np.asarray([predict([pair], max_length)[0] for pair in pairs])
+    tolerance = 1e-3 if dtype == torch.float32 else 0.1
+    difference = np.max(np.abs(together - alone))
+    if difference > tolerance * np.max(np.maximum(1.0, np.abs(alone))):
+        raise ModelLoadError(
+            f"{name} gives a pair another score beside other pairs than alone (its own predict: "
+            f"{difference:.2g} apart), so no score is the right one. Where its code compares texts "
+            f"with each other, it is listwise: see ListwiseScorer. Else its padding is wrong: "
+            f"check that config.pad_token_id is the tokenizer's. "
+            f"{see('a-model-could-not-be-loaded')}"
+        )
