@@ -58,8 +58,9 @@ class CrossEncoderScorer:
     of the same `CrossEncoder`, with the same device and precision share one loaded model, whatever
     their `max_length`, `instruction` and `max_batch_tokens`, and calls that wait at the same time
     share its batches. A score is the number that `sentence_transformers.CrossEncoder.predict`
-    gives, within 1e-5 with `dtype="float32"`, except that a text or query beyond `max_length` is
-    cut differently: only the text is cut, and a query to at most half of `max_length`.
+    gives at this `max_length`: within 1e-5 in float32, within what `predict` itself moves in 16
+    bits; every load proves it on probe texts. Of a pair that is too long only the text is cut, and
+    a query to at most half of `max_length`.
 
     `close` gives the model back: when the last scorer that uses it closes, it is unloaded and its
     GPU memory is freed; requests still waiting are answered with `ScorerClosedError`. A closed
@@ -70,10 +71,13 @@ class CrossEncoderScorer:
     Args:
         model: A model on the Hugging Face hub, a local folder, "embedded" for the small model that
             ships with this package, or a loaded `sentence_transformers.CrossEncoder` (which is left
-            as it is: the scorer computes on a view of its weights).
-        device: "auto" takes CUDA, else MPS, else the CPU; or a torch device such as "cuda:1".
-        dtype: "auto" is bfloat16 where the device has it in hardware (else float16 on GPUs, float32
-            on CPUs); "float32" gives reference scores; also "bfloat16" and "float16".
+            as it is: the scorer computes on a view of its weights, and follows what is done to
+            them and to its activation).
+        device: "auto" takes CUDA, else MPS, else the CPU (of a loaded model its own device); or a
+            torch device such as "cuda:1".
+        dtype: "auto" is, of a loaded model, its own precision; else bfloat16 where the device has
+            it in hardware (else float16 on GPUs, float32 on CPUs); "float32" gives reference
+            scores; also "bfloat16" and "float16".
         backend: "torch", or "openvino" to compute on the CPU with OpenVINO (extra `openvino`): the
             model is converted on first use and kept in the user's cache folder.
         max_length: Tokens a pair may have; None is 512, or the model's limit where that is lower;
