@@ -30,6 +30,7 @@ _CHUNK_TOKENS = 16_384  # what one task computes: seconds on a CPU core, so litt
 _CHUNK_TEXTS = 64
 _AHEAD = 2  # chunks of a call that an actor has at once: one computes, one is ready
 _MAX_ATTEMPTS = 8  # actors that may die under one chunk: then it is the chunk that kills them
+_MAX_STILLBORN = 8  # actors in a row that may die before they have loaded the model
 _CHARACTERS_PER_TOKEN = 4
 _MOST_TOKENS = 512
 
@@ -50,6 +51,7 @@ class _Member:
     """An actor of the pool and the estimated tokens that it still has to compute."""
 
     handle: Any
+    loaded: Any  # a reference that is there once the model is
     waiting: int = 0
 
 
@@ -121,7 +123,7 @@ class RayScorer:
             ScorerError: The model cannot be loaded.
         """
         ray = require("ray", extra="ray")
-        self._answer(ray, [member.handle.ready.remote() for member in self._pool(ray)])
+        self._answer(ray, [member.loaded for member in self._pool(ray)])
 
     def score(self, query: str, texts: Sequence[str]) -> Scores:
         """Return one relevance score per text, in order; higher is better.
@@ -174,12 +176,13 @@ class RayScorer:
             if not self._members:
                 if not ray.is_initialized():
                     ray.init(log_to_driver=False, include_dashboard=False)
-                self._members = [_Member(self._start(ray)) for _ in range(self.num_actors)]
+                self._members = [self._start(ray) for _ in range(self.num_actors)]
             return self._members
 
-    def _start(self, ray: Any) -> Any:
+    def _start(self, ray: Any) -> _Member:
         actor = ray.remote(_Copy).options(max_restarts=0, max_concurrency=2, **self._resources)
-        return actor.remote(self._model, self._load_settings)
+        handle = actor.remote(self._model, self._load_settings)
+        return _Member(handle, handle.ready.remote())
 
     def _computed(
         self, requests: Sequence[Request], chunks: Sequence[_Chunk]
@@ -189,6 +192,7 @@ class RayScorer:
         waiting = deque(chunks)
         under_way: dict[Any, tuple[_Chunk, _Member]] = {}
         done: list[dict[int, Scores]] = [{} for _ in requests]
+        stillborn: set[_Member] = set()
         try:
             while waiting or under_way:
                 while waiting and len(under_way) < _AHEAD * self.num_actors:
@@ -203,18 +207,21 @@ class RayScorer:
                     scores, truncated = self._answer(ray, ready[0])
                 except _ActorGoneError as error:
                     self._replace(ray, members, member)
-                    chunk.attempts += 1
-                    if chunk.attempts >= _MAX_ATTEMPTS:
+                    if _had_loaded(ray, member):
+                        chunk.attempts += 1
+                    else:
+                        stillborn.add(member)
+                    if chunk.attempts >= _MAX_ATTEMPTS or len(stillborn) >= _MAX_STILLBORN:
                         raise ScorerUnavailableError(
-                            f"{chunk.attempts} actors of {self.name} died while they scored the "
-                            f"same {chunk.end - chunk.start} texts ({error}). Look at their logs; "
-                            f"memory is the usual reason: lower max_length or num_actors. "
+                            f"Actors of {self.name} die again and again ({error}). Look at their "
+                            f"logs; memory is the usual reason: lower max_length or num_actors. "
                             f"{see('the-model-failed')}"
                         ) from error.__cause__
                     _log.warning("An actor of %s died; its texts are scored again.", self.name)
                     waiting.appendleft(chunk)
                 else:
                     done[chunk.request][chunk.start] = Scores(scores, truncated=truncated)
+                    stillborn.clear()
         finally:
             for reference, (chunk, member) in under_way.items():
                 self._finished(member, chunk)
@@ -247,7 +254,7 @@ class RayScorer:
             if members is not self._members:
                 raise ScorerClosedError(f"{self.name} was closed before it answered.")
             if dead in members:  # else another call, or another chunk of this one, was first
-                members[members.index(dead)] = _Member(self._start(ray))
+                members[members.index(dead)] = self._start(ray)
 
     def _answer(self, ray: Any, reference: Any) -> Any:
         try:
@@ -320,6 +327,14 @@ class _Copy:
         self.ready()
         scores = self._scorer.score(query, texts)
         return list(scores), scores.truncated
+
+
+def _had_loaded(ray: Any, member: _Member) -> bool:
+    """Return whether an actor that died had loaded its model: only then was it at work."""
+    try:
+        return bool(ray.get(member.loaded, timeout=0))
+    except Exception:  # noqa: BLE001 - whatever it was, it did not load
+        return False
 
 
 def _share(name: str, value: object) -> float:

@@ -95,6 +95,22 @@ def test_dying_actors_are_replaced_and_every_pair_is_scored_once_in_order(local_
         assert [member.waiting for member in scorer._members] == [0, 0]
 
 
+def test_actors_that_die_before_they_have_loaded_are_not_the_texts_fault(local_ray, tiny_model):
+    with RayScorer(tiny_model, num_actors=1, **SETTINGS) as scorer:
+        answers = []
+        thread = threading.Thread(target=lambda: answers.extend(scorer.score_many(pairs(3))))
+        thread.start()
+        for _ in range(5):  # each is killed while it starts
+            while not scorer._members or not scorer._members[0].waiting:
+                time.sleep(0.01)
+            victim = scorer._members[0]
+            local_ray.kill(victim.handle)
+            while scorer._members[0] is victim:
+                time.sleep(0.01)
+        thread.join(120.0)
+        assert [len(one) for one in answers] == [20, 20, 20]
+
+
 def test_a_model_that_cannot_be_loaded_is_that_error_and_no_death(local_ray, tmp_path):
     with RayScorer(str(tmp_path / "nowhere"), num_actors=1) as scorer:
         with pytest.raises(ModelLoadError):
