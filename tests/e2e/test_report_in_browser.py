@@ -48,8 +48,12 @@ def dataset():
 
 @pytest.fixture(scope="module")
 def page(retriever, dataset, tmp_path_factory):
+    def half_wrong(question):  # so that there is something to gain
+        found = retriever.invoke(question)
+        return found[::-1] if "4" in question else found
+
     report = compare_rerank(
-        retriever, WordOverlapScorer(), dataset, first_stage_k=12, measures="nDCG@5,RR", seed=1
+        half_wrong, WordOverlapScorer(), dataset, first_stage_k=12, measures="nDCG@5,RR", seed=1
     )
     return report.save(tmp_path_factory.mktemp("page")) / "report.html"
 
