@@ -405,12 +405,12 @@ def test_json_is_the_report_in_a_file_or_alone_on_the_screen(run, collection, mo
     assert json.loads(file.read_text())["measures"] == data["measures"]
 
 
-def test_labels_that_match_nothing_may_fail_before_a_model_is_loaded(run, tmp_path):
+def test_labels_that_match_nothing_may_fail_before_anything_is_scored(run, model, tmp_path):
     docs, questions = tmp_path / "docs.jsonl", tmp_path / "questions.csv"
     docs.write_text('{"_id": "d1", "text": "a note"}\n{"_id": "d2", "text": "another"}\n')
     questions.write_text("question;reference_context_ids\nnote?;d1\nwhat?;D2\n")
     data = ("evaluate", "--docs", docs, "--questions", questions, "--out", tmp_path / "out")
-    code, _, err = run(*data, "--model", tmp_path / "no-model", "--fail-on", "unmatched")
+    code, _, err = run(*data, "--model", model, "--fail-on", "unmatched")
     assert code == 1
     assert "1 of 2 labels belongs to no document of the corpus" in err.replace("\n", " ")
     assert "'d2', is written in another case" in err.replace("\n", " ")
