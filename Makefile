@@ -83,6 +83,9 @@ ray: $(VENV)/.test ## Install Ray into .venv and run the tests that need it
 bench: $(VENV)/.demo ## Measure the engine against its peers on this machine
 	$(OFFLINE) $(BIN)/langchain-rerank bench
 
+time-index: $(VENV)/.demo ## Time searches over 3,000 files with and without the kept index (minutes)
+	$(BIN)/python tests/measure_kept_index.py
+
 simulate: $(VENV)/.test ## Simulate what reports conclude from small samples, and write the page of the docs
 	$(BIN)/python simulations/small_samples.py --out docs/project/small-samples.md
 

@@ -1,0 +1,266 @@
+"""The kept index on the command line: made, used, shown, cleared; questions one by one."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import sys
+
+import docx
+import pytest
+from huggingface_hub import constants
+
+from langchain_rerank.cli.model_names import _meant
+from langchain_rerank.errors import RerankWarning
+from langchain_rerank.first_stage.kept.store import default_store
+from langchain_rerank.testing.tiny_models import build_tiny_model
+
+NOTES = {
+    "adapters.md": "---\ntitle: On adapters\n---\n\nQLoRA trains adapters in four bits.\n",
+    "cats.txt": "First line.\n\nCats sleep most of the day.\n",
+    "deep/page.html": "<html><body>\n<p>Owls hunt at night.</p></body></html>",
+    "rows.jsonl": '{"_id": "dogs", "text": "Dogs bark at strangers."}\n',
+}
+
+
+@pytest.fixture
+def notes(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    folder = tmp_path / "notes"
+    for name, text in NOTES.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    return build_tiny_model("bert", tmp_path_factory.mktemp("model") / "tiny")
+
+
+@pytest.fixture
+def run(run, tiny):
+    """Runs a command; a search that names no model has a tiny one, whose order means nothing."""
+
+    def with_model(command, *arguments):
+        if command == "search" and "--model" not in arguments and "--no-model" not in arguments:
+            arguments = (*arguments, "--model", tiny)
+        return run(command, *(one for one in arguments if one != "--no-model"))
+
+    return with_model
+
+
+def search(run, notes, *more):
+    return run("search", "--docs", notes, "--first-stage", "bm25", *more)
+
+
+def found(run, notes, query, *more):
+    code, out, err = search(run, notes, query, "--json", "-", *more)
+    assert code == 0, err
+    return [
+        (d["id"], d["metadata"]["source"], d["metadata"]["first_stage_score"])
+        for d in json.loads(out)["documents"]
+    ]
+
+
+def test_a_folder_is_indexed_once_and_a_note_that_is_added_costs_one_note(run, notes):
+    hybrid = ("--first-stage", "hybrid")
+    code, out, _ = run("index", notes, *hybrid)
+    assert (code, out) == (0, "4 files, 4 passages: 4 files read, 4 texts embedded.\n")
+    (notes / "new.md").write_text("Bees dance.")
+    os.utime(notes / "new.md", (1, 1))
+    code, out, _ = run("index", notes, *hybrid)
+    assert "5 files, 5 passages" in out
+    assert "1 text embedded" in out
+    # The search finds it there, and the same with and without it.
+    with_index = found(run, notes, "dancing bees", *hybrid)
+    assert with_index == found(run, notes, "dancing bees", *hybrid, "--no-index")
+    assert ("new.md#1", "new.md") in [one[:2] for one in with_index]
+    assert "0 texts embedded" in run("index", notes, *hybrid)[1]
+
+
+def test_without_an_index_nothing_is_kept(run, notes):
+    found(run, notes, "cats", "--no-index")
+    assert not default_store().exists()
+    assert run("cache")[1].startswith("Nothing is kept.\n")
+
+
+def test_the_cache_is_shown_pruned_and_cleared(run, notes):
+    run("index", notes, "--first-stage", "hybrid")
+    code, out, _ = run("cache")
+    assert code == 0
+    assert f"{notes.resolve()}: 4 files, 4 passages, used 20" in out
+    assert "4 embeddings" in out
+    assert str(default_store()) in out
+    assert "0 texts removed" in run("cache", "prune", "--days", "1")[1]
+    assert "4 texts removed" in run("cache", "prune", "--size", "1KB")[1]
+    run("index", notes, "--first-stage", "bm25")
+    old = default_store().parent.parent / "embeddings"
+    old.mkdir()
+    (old / "block.npy").write_bytes(b"x")
+    assert str(notes) not in run("cache", "clear")[1]
+    assert not old.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("prune",), "Say what to prune"),
+        (("clear", "--days", "3"), "belong to prune"),
+        (("prune", "--size", "much"), "--size 'much'"),
+        (("prune", "--size", "-1"), "--size '-1'"),
+    ],
+)
+def test_what_cannot_be_done_with_the_cache_is_one_clear_message(run, notes, arguments, message):
+    code, _, err = run("cache", *arguments)
+    assert code == 2
+    assert message in err
+
+
+def test_hits_are_paths_with_lines_that_a_terminal_can_open(run, notes, monkeypatch):
+    monkeypatch.chdir(notes.parent)
+    for query, place in (
+        ("adapters", "notes/adapters.md:5"),
+        ("cats", "notes/cats.txt:1"),
+        ("owls", "notes/deep/page.html:2"),
+        ("dogs", "notes/rows.jsonl"),
+    ):
+        assert place in search(run, "notes", query)[1]
+    assert "notes/cats.txt:1" in search(run, "notes/cats.txt", "cats")[1]
+
+
+def test_each_kind_of_file_is_found(run, notes):
+    document = docx.Document()
+    document.add_paragraph("Whales sing songs.")
+    document.save(notes / "whales.docx")
+    (notes / "pdf.pdf").write_bytes(b"%PDF- broken")
+    (notes / "picture.png").write_bytes(b"\0")
+    for query, source in (
+        ("whales", "whales.docx"),
+        ("owls", "deep/page.html"),
+        ("adapters", "adapters.md"),
+        ("sleep", "cats.txt"),
+        ("dogs", "rows.jsonl"),
+    ):
+        with pytest.warns(RerankWarning, match=r"1 of kinds that are not read: 1 .png") as warned:
+            sources = [one[1] for one in found(run, notes, query)]
+        assert sources == [source]
+    assert any("pdf.pdf: cannot be read as PDF" in str(one.message) for one in warned)
+
+
+def test_pipes_and_links_out_of_the_folder_are_told_about(run, notes, tmp_path):
+    os.mkfifo(notes / "pipe.md")
+    (tmp_path / "secret.md").write_text("A secret owl.")
+    (notes / "link.md").symlink_to(tmp_path / "secret.md")
+    (notes / "up").symlink_to(notes)
+    with pytest.warns(RerankWarning) as warned:
+        assert [one[1] for one in found(run, notes, "owls")] == ["deep/page.html"]
+    (message,) = (str(one.message) for one in warned if one.category is RerankWarning)
+    for said in ("pipe.md: a pipe", "link.md: a link out", "up: a circle of links"):
+        assert said in message
+    with pytest.warns(RerankWarning):
+        sources = [one[1] for one in found(run, notes, "owls", "--follow-symlinks")]
+    assert sorted(sources) == ["deep/page.html", "link.md"]
+
+
+@pytest.mark.parametrize(
+    ("language", "text", "query"),
+    [
+        ("english", "北京是中国的首都。", "北京"),
+        ("none", "東京は日本の首都です。", "東京"),
+        ("ko", "서울은 한국의 수도이다.", "수도"),
+        ("arabic", "يقرأ الطالب كتابا في المكتبة.", "الكتاب"),
+        ("hi", "बच्चे किताबें पढ़ते हैं।", "किताब"),
+        ("thai", "กรุงเทพเป็นเมืองหลวงของไทย", "เมืองหลวง"),
+        ("german", "In der Straße stehen alte Häuser.", "ein altes Haus"),
+        ("ru", "Дети читают книги.", "книга"),
+    ],
+)
+def test_a_language_is_an_option(run, tmp_path, monkeypatch, language, text, query):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    folder = tmp_path / "notes"
+    folder.mkdir()
+    (folder / "it.txt").write_text(text, encoding="utf-8")
+    (folder / "other.txt").write_text("Something else.", encoding="utf-8")
+    assert [one[1] for one in found(run, folder, query, "--language", language)] == ["it.txt"]
+
+
+def test_an_unknown_language_or_encoding_is_one_clear_message(run, notes):
+    for option in (("--language", "klingon"), ("--encoding", "latin-99")):
+        code, _, err = search(run, notes, "cats", *option)
+        assert code == 2
+        assert option[1] in err
+
+
+def test_an_encoding_is_an_option(run, notes):
+    (notes / "coffee.txt").write_bytes("Ein Café in Köln.".encode("cp1252"))
+    (notes / "cats.txt").unlink()
+    assert found(run, notes, "köln", "--encoding", "cp1252")[0][1] == "coffee.txt"
+
+
+def test_questions_are_asked_one_after_the_other_and_files_are_read_once(run, notes, monkeypatch):
+    monkeypatch.setattr(sys, "stdin", io.StringIO("owls\n\n   \nwhich dogs bark\n"))
+    code, out, _ = search(run, notes)
+    assert code == 0
+    assert out.index("page.html:2") < out.index("rows.jsonl")
+    monkeypatch.setattr(sys, "stdin", io.StringIO("owls\n"))
+    code, out, _ = search(run, notes, "cats", "-i")
+    assert code == 0
+    assert out.index("cats.txt:1") < out.index("page.html:2")
+
+
+def test_the_json_of_many_questions_is_refused(run, notes):
+    code, _, err = search(run, notes, "--json", "-")
+    assert code == 2
+    assert "--json writes the result of one question" in err
+
+
+@pytest.fixture
+def never_indexed(monkeypatch):
+    monkeypatch.setattr(
+        "langchain_rerank.first_stage.kept.retriever.with_store",
+        lambda *_: pytest.fail("files were indexed"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--model", "embeded"), "Did you mean embedded?"),
+        (("--model", "BAAI/bge-reranker-lage"), "Did you mean BAAI/bge-reranker-large?"),
+        (("--model", "no/such-model"), "Use --model embedded, which ships with the package"),
+        (("--no-model",), "HF_HUB_OFFLINE forbids to ask the hub. Use --model embedded"),
+        (
+            ("--model", "embedded", "--embedding-model", "all-MiniLM-L6v2"),
+            "Did you mean sentence-transformers/all-MiniLM-L6-v2?",
+        ),
+    ],
+)
+@pytest.mark.usefixtures("never_indexed")
+def test_a_model_that_cannot_be_had_is_said_before_anything_is_indexed(
+    run, notes, monkeypatch, tmp_path, arguments, message
+):
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    code, _, err = run("search", "cats", "--docs", notes, *arguments)
+    assert code == 2
+    assert message in err
+    assert "Traceback" not in err
+
+
+@pytest.mark.usefixtures("never_indexed")
+def test_a_hub_that_cannot_be_reached_is_said_at_once(run, notes, monkeypatch, tmp_path):
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)  # sockets are closed to tests
+    code, _, err = run("search", "cats", "--docs", notes, "--no-model")
+    assert code == 2
+    assert "the hub cannot be reached" in err
+    assert "Use --model embedded" in err
+
+
+def test_a_downloaded_model_may_have_been_meant():
+    assert _meant("my-org/my-rerankr", ["embedded", "my-org/my-reranker"]) == (
+        "Did you mean my-org/my-reranker? "
+    )
+    assert _meant("my-org/my-reranker", ["my-org/my-reranker"]) == ""
