@@ -115,7 +115,7 @@ def fit(found: Sequence[Sequence[tuple[Sequence[float], Sequence[bool]]]]) -> tu
         logits += [score for score, _ in pairs]
         relevant += [right for _, right in pairs]
         weights += [1 / len(pairs)] * len(pairs)
-    fitted = LogisticRegression(C=1e6, class_weight="balanced").fit(
+    fitted = LogisticRegression(C=1.0, class_weight="balanced").fit(
         np.asarray(logits)[:, None], relevant, np.asarray(weights) * len(weights) / len(found)
     )
     scale, offset = float(fitted.coef_[0, 0]), float(fitted.intercept_[0])

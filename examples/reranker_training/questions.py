@@ -63,7 +63,9 @@ def from_text(path: str, count: int, seed: int) -> Questions:
     candidates; it earns no label.
     """
     rng = random.Random(f"{seed} {path}")
-    passages = load_documents([Path(path)], chunk_size=900, chunk_overlap=0)
+    corpus = Path(path, "corpus.jsonl")  # of a BEIR folder, without its questions
+    files = corpus if corpus.is_file() else Path(path)
+    passages = load_documents(files, chunk_size=900, chunk_overlap=0)
     rng.shuffle(passages)
     passages = passages[: count * 2]
     bags = [set(one.page_content.lower().split()) for one in passages]
