@@ -16,6 +16,7 @@ TESTED_ELSEWHERE = {
     "guides": "the others import it",
     "ragas_before_after": "needs the ragas extra",
     "train_reranker": "test_train_example.py",
+    "web_service": "test_web_service.py",
 }
 EXAMPLES = [path for path in sorted(FOLDER.glob("*.py")) if path.stem not in TESTED_ELSEWHERE]
 SLOW = {"cascade", "parent_document_retriever", "vector_store_faiss", "vector_store_qdrant"}
