@@ -24,9 +24,10 @@ room = asyncio.Semaphore(AT_ONCE)
 
 @asynccontextmanager
 async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-    await asyncio.to_thread(retriever.invoke, "warm up")  # loads the model, and scores once
+    await asyncio.to_thread(scorer.load)  # before the first user waits, and outside the time limit
+    await retriever.ainvoke("warm up")
     yield
-    retriever.close()
+    scorer.close()
 
 
 app = FastAPI(lifespan=lifespan)

@@ -12,6 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from langchain_rerank import CrossEncoderScorer
+from langchain_rerank.testing.tiny_models import build_tiny_model
+
 httpx = pytest.importorskip("httpx")
 uvicorn = pytest.importorskip("uvicorn")
 pytest.importorskip("fastapi")
@@ -22,13 +25,18 @@ pytestmark = pytest.mark.loopback
 
 
 @pytest.fixture
-def example(monkeypatch):
+def example(monkeypatch, tmp_path):
     monkeypatch.syspath_prepend(EXAMPLE.parent)
     spec = importlib.util.spec_from_file_location("web_service", EXAMPLE)
     module = importlib.util.module_from_spec(spec)
     monkeypatch.setitem(__import__("sys").modules, "web_service", module)
     spec.loader.exec_module(module)
-    return module
+    # A tiny model in place of the embedded one: what is tested is the service.
+    folder = build_tiny_model("bert", tmp_path, activation="Identity")
+    module.scorer = CrossEncoderScorer(folder, device="cpu", dtype="float32")
+    module.retriever.model, module.retriever.timeout = module.scorer, 120
+    yield module
+    module.scorer.close()
 
 
 @contextlib.contextmanager
@@ -49,7 +57,7 @@ def served(app):
 
 
 async def ask(url, questions):
-    async with httpx.AsyncClient(base_url=url, timeout=60) as client:
+    async with httpx.AsyncClient(base_url=url, timeout=240) as client:
         calls = [client.get("/search", params={"q": question}) for question in questions]
         return await asyncio.gather(*calls)
 
@@ -57,9 +65,9 @@ async def ask(url, questions):
 def test_fifty_at_once_each_get_the_answer_to_their_own_question(example):
     expected = {q: [d.id for d in example.retriever.invoke(q)] for q in QUESTIONS}
     with served(example.app) as url:
-        assert httpx.get(f"{url}/ready").json() == {"ready": True}
+        assert httpx.get(f"{url}/ready", timeout=60).json() == {"ready": True}
         answers = asyncio.run(ask(url, [QUESTIONS[n % 4] for n in range(50)]))
-        page = httpx.get(f"{url}/metrics").text
+        page = httpx.get(f"{url}/metrics", timeout=60).text
     assert {answer.status_code for answer in answers} == {200}
     for answer in answers:
         found = answer.json()
@@ -74,8 +82,9 @@ def test_beyond_the_limit_the_answer_is_to_come_back_later(example, monkeypatch)
     monkeypatch.setattr(example, "room", asyncio.Semaphore(2))
     with served(example.app) as url:
         answers = asyncio.run(ask(url, QUESTIONS * 5))
-        assert httpx.get(f"{url}/search", params={"q": ""}).status_code == 422
-        assert httpx.get(f"{url}/search", params={"q": "What is QLoRA?"}).status_code == 200
+        assert httpx.get(f"{url}/search", params={"q": ""}, timeout=60).status_code == 422
+        again = httpx.get(f"{url}/search", params={"q": "What is QLoRA?"}, timeout=60)
+        assert again.status_code == 200
     codes = [answer.status_code for answer in answers]
     assert set(codes) == {200, 429}
     refused = next(answer for answer in answers if answer.status_code == 429)
