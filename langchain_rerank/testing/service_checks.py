@@ -163,7 +163,8 @@ def copies(scorer: Scorer, samples: Samples) -> None:
     query, texts = samples.queries[0], list(samples.texts)
     expected = ask(scorer, query, texts)
     ways: dict[str, Callable[[Scorer], Scorer]] = {"deep copy": copy.deepcopy}
-    if "<locals>" not in type(scorer).__qualname__:
+    module = sys.modules.get(type(scorer).__module__)
+    if getattr(module, type(scorer).__qualname__, None) is type(scorer):
         ways["pickled copy"] = lambda one: pickle.loads(pickle.dumps(one))  # noqa: S301 - our own
     for way, make in ways.items():
         try:
