@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from langchain_rerank.scorers.remote import RemoteScorer as RemoteScorer
     from langchain_rerank.serve.dataset import rerank_dataset as rerank_dataset
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _HOMES = {
     "BM25Retriever": "first_stage",
