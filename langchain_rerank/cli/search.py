@@ -43,6 +43,10 @@ def search(
         Optional[str],  # noqa: UP045 - see above
         typer.Argument(help="What to search for; without it, asked for again and again."),
     ] = None,
+    more: Annotated[
+        Optional[list[str]],  # noqa: UP045 - see above
+        typer.Argument(hidden=True, help="Words after the question, which no search has."),
+    ] = None,
     interactive: Annotated[
         bool,
         typer.Option("--interactive", "-i", help="Ask for further questions after the first."),
@@ -61,6 +65,10 @@ def search(
     first_stage_k: Annotated[int, typer.Option(min=1, help="How many candidates are scored.")] = 50,
     top_n: Annotated[int, typer.Option(min=1, help="How many documents are shown.")] = 5,
     first_stage_weight: options.FirstStageWeightOption = None,
+    metadata_field: Annotated[
+        Optional[list[str]],  # noqa: UP045 - see above
+        typer.Option(help="Metadata (a title, say) that is read with each text. Repeatable."),
+    ] = None,
     threshold: Annotated[
         Optional[float],  # noqa: UP045 - see above
         typer.Option(help="Lowest relevance score that is shown."),
@@ -85,6 +93,16 @@ def search(
     from langchain_rerank.retriever import CrossEncoderRerankRetriever
     from langchain_rerank.scorers import contract
 
+    if more:
+        there = next((one for one in more if Path(one).exists()), None)
+        raise ConfigurationError(
+            f"After the question stands {more[0]!r}. "
+            + (
+                f"Files are given with --docs: --docs {there}."
+                if there
+                else "Put the question in quotes."
+            )
+        )
     check_json(json_file)
     again = interactive or query is None
     if again and json_file is not None:
@@ -114,6 +132,7 @@ def search(
         first_stage_k=first_stage_k,
         top_n=top_n,
         score_threshold=threshold,
+        metadata_fields=metadata_field or [],
         first_stage_weight=default_weight(scorer, first_stage)
         if first_stage_weight is None
         else first_stage_weight,

@@ -154,3 +154,15 @@ def test_a_missing_model_is_one_clear_message_that_names_the_embedded_one(run, d
     assert "no/such-model" in err
     assert "embedded" in err
     assert "Traceback" not in err
+
+
+def test_a_folder_after_the_question_is_answered_with_docs(run, docs):
+    code, _, err = run("search", "How do adapters save memory?", docs, "--docs", docs)
+    assert code == 2
+    assert f"Files are given with --docs: --docs {docs}" in err
+
+
+def test_a_question_without_quotes_is_answered_with_quotes(run, docs):
+    code, _, err = run("search", "adapters", "memory", "--docs", docs)
+    assert code == 2
+    assert "Put the question in quotes" in err
