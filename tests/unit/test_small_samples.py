@@ -1,6 +1,7 @@
 """The simulation of what is concluded from small samples, and the page that it wrote."""
 
 import importlib.util
+import re
 import sys
 from pathlib import Path
 
@@ -38,6 +39,32 @@ def test_a_rule_that_is_too_bold_does_not_pass(simulation, monkeypatch):
     monkeypatch.setattr(simulation, "choose", bold)
     _, wrong = simulation.rule(20, [300])
     assert max(share for row in wrong for share in row.shares) == 1.0
+
+
+def test_the_page_of_the_docs_is_the_simulations_and_meets_its_criteria(simulation):
+    page = (ROOT / "docs" / "project" / "small-samples.md").read_text(encoding="utf-8")
+    table = dict(re.findall(r"^\| ([^|]+) \|((?: [\d.]+ \|)+)$", page, flags=re.MULTILINE))
+    rows = {name: [float(one) for one in re.findall(r"[\d.]+", row)] for name, row in table.items()}
+    assert f"in {1000:,} samples" in page
+    for one in simulation.POPULATIONS:
+        covered = rows[f"{one.name}: Gaffke"]
+        assert len(covered) == len(simulation.NS)
+        assert min(covered) >= simulation.COVERED
+    for world in simulation.WORLDS:
+        assert max(rows[f"{world.name}: false"]) <= simulation.FALSE
+    power = [
+        [float(one) for one in re.findall(r"\| ([\d.]+)", line)]
+        for line in page.splitlines()
+        if line.startswith(("| equal in", "| paired noise"))
+    ]
+    assert [(margin, n) for margin, n, _, _ in power] == [
+        (0.03, 100),
+        (0.01, 300),
+        (0.03, 127),
+        (0.02, 200),
+        (0.01, 458),
+    ]
+    assert all(said >= asked for _, _, said, asked in power)
 
 
 @pytest.mark.slow
