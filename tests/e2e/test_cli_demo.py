@@ -54,8 +54,9 @@ def test_model_documents_and_questions_can_be_replaced(run, tmp_path):
         assert section in out
     # Three questions settle nothing, and the demo says so.
     assert "Best K" not in out
-    assert "K for now: 3. " in out
-    assert " 3 queries " in " ".join(out.split("K for now")[1].split())
+    choice = " ".join(out.split("4. How many")[1].split())
+    assert "60 are the least" in choice
+    assert "3 queries" in choice
     # The colour of a document is not the terminal's.
     assert "\x1b[31m" not in out
 

@@ -18,7 +18,7 @@ from langchain_rerank.evaluation.report.plots.by_query import (
 )
 from langchain_rerank.evaluation.report.plots.depth import depth_curve
 from langchain_rerank.evaluation.report.plots.latency import quality_latency, timed
-from langchain_rerank.evaluation.report.rendering.words import file_names, system_label
+from langchain_rerank.evaluation.report.rendering.words import file_names, short_label
 from langchain_rerank.evaluation.score.results import EvaluationResult
 
 if TYPE_CHECKING:
@@ -103,4 +103,4 @@ def _draw(result: EvaluationResult) -> Iterator[Plot]:
 
 
 def _pair(result: EvaluationResult, system: str) -> str:
-    return f"{system_label(result.baseline).lower()} to {system_label(system).lower()}"
+    return f"{short_label(result.baseline).lower()} to {short_label(system).lower()}"

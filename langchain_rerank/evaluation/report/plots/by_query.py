@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from langchain_rerank.errors import ConfigurationError
 from langchain_rerank.evaluation.report.plots.canvas import BLUE, GREY, INK, ORANGE, canvas, tidy
-from langchain_rerank.evaluation.report.rendering.words import system_label
+from langchain_rerank.evaluation.report.rendering.words import short_label
 from langchain_rerank.evaluation.score.results import EvaluationResult
 
 if TYPE_CHECKING:
@@ -139,7 +139,7 @@ def rank_movement(result: EvaluationResult, system: str) -> Figure:
         fontsize=10,
         loc="left",
     )
-    axes.set_xlabel(f"Rank of the first relevant document, {system_label(result.baseline).lower()}")
-    axes.set_ylabel(f"Rank of the first relevant document, {system_label(system).lower()}")
+    axes.set_xlabel(f"Rank of the first relevant document, {short_label(result.baseline).lower()}")
+    axes.set_ylabel(f"Rank of the first relevant document, {short_label(system).lower()}")
     tidy(axes)
     return figure

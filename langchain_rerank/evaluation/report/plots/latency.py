@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from langchain_rerank.errors import ConfigurationError
 from langchain_rerank.evaluation.report.plots.canvas import BLUE, GREEN, GREY, canvas, tidy
-from langchain_rerank.evaluation.report.rendering.words import system_label
+from langchain_rerank.evaluation.report.rendering.words import short_label
 from langchain_rerank.evaluation.score.pareto import pareto
 from langchain_rerank.evaluation.score.results import EvaluationResult
 
@@ -32,7 +32,7 @@ def timed(result: EvaluationResult) -> list[Timed]:
         ]
     else:
         found = [
-            (system_label(name), one.latency, one.measures.get(measure))
+            (short_label(name), one.latency, one.measures.get(measure))
             for name, one in result.systems.items()
         ]
     return [

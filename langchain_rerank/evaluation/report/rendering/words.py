@@ -16,6 +16,7 @@ _DEVICES = {
     "NUL",
     *(f"{port}{n}" for port in ("COM", "LPT") for n in range(10)),
 }
+_SHORT = 28
 _LABELS = {FIRST_STAGE: "First stage", RERANKED: "Reranked"}
 
 
@@ -27,6 +28,19 @@ def system_label(name: str) -> str:
         ('First stage', 'hybrid')
     """
     return _LABELS.get(name, name)
+
+
+def short_label(name: str) -> str:
+    """Return how a system is called where there is little room: of a long name, its end.
+
+    Examples:
+        >>> short_label("BAAI/bge-reranker-v2-m3")
+        'BAAI/bge-reranker-v2-m3'
+        >>> short_label("/models/of/the/team/in/2026/final-model")
+        '…he/team/in/2026/final-model'
+    """
+    label = system_label(name)
+    return label if len(label) <= _SHORT else f"…{label[-_SHORT + 1 :]}"
 
 
 def file_names(systems: Iterable[str]) -> dict[str, str]:
