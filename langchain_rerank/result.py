@@ -106,7 +106,8 @@ class RerankResult:
 
     def summary(self) -> str:
         """Return one line: how many of how many, by which model, in what time."""
-        times = ", ".join(f"{stage} {ms:.0f} ms" for stage, ms in self.timings.items())
+        stages = [stage for stage in ("first_stage", "rerank", "total") if stage in self.timings]
+        times = ", ".join(f"{stage} {self.timings[stage]:.0f} ms" for stage in stages)
         cut = f"; {self.truncated} truncated" if self.truncated else ""
         failed = f"; NOT reranked: {_one_line(str(self.error))}" if self.error is not None else ""
         return (

@@ -279,6 +279,6 @@ def _finished(
 ) -> list[Document]:
     """Return the documents of `result`, and leave it where `search` looks for it."""
     first_stage_ms = (retrieved - started) * 1000.0
-    timings = {**result.timings, "first_stage": first_stage_ms}
-    timings["total"] = first_stage_ms + result.timings["rerank"]
+    total_ms = first_stage_ms + result.timings["rerank"]
+    timings = {"first_stage": first_stage_ms, **result.timings, "total": total_ms}
     return keep_result(retriever, replace(result, timings=timings))

@@ -169,7 +169,7 @@ def test_flashrank_gave_the_same_documents_and_scores(flashrank_model, model_fol
         block for block in blocks(ROOT / "docs/migration/flashrank.md") if block.not_run
     )
     names = {"vectorstore": store}
-    code = compressing.code.replace("score_threshold=0.3", "score_threshold=0.0")
+    code = compressing.code
     exec(compile(code + alone.code, "flashrank.md", "exec"), names)  # noqa: S102 - our own pages
     old = names["retriever"].invoke(question)
     new = CrossEncoderRerankRetriever(

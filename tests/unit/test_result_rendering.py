@@ -154,3 +154,9 @@ def test_what_json_has_no_number_for_becomes_null():
     metadata = json.loads(json.dumps(result.to_dict(), allow_nan=False))["documents"][0]["metadata"]
     assert metadata["price"] is None
     assert metadata["limits"] == [None, 1.5]
+
+
+def test_the_footer_says_the_two_stages_and_the_total_and_not_the_parts_of_a_stage():
+    times = {"first_stage": 1.2, "rerank": 30.4, "waiting": 0.3, "computing": 29.0, "total": 31.6}
+    shown = a_result(timings=times).summary()
+    assert shown == "4 of 8 candidates, embedded (first_stage 1 ms, rerank 30 ms, total 32 ms)"
