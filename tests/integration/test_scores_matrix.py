@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import transformers
+from safetensors.torch import load_file, save_file
 from sentence_transformers import CrossEncoder
 from sentence_transformers.base.modules import Dense, Transformer
 from sentence_transformers.cross_encoder.modules import LogitScore
@@ -287,6 +289,68 @@ def test_what_would_be_asked_under_a_guessed_prompt_is_refused(name, passed_in, 
     with pytest.raises(ModelLoadError, match=r"prompt=RerankPrompt\(template") as caught:
         CrossEncoderScorer(model, device="cpu", dtype="float32").load()
     assert "#a-prompt-is-missing" in str(caught.value)
+
+
+def _message(role, change=""):
+    return (
+        f"{{{{ messages | selectattr('role', 'eq', '{role}') | map(attribute='content') | first"
+        f"{change} }}}}"
+    )
+
+
+@pytest.mark.parametrize(
+    "change", ["| e", "| replace('<b>', '')", "| lower", "| tojson", "| striptags", "| trim"]
+)
+def test_a_template_that_changes_the_text_is_followed(change, tmp_path):
+    folder = with_template(
+        with_logit_score(causal("qwen3", tmp_path / "a"), tmp_path / "b", "yes", "no"),
+        f"<Q>: {_message('query')}\n<D>: {_message('document', change)}<|im_end|>\n",
+    )
+    texts = ["Oranges & <b>Lemons</b> \"contain\" 'vitamin C'. ", *TEXTS[:4]]
+    with CrossEncoderScorer(folder, device="cpu", dtype="float32") as scorer:
+        scores = scorer.score(QUERY, texts)
+    expected = CrossEncoder(str(folder), device="cpu").predict([(QUERY, text) for text in texts])
+    assert scores == pytest.approx(expected.tolist(), abs=1e-5)
+
+
+def test_a_tokenizer_that_splits_special_tokens_in_texts_is_followed(tmp_path):
+    folder = build_tiny_model("bert", tmp_path, seed=3)
+    settings = folder / "tokenizer_config.json"
+    settings.write_text(
+        json.dumps({**json.loads(settings.read_text()), "split_special_tokens": True})
+    )
+    texts = ["[SEP] [PAD] vitamin", "vitamin [MASK] C", *TEXTS[:2]]
+    with CrossEncoderScorer(folder, device="cpu", dtype="float32") as scorer:
+        scores = scorer.score(QUERY, texts)
+    expected = CrossEncoder(str(folder), device="cpu").predict([(QUERY, text) for text in texts])
+    assert scores == pytest.approx(expected.tolist(), abs=1e-5)
+
+
+def _without_weights(folder, part):
+    file = folder / "model.safetensors"
+    kept = {name: weight for name, weight in load_file(file).items() if part not in name}
+    save_file(kept, file, metadata={"format": "pt"})
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("family", "part"),
+    [("bert", "classifier"), ("bert", "pooler"), ("modernbert", "layers.1."), ("qwen3", "norm")],
+)
+def test_a_model_that_lacks_weights_is_refused(family, part, tmp_path):
+    folder = _without_weights(build_tiny_model(family, tmp_path), part)
+    with pytest.raises(ModelLoadError, match=rf"of the \d+ weights .* missing .*{part}.* random"):
+        CrossEncoderScorer(folder, device="cpu").load()
+
+
+def test_a_chain_needs_no_weights_of_a_pooler_that_it_does_not_use(tmp_path):
+    folder = chain(build_tiny_model("bert", tmp_path / "a"), tmp_path, "mean")
+    _without_weights(folder, "pooler")
+    with CrossEncoderScorer(folder, device="cpu", dtype="float32") as scorer:
+        scores = scorer.score(QUERY, TEXTS[:3])
+    model = CrossEncoder(str(folder), device="cpu")
+    expected = model.predict([(QUERY, text) for text in TEXTS[:3]])
+    assert scores == pytest.approx(expected.tolist(), abs=1e-5)
 
 
 def test_many_texts_that_the_default_cuts_are_worth_a_line_once(tmp_path, caplog):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import gc
 import json
 import logging
@@ -100,6 +101,46 @@ def test_a_replaced_method_or_a_hook_is_part_of_the_model(model, place):
     assert expected.tolist() != plain.tolist()
     with CrossEncoderScorer(model) as scorer:
         assert scorer.score(QUERY, TEXTS) == pytest.approx(expected.tolist(), abs=1e-5)
+
+
+def halve(module, method):
+    """Replace a method of `module` by one that gives half of its number."""
+    original = getattr(module, method)
+    setattr(module, method, lambda *inputs, **settings: original(*inputs, **settings) * 0.5)
+
+
+LATER = {
+    "predict": lambda model: halve(model, "predict"),
+    "forward of the head": lambda model: halve(model.model.classifier, "forward"),
+    "hook": lambda model: model.model.classifier.register_forward_hook(
+        lambda _, __, output: output + 3
+    ),
+    "hook before": lambda model: model.model.bert.encoder.register_forward_pre_hook(
+        lambda _, inputs: (inputs[0] * 1.3, *inputs[1:])
+    ),
+    "another activation inside": lambda model: setattr(
+        model.model.bert.encoder.layer[0].intermediate, "intermediate_act_fn", torch.nn.ReLU()
+    ),
+}
+
+
+@pytest.mark.parametrize("change", LATER)
+def test_code_that_is_changed_after_the_first_score_is_followed(model, change):
+    with CrossEncoderScorer(model) as scorer:
+        before = scorer.score(QUERY, TEXTS)
+        LATER[change](model)
+        expected = model.predict([(QUERY, text) for text in TEXTS]).tolist()
+        assert before != pytest.approx(expected, abs=1e-3)
+        assert scorer.score(QUERY, TEXTS) == pytest.approx(expected, abs=1e-5)
+
+
+def test_a_hook_that_is_removed_again_is_followed(model):
+    with CrossEncoderScorer(model) as scorer:
+        hook = model.model.classifier.register_forward_hook(lambda _, __, output: output + 3)
+        assert scorer.score(QUERY, TEXTS) == predicted(model)
+        hook.remove()
+        assert scorer.score(QUERY, TEXTS) == predicted(model)
+        assert scorer.path == "packed"
 
 
 def test_scores_that_depend_on_the_batch_are_refused(folder):
@@ -206,6 +247,19 @@ def test_a_precision_asked_for_by_name_is_a_copy_that_follows_too(model):
                 parameter.mul_(1.3)
         expected = model.predict([(QUERY, text) for text in TEXTS]).tolist()
         assert scorer.score(QUERY, TEXTS) == pytest.approx(expected, abs=0.03)
+
+
+def test_a_copy_in_a_precision_that_the_model_left_follows_its_training(model):
+    with CrossEncoderScorer(model, dtype="float32") as scorer:
+        scorer.load()
+        model.half()
+        before = scorer.score(QUERY, TEXTS)
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.mul_(1.5)
+        expected = copy.deepcopy(model).float().predict([(QUERY, text) for text in TEXTS]).tolist()
+        assert before != pytest.approx(expected, abs=1e-2)
+        assert scorer.score(QUERY, TEXTS) == pytest.approx(expected, abs=1e-5)
 
 
 @pytest.mark.parametrize("kind", [CrossEncoder, ReplacingPredict])

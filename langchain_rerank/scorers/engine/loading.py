@@ -222,6 +222,7 @@ def _load(settings: LoadSettings, device: torch.device, dtype: torch.dtype) -> C
             raise _too_large(settings, error) from error
         raise ModelLoadError(_explanation(settings, error)) from error
     _refuse_random_head(model, settings.model)
+    _refuse_missing_weights(model, settings.model)
     if settings.prompt is not None:
         answer_with(model, settings.prompt)
     _take_padding_token(model)
@@ -251,6 +252,27 @@ def _refuse_random_head(model: CrossEncoder, name: str) -> None:
             f"so the scoring head would have random weights. Use a reranker, such as "
             f"BAAI/bge-reranker-base; embedding models belong into the first stage. "
             f"{see('a-model-could-not-be-loaded')}"
+        )
+
+
+def _refuse_missing_weights(model: CrossEncoder, name: str) -> None:
+    """Refuse a model some of whose weights are missing from its files: they would be random."""
+    inner = model.transformers_model
+    quantized = getattr(getattr(inner, "config", None), "quantization_config", None)
+    if inner is None or quantized is not None or foreign_code(model) is not None:
+        return  # Their weights may come from elsewhere.
+    loaded = {
+        one: getattr(weight, "_is_hf_initialized", False)  # transformers' mark of what was read
+        for one, weight in inner.named_parameters()
+        if len(model) == 1 or "pooler" not in one  # A chain has a pooling of its own.
+    }
+    missing = [one for one, read in loaded.items() if not read]
+    if missing and len(missing) < len(loaded):
+        raise ModelLoadError(
+            f"{len(missing)} of the {len(loaded)} weights of {name} are missing from its files, "
+            f"{missing[0]!r} for one, and transformers made random ones, so every score would be "
+            f"random. Use the complete files of a reranker, or save the model again after "
+            f"training. {see('a-model-could-not-be-loaded')}"
         )
 
 

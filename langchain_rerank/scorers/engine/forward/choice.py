@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -80,11 +80,12 @@ def choose_forward(
         loaded = _Loaded(computed, device, dtype, own=not same)
         return _choose(loaded, tokenize, settings, max_length)
 
-    # What was copied or converted is made anew after every change of the weights.
-    copied = (device, dtype) != (model.device, precision_of(model)) or (
-        settings.backend == "openvino"
-    )
-    return Following(model, choose, lambda: state_of(model, contents=copied))
+    def state() -> Hashable:
+        # What was copied or converted is made anew after every change of the weights.
+        copied = placement(settings, model) != (model.device, precision_of(model))
+        return state_of(model, contents=copied or settings.backend == "openvino")
+
+    return Following(model, choose, state)
 
 
 def _choose(

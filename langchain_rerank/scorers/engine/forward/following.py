@@ -6,6 +6,7 @@ from collections.abc import Callable, Hashable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from langchain_rerank.scorers.engine.forward.passes import Collect, Forward
+from langchain_rerank.scorers.engine.forward.predict import edits
 from langchain_rerank.scorers.engine.tokens.pairs import Pair
 
 if TYPE_CHECKING:
@@ -14,13 +15,16 @@ if TYPE_CHECKING:
 
 
 def state_of(model: torch.nn.Module, *, contents: bool) -> Hashable:
-    """Return what changes when a weight is stored elsewhere, moved or converted.
+    """Return what changes when a weight is stored elsewhere, moved or converted, or the code is.
+
+    That is when a module is replaced, given a hook, or a method of its own.
 
     Args:
         model: The model.
         contents: Whether it is to change as well when a weight is given other values in place.
     """
-    return tuple(
+    code = tuple((name, type(module), *edits(module)) for name, module in model.named_modules())
+    return code, tuple(
         (
             name,
             tensor.data_ptr(),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -168,6 +168,16 @@ def foreign_code(model: CrossEncoder) -> str | None:
             if function is not None and not _packaged(function):
                 return f"{module.__class__.__name__}.{method}, which was replaced"
     return None
+
+
+def edits(module: torch.nn.Module) -> tuple[Hashable, ...]:
+    """Return what stands for the hooks and replaced methods of one module, without keeping them."""
+    replaced = vars(module)
+    return (
+        *module._forward_hooks,  # noqa: SLF001 - torch has no public list of them
+        *module._forward_pre_hooks,  # noqa: SLF001 - see above
+        *((method, id(replaced[method])) for method in _METHODS if method in replaced),
+    )
 
 
 def _packaged(function: Any) -> bool:

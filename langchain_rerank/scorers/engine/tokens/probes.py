@@ -13,7 +13,14 @@ PROBES: tuple[tuple[str, list[str]], ...] = (
     ),
     (
         "  vitamin C:",
-        [" starts and ends with a space ", "\n\nnew lines\n", "Zürich, 北京, 🙂", "?"],
+        [
+            " starts and ends with a space ",
+            "\n\nnew lines\n",
+            "Zürich, 北京, 🙂",
+            "?",
+            # What templates escape or take away.
+            """<b>"Tom" & 'Jerry'</b> {{ x }} [y] #1 \\n""",
+        ],
     ),
 )
 

@@ -148,6 +148,12 @@ def _agree(model: CrossEncoder, tokenize: Tokenize, reference: Reference, limit:
             continue  # A tiny max_length, under which only the text is cut here.
         if not same_tokens(tokenize, reference, query, texts):
             return False
+    # Some tokenizers read a special token in a text as that token, some as its characters.
+    special = " ".join(model.tokenizer.all_special_tokens[:4])
+    if _count(model, special) < limit // 4 and not same_tokens(
+        tokenize, reference, LONG_QUERY, [special]
+    ):
+        return False
     if _count(model, LONG_QUERY) > limit // 2:
         return True  # Cut here, and only here.
     texts = long_probes(model, limit)
