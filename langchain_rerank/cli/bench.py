@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Any, Optional
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -18,12 +18,10 @@ if TYPE_CHECKING:
     from langchain_rerank.bench.setup import Bench, Settings
     from langchain_rerank.bench.summary import Row, Spread
 
-# typer reads these annotations at run time, on Python 3.10 too: Optional, not `| None`.
-
 
 def bench(
     model: Annotated[
-        Optional[str],  # noqa: UP045 - see above
+        str | None,
         typer.Option(help="Cross-encoder: hub name or path. Without it, --shape is built."),
     ] = None,
     shape: Annotated[

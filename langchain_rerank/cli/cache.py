@@ -7,7 +7,7 @@ import json
 import shutil
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -15,8 +15,6 @@ from rich.console import Console
 from langchain_rerank.errors import ConfigurationError
 
 _UNITS = {"KB": 10**3, "MB": 10**6, "GB": 10**9}
-
-# typer reads these annotations at run time: Optional, not `| None`.
 
 
 class Action(StrEnum):
@@ -30,11 +28,11 @@ class Action(StrEnum):
 def cache(
     action: Annotated[Action, typer.Argument(help="What to do.")] = Action.show,
     days: Annotated[
-        Optional[int],  # noqa: UP045 - see above
+        int | None,
         typer.Option(min=0, help="prune: remove what was not used for so many days."),
     ] = None,
     size: Annotated[
-        Optional[str],  # noqa: UP045 - see above
+        str | None,
         typer.Option(help="prune: remove the oldest until this is left, such as 500MB or 2GB."),
     ] = None,
 ) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -28,17 +28,17 @@ TIMED_QUESTIONS = 4
 
 def demo(
     model: Annotated[
-        Optional[str],  # noqa: UP045 - typer reads this on Python 3.10 too
+        str | None,
         typer.Option(help='Cross-encoder: hub name, path, or "embedded" (default).'),
     ] = None,
     model_url: options.ModelUrlOption = None,
     dialect: options.DialectOption = None,
     docs: Annotated[
-        Optional[list[Path]],  # noqa: UP045 - typer reads this on Python 3.10 too
+        list[Path] | None,
         typer.Option(help="Search these files in place of the six guides. Repeatable."),
     ] = None,
     questions: Annotated[
-        Optional[Path],  # noqa: UP045 - as above
+        Path | None,
         typer.Option(
             help="Questions with their expected source or passage (JSONL or CSV), for --docs."
         ),

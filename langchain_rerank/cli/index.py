@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -18,8 +18,6 @@ from langchain_rerank.cli.indexing import (
 )
 from langchain_rerank.cli.loading import FirstStage
 
-# typer reads these annotations at run time: Optional, not `| None`.
-
 
 def index(
     folders: Annotated[
@@ -29,7 +27,7 @@ def index(
         FirstStage, typer.Option(help="What it is for: bm25 needs no embeddings.")
     ] = FirstStage.hybrid,
     embedding_model: Annotated[
-        Optional[str],  # noqa: UP045 - see above
+        str | None,
         typer.Option(help="Embeddings of the dense first stage: hub name or path."),
     ] = None,
     language: LanguageOption = "english",

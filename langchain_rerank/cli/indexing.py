@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -15,7 +15,6 @@ from langchain_rerank.first_stage.kept.refresh import Progress
 from langchain_rerank.first_stage.kept.retriever import IndexRetriever
 from langchain_rerank.reading import Form
 
-# typer reads these annotations at run time: Optional, not `| None`.
 LanguageOption = Annotated[
     str,
     typer.Option(
@@ -26,7 +25,7 @@ FollowOption = Annotated[
     bool, typer.Option("--follow-symlinks", help="Read what links out of a folder lead to.")
 ]
 EncodingOption = Annotated[
-    Optional[str],  # noqa: UP045 - see above
+    str | None,
     typer.Option(
         help="Encoding of text files; default: UTF-8, or what they say.", show_default=False
     ),

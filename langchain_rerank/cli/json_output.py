@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Optional
+from typing import Annotated, Any
 
 import typer
 
@@ -15,9 +15,8 @@ from langchain_rerank.plain_text import printable
 
 SCREEN = Path("-")
 
-# typer reads this annotation at run time, on Python 3.10 too: Optional, not `| None`.
 JsonOption = Annotated[
-    Optional[Path],  # noqa: UP045 - see above
+    Path | None,
     typer.Option("--json", help="Also write the result to this file ('-' for the screen)."),
 ]
 

@@ -1,14 +1,11 @@
-"""The options that the evaluating commands share.
-
-typer reads these annotations at run time, on Python 3.10 too: Optional, not `| None`.
-"""
+"""The options that the evaluating commands share."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Optional
+from typing import Annotated, Any
 
 import typer
 
@@ -18,7 +15,7 @@ from langchain_rerank.errors import ConfigurationError
 DATA, STAGE, RUN, GATES = "Data", "First stage", "Run", "Continuous integration"
 
 CollectionArgument = Annotated[
-    Optional[Path],  # noqa: UP045 - see above
+    Path | None,
     typer.Argument(
         metavar="COLLECTION",
         help="Folder as of BEIR or MTEB: corpus.jsonl, queries.jsonl, qrels/test.tsv.",
@@ -26,7 +23,7 @@ CollectionArgument = Annotated[
     ),
 ]
 DocsOption = Annotated[
-    Optional[list[Path]],  # noqa: UP045 - see above
+    list[Path] | None,
     typer.Option(
         "--docs",
         help="In place of COLLECTION: text, Markdown or JSONL file, or a folder. Repeatable.",
@@ -34,7 +31,7 @@ DocsOption = Annotated[
     ),
 ]
 QuestionsOption = Annotated[
-    Optional[Path],  # noqa: UP045 - see above
+    Path | None,
     typer.Option(
         "--questions",
         help="Questions about --docs: JSONL, JSON, CSV or Parquet with question and "
@@ -44,7 +41,7 @@ QuestionsOption = Annotated[
     ),
 ]
 SplitOption = Annotated[
-    Optional[str],  # noqa: UP045 - see above
+    str | None,
     typer.Option(
         "--split",
         help="Split of a collection or a saved data set (default: test, or the only one).",
@@ -53,7 +50,7 @@ SplitOption = Annotated[
     ),
 ]
 EncodingOption = Annotated[
-    Optional[str],  # noqa: UP045 - see above
+    str | None,
     typer.Option(
         "--encoding",
         help="Encoding of --docs and --questions (default: UTF-8, or what a file's mark says).",
@@ -62,7 +59,7 @@ EncodingOption = Annotated[
     ),
 ]
 DelimiterOption = Annotated[
-    Optional[str],  # noqa: UP045 - see above
+    str | None,
     typer.Option(
         "--delimiter",
         help="What parts the cells of a table: ',', ';', '|' or tab.",
@@ -71,7 +68,7 @@ DelimiterOption = Annotated[
     ),
 ]
 ChunkSizeOption = Annotated[
-    Optional[int],  # noqa: UP045 - see above
+    int | None,
     typer.Option(
         "--chunk-size",
         min=1,
@@ -82,11 +79,11 @@ ChunkSizeOption = Annotated[
     ),
 ]
 LimitOption = Annotated[
-    Optional[int],  # noqa: UP045 - see above
+    int | None,
     typer.Option("--limit", min=1, help="Only the first N questions.", rich_help_panel=DATA),
 ]
 FirstStageOption = Annotated[
-    Optional[FirstStage],  # noqa: UP045 - see above
+    FirstStage | None,
     typer.Option(
         "--first-stage",
         help="How candidates are found (default: bm25).",
@@ -95,13 +92,13 @@ FirstStageOption = Annotated[
     ),
 ]
 RunOption = Annotated[
-    Optional[Path],  # noqa: UP045 - see above
+    Path | None,
     typer.Option(
         "--run", help="Rerank the candidates of this TREC run instead.", rich_help_panel=STAGE
     ),
 ]
 FirstStageKsOption = Annotated[
-    Optional[list[int]],  # noqa: UP045 - see above
+    list[int] | None,
     typer.Option(
         "--first-stage-k",
         min=1,
@@ -111,13 +108,13 @@ FirstStageKsOption = Annotated[
     ),
 ]
 KsOption = Annotated[
-    Optional[str],  # noqa: UP045 - see above
+    str | None,
     typer.Option(
         "--ks", help="Several --first-stage-k, with commas: 10,20,50.", rich_help_panel=STAGE
     ),
 ]
 ModelsOption = Annotated[
-    Optional[list[str]],  # noqa: UP045 - see above
+    list[str] | None,
     typer.Option(
         "--model",
         help='Cross-encoder: hub name, path, or "embedded" (needs no hub). With --model-url, its '
@@ -126,11 +123,11 @@ ModelsOption = Annotated[
     ),
 ]
 ModelNamesOption = Annotated[
-    Optional[str],  # noqa: UP045 - see above
+    str | None,
     typer.Option("--models", help="Several --model, with commas.", show_default=False),
 ]
 EmbeddingModelOption = Annotated[
-    Optional[str],  # noqa: UP045 - see above
+    str | None,
     typer.Option(
         "--embedding-model",
         help="Embeddings of dense and hybrid: hub name or path (default: "
@@ -146,7 +143,7 @@ FirstStageKOption = Annotated[
     ),
 ]
 FirstStageWeightOption = Annotated[
-    Optional[float],  # noqa: UP045 - see above
+    float | None,
     typer.Option(
         "--first-stage-weight",
         min=0.0,
@@ -157,7 +154,7 @@ FirstStageWeightOption = Annotated[
     ),
 ]
 ModelOption = Annotated[
-    Optional[str],  # noqa: UP045 - see above
+    str | None,
     typer.Option(
         "--model",
         help='Cross-encoder: hub name, path, or "embedded" (needs no hub). With --model-url, its '
@@ -166,7 +163,7 @@ ModelOption = Annotated[
     ),
 ]
 ModelUrlOption = Annotated[
-    Optional[str],  # noqa: UP045 - see above
+    str | None,
     typer.Option(
         "--model-url",
         metavar="URL",
@@ -175,7 +172,7 @@ ModelUrlOption = Annotated[
     ),
 ]
 DialectOption = Annotated[
-    Optional[str],  # noqa: UP045 - see above
+    str | None,
     typer.Option(
         "--dialect",
         help="What the server at --model-url speaks: tei, cohere, jina or vllm.",
@@ -183,7 +180,7 @@ DialectOption = Annotated[
     ),
 ]
 ModelArgOption = Annotated[
-    Optional[list[str]],  # noqa: UP045 - see above
+    list[str] | None,
     typer.Option(
         "--model-arg",
         metavar="SETTING=VALUE",
@@ -193,7 +190,7 @@ ModelArgOption = Annotated[
     ),
 ]
 TopNOption = Annotated[
-    Optional[int],  # noqa: UP045 - see above
+    int | None,
     typer.Option("--top-n", min=1, help="Documents kept after reranking (default: all)."),
 ]
 MeasuresOption = Annotated[
@@ -204,11 +201,11 @@ MarginOption = Annotated[
     typer.Option("--margin", min=0.0, help="How much quality may be given up, or be lost."),
 ]
 BudgetOption = Annotated[
-    Optional[float],  # noqa: UP045 - see above
+    float | None,
     typer.Option("--budget-ms", min=0.0, help="Largest median time per query, in ms."),
 ]
 FailUnderOption = Annotated[
-    Optional[list[str]],  # noqa: UP045 - see above
+    list[str] | None,
     typer.Option(
         "--fail-under",
         metavar="MEASURE=VALUE",
@@ -218,7 +215,7 @@ FailUnderOption = Annotated[
     ),
 ]
 AgainstOption = Annotated[
-    Optional[Path],  # noqa: UP045 - see above
+    Path | None,
     typer.Option(
         "--against",
         help="Exit 1 where a system is worse than in this report.json by more than --margin.",
@@ -235,7 +232,7 @@ class FailOn(StrEnum):
 
 
 FailOnOption = Annotated[
-    Optional[list[FailOn]],  # noqa: UP045 - see above
+    list[FailOn] | None,
     typer.Option(
         "--fail-on",
         help="Exit 1 before anything is scored where a label belongs to no document.",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Optional
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
     from langchain_rerank.evaluation.ragas import Judge
 
-# typer reads these annotations at run time, on Python 3.10 too: Optional, not `| None`.
 
 JUDGE = "Judge"
 VERDICTS = "verdicts.jsonl"
@@ -30,31 +29,31 @@ def ragas(
     docs: options.DocsOption = None,
     questions: options.QuestionsOption = None,
     metrics: Annotated[
-        Optional[str],  # noqa: UP045 - see above
+        str | None,
         typer.Option(
             help="RAGAS's names, with commas (default: all that can be computed).",
             show_default=False,
         ),
     ] = None,
     judge_base_url: Annotated[
-        Optional[str],  # noqa: UP045 - see above
+        str | None,
         typer.Option(
             help="A server that speaks OpenAI's protocol (Ollama, vLLM, llama.cpp), with its /v1.",
             rich_help_panel=JUDGE,
         ),
     ] = None,
     judge_model: Annotated[
-        Optional[str],  # noqa: UP045 - see above
+        str | None,
         typer.Option(help="The model that judges, by its name there.", rich_help_panel=JUDGE),
     ] = None,
     judge_api_key: Annotated[
-        Optional[str],  # noqa: UP045 - see above
+        str | None,
         typer.Option(
             help="Where the server wants one.", envvar="JUDGE_API_KEY", rich_help_panel=JUDGE
         ),
     ] = None,
     answer_model: Annotated[
-        Optional[str],  # noqa: UP045 - see above
+        str | None,
         typer.Option(
             help="A model there that first answers each question from the documents found, for the "
             "metrics of answers.",

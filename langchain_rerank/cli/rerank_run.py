@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
@@ -19,7 +19,7 @@ def rerank_run(
     ],
     out: Annotated[Path, typer.Option("--out", help="The result, of the same kind.")],
     collection: Annotated[
-        Optional[Path],  # noqa: UP045 - typer reads this
+        Path | None,
         typer.Option("--collection", help="Folder in BEIR layout that a TREC run is about."),
     ] = None,
     model: options.ModelOption = None,

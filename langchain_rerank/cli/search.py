@@ -6,7 +6,7 @@ import dataclasses
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from langchain_rerank.result import RerankResult
     from langchain_rerank.retriever import CrossEncoderRerankRetriever
 
-# typer reads these annotations at run time: Optional, not `| None`.
-
 
 def search(
     docs: Annotated[
@@ -40,11 +38,11 @@ def search(
         ),
     ],
     query: Annotated[
-        Optional[str],  # noqa: UP045 - see above
+        str | None,
         typer.Argument(help="What to search for; without it, asked for again and again."),
     ] = None,
     more: Annotated[
-        Optional[list[str]],  # noqa: UP045 - see above
+        list[str] | None,
         typer.Argument(hidden=True, help="Words after the question, which no search has."),
     ] = None,
     interactive: Annotated[
@@ -59,18 +57,18 @@ def search(
     model_url: options.ModelUrlOption = None,
     dialect: options.DialectOption = None,
     embedding_model: Annotated[
-        Optional[str],  # noqa: UP045 - see above
+        str | None,
         typer.Option(help="Embeddings of the dense first stage: hub name or path."),
     ] = None,
     first_stage_k: Annotated[int, typer.Option(min=1, help="How many candidates are scored.")] = 50,
     top_n: Annotated[int, typer.Option(min=1, help="How many documents are shown.")] = 5,
     first_stage_weight: options.FirstStageWeightOption = None,
     metadata_field: Annotated[
-        Optional[list[str]],  # noqa: UP045 - see above
+        list[str] | None,
         typer.Option(help="Metadata (a title, say) that is read with each text. Repeatable."),
     ] = None,
     threshold: Annotated[
-        Optional[float],  # noqa: UP045 - see above
+        float | None,
         typer.Option(help="Lowest relevance score that is shown."),
     ] = None,
     language: LanguageOption = "english",

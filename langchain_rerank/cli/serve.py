@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import threading
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
@@ -23,7 +23,7 @@ def serve(
         int, typer.Option("--replicas", min=1, help="Copies of the model, a CPU core each.")
     ] = 1,
     max_replicas: Annotated[
-        Optional[int],  # noqa: UP045 - typer reads this
+        int | None,
         typer.Option("--max-replicas", min=1, help="Scale by load, from --replicas up to this."),
     ] = None,
     cpus: Annotated[float, typer.Option("--cpus", min=0.1, help="CPU cores of a replica.")] = 1.0,
