@@ -16,7 +16,7 @@ from sentence_transformers.cross_encoder.modules import LogitScore
 from sentence_transformers.sentence_transformer.modules import LayerNorm, Normalize, Pooling
 
 from langchain_rerank import CrossEncoderScorer, RerankPrompt
-from langchain_rerank.errors import ModelLoadError
+from langchain_rerank.errors import ConfigurationError, ModelLoadError
 from langchain_rerank.testing.tiny_models import build_tiny_model
 
 QUERY = "How many people live in Berlin?"
@@ -324,6 +324,36 @@ def test_a_tokenizer_that_splits_special_tokens_in_texts_is_followed(tmp_path):
         scores = scorer.score(QUERY, texts)
     expected = CrossEncoder(str(folder), device="cpu").predict([(QUERY, text) for text in texts])
     assert scores == pytest.approx(expected.tolist(), abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    "rotation",
+    [
+        {
+            "rope_type": "longrope",
+            "original_max_position_embeddings": 256,
+            "short_factor": [1.0] * 8,
+            "long_factor": [3.0] * 8,
+        },
+        {"rope_type": "dynamic"},
+    ],
+)
+def test_no_text_is_so_long_that_it_changes_the_positions_of_others(rotation, tmp_path):
+    folder = causal(
+        "qwen3",
+        tmp_path,
+        max_position_embeddings=2048 if "long_factor" in rotation else 256,
+        rope_parameters={"rope_theta": 10000.0, "factor": 4.0, **rotation},
+    )
+    with CrossEncoderScorer(folder, device="cpu", dtype="float32") as scorer:
+        [alone] = scorer.score(QUERY, ["vitamin C"])
+        together = scorer.score(QUERY, ["vitamin C", "The river Seine divides the city; " * 60])
+        assert scorer.max_length == 256
+    assert together[0] == pytest.approx(alone, abs=1e-5)
+    expected = CrossEncoder(str(folder), device="cpu").predict([(QUERY, "vitamin C")])
+    assert alone == pytest.approx(float(expected[0]), abs=1e-5)
+    with pytest.raises(ConfigurationError, match="reads at most 256 tokens"):
+        CrossEncoderScorer(folder, device="cpu", dtype="float32", max_length=400).load()
 
 
 def _without_weights(folder, part):

@@ -153,6 +153,38 @@ def test_scores_that_depend_on_the_batch_are_refused(folder):
         CrossEncoderScorer(Normalising(str(folder), device="cpu")).load()
 
 
+TOKENIZER = """
+from transformers import PreTrainedTokenizerFast
+
+class RareTokenizer(PreTrainedTokenizerFast):
+    def __call__(self, text=None, *others, **settings):
+        return super().__call__(without_rare(text), *others, **settings)
+
+def without_rare(text):
+    return text.replace("zeppelin", "") if isinstance(text, str) else [*map(without_rare, text)]
+"""
+
+
+def test_a_tokenizer_with_code_of_its_own_is_used_itself(tmp_path):
+    folder = build_tiny_model("bert", tmp_path, seed=3)
+    (folder / "rare_tokenizer.py").write_text(TOKENIZER)
+    file = folder / "tokenizer_config.json"
+    settings = json.loads(file.read_text())
+    settings["auto_map"] = {"AutoTokenizer": [None, "rare_tokenizer.RareTokenizer"]}
+    settings["tokenizer_class"] = "RareTokenizer"
+    file.write_text(json.dumps(settings))
+    texts = ["a zeppelin over Berlin", *TEXTS[:2]]
+    model = CrossEncoder(str(folder), device="cpu", trust_remote_code=True)
+    expected = model.predict([(QUERY, text) for text in texts]).tolist()
+    without = model.predict([(QUERY, "a  over Berlin")]).tolist()
+    assert without == pytest.approx(expected[:1], abs=1e-5)  # Else nothing is tried here.
+    with CrossEncoderScorer(
+        folder, device="cpu", dtype="float32", trust_remote_code=True
+    ) as scorer:
+        assert scorer.score(QUERY, texts) == pytest.approx(expected, abs=1e-5)
+        assert scorer.path == "packed"
+
+
 PATCHING = """
 from sentence_transformers import CrossEncoder
 from transformers import BertForSequenceClassification

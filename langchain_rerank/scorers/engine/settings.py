@@ -176,4 +176,19 @@ def token_limit(model: CrossEncoder) -> int:
             # RoBERTa and its kin leave out the positions up to their padding token's.
             unused = 0 if module.padding_idx is None else module.padding_idx + 1
             limits.append(module.num_embeddings - unused)
-    return min(limits)
+    return min(limits + _limits_of_rotation(getattr(model.transformers_model, "config", None)))
+
+
+def _limits_of_rotation(config: Any) -> list[int]:
+    """Return from which length on a text would change the scores of those computed with it.
+
+    "longrope" takes other frequencies for a whole batch that has a text beyond the original length.
+    (Where "dynamic" does so is the model's limit anyway.)
+    """
+    rotations = getattr(config, "rope_parameters", None) or {}
+    found = [
+        one.get("original_max_position_embeddings")
+        for one in (rotations, *rotations.values())  # One for all layers, or one for each kind.
+        if isinstance(one, Mapping) and one.get("rope_type") == "longrope"
+    ]
+    return [limit for limit in found if limit]

@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from langchain_rerank.errors import ConfigurationError, ModelLoadError, see
 from langchain_rerank.scorers.engine.forward.passes import Collect, activated
+from langchain_rerank.scorers.engine.origin import PACKAGES, foreign_base
 from langchain_rerank.scorers.engine.tokens.pairs import Pair
 
 if TYPE_CHECKING:
     import torch
     from sentence_transformers import CrossEncoder
 
-# Where the code of a model comes from that computes nothing but what its config says.
-_PACKAGES = ("sentence_transformers", "transformers", "torch")
 # What `predict` calls, outside of the transformers model.
 _METHODS = ("predict", "preprocess", "tokenize", "forward", "__call__", "_inference")
 
@@ -153,10 +152,8 @@ def foreign_code(model: CrossEncoder) -> str | None:
     """
     for path, module in model.named_modules():
         name = path or type(module).__name__
-        for owner in type(module).__mro__:
-            root = owner.__module__.partition(".")[0]
-            if root not in _PACKAGES and root not in sys.stdlib_module_names:
-                return f"the class {owner.__module__}.{owner.__qualname__}"
+        if owner := foreign_base(type(module)):
+            return f"the class {owner.__module__}.{owner.__qualname__}"
         if replaced := set(_METHODS) & vars(module).keys():
             return f"{name}.{min(replaced)}, which was replaced"
         for hook in [*module._forward_hooks.values(), *module._forward_pre_hooks.values()]:  # noqa: SLF001 - torch has no public list of them
@@ -182,7 +179,7 @@ def edits(module: torch.nn.Module) -> tuple[Hashable, ...]:
 
 def _packaged(function: Any) -> bool:
     """Return whether a function, and all that it wraps, is in one of the packages' files."""
-    folders = tuple(str(Path(str(sys.modules[name].__file__)).parent) for name in _PACKAGES)
+    folders = tuple(str(Path(str(sys.modules[name].__file__)).parent) for name in PACKAGES)
     while function is not None:
         function = getattr(function, "__func__", function)
         code = getattr(function, "__code__", None)

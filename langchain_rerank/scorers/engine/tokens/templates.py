@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from langchain_rerank.errors import ConfigurationError, see
+from langchain_rerank.scorers.engine.origin import foreign_base
 from langchain_rerank.scorers.engine.settings import token_limit
 from langchain_rerank.scorers.engine.tokens.finishing import finished
 from langchain_rerank.scorers.engine.tokens.pairs import Pair, Source, Tokenize
@@ -86,7 +87,8 @@ def resolve_prompt(model: CrossEncoder, instruction: str | None) -> str | None:
 def choose_tokenizer(model: CrossEncoder, max_length: int) -> Tokenize:
     """Return the fastest tokenisation that gives sentence-transformers' own tokens."""
     reference, limit = Reference(model, max_length), token_limit(model)
-    raw = _copied_backend(model)
+    # Of another's code nobody can know on which texts it makes a difference.
+    raw = None if foreign_base(type(model.tokenizer)) else _copied_backend(model)
     if raw is not None:
         for frame in _frames(model, raw, reference, max_length):
             tokenize = PairTokenizer(raw, frame, max_length, DocumentCache())
