@@ -76,6 +76,7 @@ def test_documents_without_questions_are_one_clear_message(run, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # on a machine that does much else
 def test_on_the_packaged_guides_reranking_lifts_recall_at_1(run):
     code, out, err = run()
     assert code == 0, err

@@ -96,6 +96,7 @@ def undisturbed(report):
             system.pop("latency", None)
     for one in data["comparisons"]:
         del one["added_ms"], one["latency_factor"]
+    (data["decision"] or {}).pop("added_ms", None)
     return data, scores
 
 
