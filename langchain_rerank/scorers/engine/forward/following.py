@@ -23,17 +23,16 @@ def state_of(model: torch.nn.Module, *, contents: bool) -> Hashable:
         model: The model.
         contents: Whether it is to change as well when a weight is given other values in place.
     """
-    code = tuple((name, type(module), *edits(module)) for name, module in model.named_modules())
-    return code, tuple(
-        (
-            name,
-            tensor.data_ptr(),
-            tensor.dtype,
-            tensor.device,
-            tensor._version if contents and not tensor.is_inference() else 0,  # noqa: SLF001 - torch's only count of changes
-        )
-        for name, tensor in [*model.named_parameters(), *model.named_buffers()]
-    )
+    state: list[Any] = []
+    # One walk, without torch's own generators over weights: it is made for every batch.
+    for path, module in model.named_modules():
+        state += path, type(module), *edits(module)
+        for tensor in (*module._parameters.values(), *module._buffers.values()):  # noqa: SLF001 - see above
+            if tensor is not None:
+                counted = contents and not tensor.is_inference()
+                changes = tensor._version if counted else 0  # noqa: SLF001 - torch's only count of changes
+                state += tensor.data_ptr(), tensor.dtype, tensor.device, changes
+    return tuple(state)
 
 
 class Following:

@@ -169,12 +169,9 @@ def foreign_code(model: CrossEncoder) -> str | None:
 
 def edits(module: torch.nn.Module) -> tuple[Hashable, ...]:
     """Return what stands for the hooks and replaced methods of one module, without keeping them."""
-    replaced = vars(module)
-    return (
-        *module._forward_hooks,  # noqa: SLF001 - torch has no public list of them
-        *module._forward_pre_hooks,  # noqa: SLF001 - see above
-        *((method, id(replaced[method])) for method in _METHODS if method in replaced),
-    )
+    own = vars(module)
+    hooks = (*own["_forward_hooks"], *own["_forward_pre_hooks"])
+    return (*hooks, *((one, id(own[one])) for one in _METHODS if one in own))
 
 
 def _packaged(function: Any) -> bool:
