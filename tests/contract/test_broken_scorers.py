@@ -210,16 +210,17 @@ class StuckAfterAnInterruption(WordOverlapScorer):
     """Its state is put back only where nothing was raised."""
 
     def __init__(self):
-        self.busy = False
+        self.state = threading.local()  # so that other threads' calls do not look interrupted
 
     def score(self, query, texts):
-        was_busy, self.busy = self.busy, True
+        was_busy = getattr(self.state, "busy", False)
+        self.state.busy = True
         try:
             scores = super().score(query, texts)
         except Exception:
-            self.busy = was_busy
+            self.state.busy = was_busy
             raise
-        self.busy = was_busy
+        self.state.busy = was_busy
         return [-score for score in scores] if was_busy else scores
 
 
