@@ -19,7 +19,7 @@ def sealed(row: Mapping[str, Any]) -> bytes:
 
     Examples:
         >>> sealed({"a": 1})
-        b'{"a": 1, "sum": "2445ef814befe2c2"}\\n'
+        b'{"a": 1, "sum": "2445ef814befe2c2"}\n'
     """
     body = json.dumps(row, default=str)[:-1].encode()  # ASCII: anything else is escaped
     return b'%b, "sum": "%b"}\n' % (body, _sum(body))
