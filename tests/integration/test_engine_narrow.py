@@ -1,4 +1,4 @@
-"""Behind its last attention, an encoder goes on with the first token of each text alone."""
+"""After its last attention, an encoder goes on with the first token of each text alone."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from langchain_rerank.testing.tiny_models import build_tiny_model
 
 QUERY = "How many people live in Berlin?"
 TEXTS = ["Berlin has 3.5 million inhabitants.", "Vitamin C protects sailors.", "A river " * 20, ""]
+TEXTS *= 2  # eight, a number that packed rows are not rounded up from
 PACKABLE = ["bert", "electra", "distilbert", "roberta", "xlm-roberta"]
 OTHERS = ["deberta-v2", "mpnet"]
 
