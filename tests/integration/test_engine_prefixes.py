@@ -12,6 +12,7 @@ from sentence_transformers import CrossEncoder
 
 from langchain_rerank.scorers.cross_encoder import CrossEncoderScorer
 from langchain_rerank.scorers.engine.forward import packed_attention, passes
+from langchain_rerank.scorers.engine.plan import rounded_up
 from langchain_rerank.testing.tiny_models import build_tiny_model
 
 EXACT = 1e-5
@@ -101,7 +102,7 @@ def test_one_text_costs_what_its_pair_costs(tmp_path):
         tokens = count_tokens(scorer)
         scorer.score(QUERIES[0], TEXTS[1:2])
         [pair] = scorer._engine._worker._tokenize(QUERIES[0], TEXTS[1:2], None)
-    assert tokens == [pair.length]
+    assert tokens == [rounded_up(pair.length)]
 
 
 def test_a_prompt_that_cannot_be_shared_is_computed_for_every_text(tmp_path, monkeypatch, caplog):
@@ -148,11 +149,11 @@ def test_a_sequence_attends_to_what_it_shares_as_to_its_own(key_heads, window):
     sequences = [range(9), [*range(5), *range(9, 12)], [*range(5), *range(12, 16)], range(16, 20)]
     ends, key_ends = [0, 9, 12, 16, 20], [0, 9, 17, 26, 30]
     layout = packed_attention.Layout(
-        boundaries=ends,
-        key_boundaries=key_ends,
+        cu_seqlens=ends,
+        key_cu_seqlens=key_ends,
         key_rows=torch.tensor([token for sequence in sequences for token in sequence]),
-        starts=torch.tensor(ends, dtype=torch.int32),
-        key_starts=torch.tensor(key_ends, dtype=torch.int32),
+        device_cu_seqlens=torch.tensor(ends, dtype=torch.int32),
+        device_key_cu_seqlens=torch.tensor(key_ends, dtype=torch.int32),
         longest=9,
         longest_keys=9,
     )
