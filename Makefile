@@ -51,8 +51,9 @@ check: $(VENV)/.test ## Lint, format, types, layers and doctests
 	$(BIN)/lint-imports
 	$(OFFLINE) $(BIN)/python -m pytest --doctest-modules langchain_rerank -q
 
-soak: $(VENV)/.test ## Everything at once for ten minutes: wrong answers, lost ones, memory
+soak: $(VENV)/.test ## Everything at once for ten minutes, then memory over thousands of lengths
 	$(OFFLINE) $(BIN)/python tests/long/soak.py --seconds 600
+	$(OFFLINE) $(BIN)/python -m pytest -m long
 
 matrix: ## A smoke test beside the versions and extras that users have (minutes; its own folder)
 	$(OFFLINE) $(PYTHON) tests/matrix.py

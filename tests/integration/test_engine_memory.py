@@ -29,7 +29,7 @@ def test_ten_thousand_long_candidates_do_not_grow_the_process(tmp_path):
     assert grown < 500 * 2**20, f"grew by {grown / 2**20:.0f} MiB"
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(900)  # Three minutes on two cores; a busy machine gets the rest.
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_requests_of_any_length_do_not_grow_a_service(dtype):
