@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(900)  # on a machine that does much else
 def test_a_minute_of_everything_at_once_gives_no_wrong_answer_and_loses_none():
     run = subprocess.run(
