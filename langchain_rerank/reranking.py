@@ -350,6 +350,8 @@ class Reranking(BaseModel):
 
     def _warn_of_unknown_fields(self, candidates: Sequence[Document]) -> None:
         """Say once which of `metadata_fields` no candidate has: it may be misspelt."""
+        if not self.metadata_fields:
+            return
         known = {str(key) for document in candidates for key in document.metadata or ()}
         for field in self.metadata_fields:
             if field not in known:

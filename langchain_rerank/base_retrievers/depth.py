@@ -40,11 +40,6 @@ FirstStage: TypeAlias = Runnable[str, list[Document]]
 _QUERIES_OF_MULTI_QUERY = 3
 
 
-def checked_depth(k: object, name: str = "k") -> int:
-    """Return `k`, given for the setting `name`, if it is a number of documents."""
-    return whole_number(k, name)
-
-
 def with_depth(retriever: FirstStage, k: int) -> FirstStage:
     """Return the same kind of retriever set to return `k` documents; `retriever` stays as it is.
 
@@ -61,7 +56,7 @@ def with_depth(retriever: FirstStage, k: int) -> FirstStage:
     Raises:
         ConfigurationError: `k` is not an integer, or below 1.
     """
-    k = checked_depth(k)
+    k = whole_number(k, "k")
     if isinstance(retriever, BaseRetriever):
         return _updated(retriever, _retriever_settings(retriever, k))
     return _updated(retriever, _runnable_settings(retriever, k))

@@ -6,7 +6,6 @@ import io
 import os
 import sys
 import warnings
-from importlib import import_module
 
 _formatwarning = warnings.formatwarning
 
@@ -34,9 +33,6 @@ def main() -> None:
         # Something on the screen at once, while the packages are imported.
         with notes_console().status("Starting…"):
             from langchain_rerank.cli.app import app
-
-            if len(sys.argv) > 2:  # a command with arguments will want it
-                import_module("langchain_rerank.retriever")
         with log_to_terminal():
             app(_global_options_first(sys.argv[1:]))
     except RerankError as error:

@@ -53,13 +53,6 @@ def notes_console() -> Console:
     return Notes(stderr=True, quiet=verbosity.quiet)
 
 
-@contextmanager
-def starting(notes: Console) -> Iterator[None]:
-    """Say that the command is there while the packages that it needs are imported."""
-    with notes.status("Starting…"):
-        yield
-
-
 def set_verbosity(*, quiet: bool, verbose: bool) -> None:
     """Set how much is said."""
     verbosity.quiet, verbosity.verbose = quiet, verbose
@@ -73,7 +66,7 @@ def log_to_terminal() -> Iterator[None]:
     logger = logging.getLogger("langchain_rerank")
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Printable("%(message)s"))
-    handler.addFilter(_said_before)
+    handler.addFilter(_is_news)
     before = logger.level
     logger.addHandler(handler)
     try:
@@ -93,7 +86,7 @@ class _Printable(logging.Formatter):
         return printable(super().format(record))
 
 
-def _said_before(record: logging.LogRecord) -> bool:
+def _is_news(record: logging.LogRecord) -> bool:
     """Return whether to show a record: that there is no GPU is said once on a machine."""
     if verbosity.verbose or not record.getMessage().startswith(NO_GPU):
         return True

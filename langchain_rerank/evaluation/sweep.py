@@ -9,7 +9,7 @@ from typing import Any
 
 from langchain_core.runnables import RunnableConfig
 
-from langchain_rerank.base_retrievers.depth import checked_depth
+from langchain_rerank.checks import whole_number
 from langchain_rerank.errors import ConfigurationError
 from langchain_rerank.evaluation.compare import DEFAULT_MEASURES
 from langchain_rerank.evaluation.data.datasets import DatasetLike
@@ -112,7 +112,7 @@ def sweep_k(
         DataFileError: The data set or the journal cannot be read.
         EvaluationError: Every question failed, or none has a label.
     """
-    depths = sorted({checked_depth(k, "ks") for k in ks})
+    depths = sorted({whole_number(k, "ks") for k in ks})
     check_choice(depths, margin, budget_ms, latency_queries)
     parsed = parse_measures(measures)
     shown = shown_at_zero(parsed, top_n, depths[-1])

@@ -16,7 +16,7 @@ from langchain_core.runnables.config import run_in_executor
 from numpy.typing import NDArray
 from pydantic import ConfigDict, Field
 
-from langchain_rerank.base_retrievers.depth import checked_depth
+from langchain_rerank.checks import whole_number
 from langchain_rerank.documents import FIRST_STAGE_SCORE, with_metadata
 from langchain_rerank.errors import ConfigurationError, InputError, InputTypeError
 from langchain_rerank.first_stage.bm25_files import read_bm25, write_bm25
@@ -112,7 +112,7 @@ class BM25Retriever(BaseRetriever):
         return cls(
             documents=index.documents,
             index=index,
-            k=checked_depth(k),
+            k=whole_number(k, "k"),
             preprocess_func=cut,
             **kwargs,
         )
@@ -246,7 +246,7 @@ class BM25Retriever(BaseRetriever):
             raise ConfigurationError(
                 f"BM25Retriever takes k and filter per call, got {', '.join(sorted(unknown))}."
             )
-        return self._search(query, self.k if k is None else checked_depth(k), filter)
+        return self._search(query, self.k if k is None else whole_number(k, "k"), filter)
 
     async def _aget_relevant_documents(
         self, query: str, *, run_manager: Any, **kwargs: Any

@@ -15,8 +15,8 @@ from langchain_core.retrievers import BaseRetriever
 from langchain_core.vectorstores import InMemoryVectorStore, VectorStore
 from pydantic import ConfigDict, Field, field_validator
 
-from langchain_rerank.base_retrievers.depth import checked_depth
 from langchain_rerank.base_retrievers.search_kwargs import search_kwargs_with_depth
+from langchain_rerank.checks import whole_number
 from langchain_rerank.documents import FIRST_STAGE_SCORE, with_metadata
 from langchain_rerank.errors import ConfigurationError, InputTypeError
 from langchain_rerank.first_stage.filters import predicate
@@ -93,7 +93,7 @@ class DenseRetriever(BaseRetriever):
         return self._scored(found, k)
 
     def _arguments(self, k: int | None, kwargs: Mapping[str, Any]) -> tuple[int, dict[str, Any]]:
-        k = self.k if k is None else checked_depth(k)
+        k = self.k if k is None else whole_number(k, "k")
         # One document alone does not show which way the scores go.
         asked = max(k, 2)
         merged = {**self.search_kwargs, **kwargs}

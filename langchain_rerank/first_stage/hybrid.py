@@ -23,7 +23,8 @@ from langchain_rerank.base_retrievers.call_arguments import (
     arguments_taken,
     only_sync_takes_arguments,
 )
-from langchain_rerank.base_retrievers.depth import FirstStage, checked_depth, with_depth
+from langchain_rerank.base_retrievers.depth import FirstStage, with_depth
+from langchain_rerank.checks import whole_number
 from langchain_rerank.documents import DENSE_SCORE, FIRST_STAGE_SCORE, with_metadata
 from langchain_rerank.errors import ConfigurationError, InputError, InputTypeError
 from langchain_rerank.first_stage.bm25 import BM25Retriever
@@ -81,7 +82,7 @@ class HybridRetriever(BaseRetriever):
             )
         for depth in self.depths or ():
             if depth is not None:
-                checked_depth(depth, "depths")
+                whole_number(depth, "depths")
         return self
 
     @property
@@ -128,7 +129,7 @@ class HybridRetriever(BaseRetriever):
         _config: RunnableConfig | None = None,
         **kwargs: Any,
     ) -> list[Document]:
-        k = self.k if k is None else checked_depth(k)
+        k = self.k if k is None else whole_number(k, "k")
         stages = self._stages(k, kwargs)
         rankings = [
             stage.retriever.invoke(
@@ -149,7 +150,7 @@ class HybridRetriever(BaseRetriever):
         _config: RunnableConfig | None = None,
         **kwargs: Any,
     ) -> list[Document]:
-        k = self.k if k is None else checked_depth(k)
+        k = self.k if k is None else whole_number(k, "k")
 
         async def ranking(stage: _Stage) -> list[Document]:
             config = patch_config(_config, callbacks=run_manager.get_child(stage.tag))

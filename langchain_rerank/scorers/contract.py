@@ -21,7 +21,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import dataclass
 from functools import cache, partial
-from typing import Protocol, TypeAlias, TypeVar, cast, runtime_checkable
+from types import TracebackType
+from typing import Protocol, Self, TypeAlias, TypeVar, cast, runtime_checkable
 
 from langchain_rerank.checks import real_number
 from langchain_rerank.errors import ConfigurationError, InputTypeError, ScorerContractError, see
@@ -92,6 +93,25 @@ def add_counts(counts: Iterable[int | None]) -> int | None:
             return None
         total += count
     return total
+
+
+class ClosedOnExit:
+    """Makes a `with` statement close what it opened."""
+
+    def close(self) -> None:
+        """Release what is held."""
+        raise NotImplementedError
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
 
 
 def scorer_name(scorer: object) -> str:

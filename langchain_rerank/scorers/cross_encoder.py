@@ -8,12 +8,11 @@ import threading
 import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from langchain_rerank.errors import ScorerClosedError
 from langchain_rerank.scorers import deadline
-from langchain_rerank.scorers.contract import Request, Scores, check_request
+from langchain_rerank.scorers.contract import ClosedOnExit, Request, Scores, check_request
 from langchain_rerank.scorers.engine import registry
 from langchain_rerank.scorers.engine.device import precision
 from langchain_rerank.scorers.engine.metrics import Metrics
@@ -22,7 +21,6 @@ from langchain_rerank.scorers.prompt import RerankPrompt
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
-    from typing import Self
 
     import sentence_transformers
 
@@ -51,7 +49,7 @@ class _Held(NamedTuple):
     finalizer: weakref.finalize[..., Any]
 
 
-class CrossEncoderScorer:
+class CrossEncoderScorer(ClosedOnExit):
     """Scores texts with a cross-encoder on this machine.
 
     Cheap to construct: the model loads on first use, or with `load`. Scorers of the same files, or
@@ -318,17 +316,6 @@ class CrossEncoderScorer:
             return engine
         registry.release(entry)
         raise ScorerClosedError(f"{self.name} was closed while it loaded; use the scorer again.")
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def __getstate__(self) -> dict[str, Any]:
         # A copy shares the model through the registry; it holds no thread and no weights itself.

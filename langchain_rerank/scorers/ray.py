@@ -7,8 +7,7 @@ import threading
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from langchain_rerank.checks import real_number, whole_number
 from langchain_rerank.errors import (
@@ -21,7 +20,13 @@ from langchain_rerank.errors import (
 )
 from langchain_rerank.optional import require
 from langchain_rerank.scorers import deadline
-from langchain_rerank.scorers.contract import Request, Scores, add_counts, check_request
+from langchain_rerank.scorers.contract import (
+    ClosedOnExit,
+    Request,
+    Scores,
+    add_counts,
+    check_request,
+)
 from langchain_rerank.scorers.cross_encoder import DEFAULT_MODEL, CrossEncoderScorer
 
 _log = logging.getLogger(__name__)
@@ -55,7 +60,7 @@ class _Member:
     waiting: int = 0
 
 
-class RayScorer:
+class RayScorer(ClosedOnExit):
     """Scores texts with `num_actors` copies of a model on a Ray cluster (extra `ray`).
 
     Each call is cut into chunks of up to 64 texts; a chunk goes to the actor that has the fewest
@@ -277,17 +282,6 @@ class RayScorer:
             raise ScorerUnavailableError(
                 f"{self.name} on Ray: {type(error).__name__}: {error}"[:500]
             ) from error
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def __getstate__(self) -> dict[str, Any]:
         # A copy starts actors of its own.

@@ -17,7 +17,8 @@ from langchain_core.documents import Document
 from langchain_core.runnables import RunnableConfig
 from pydantic import BaseModel
 
-from langchain_rerank.base_retrievers.depth import checked_depth, with_depth
+from langchain_rerank.base_retrievers.depth import with_depth
+from langchain_rerank.checks import whole_number
 from langchain_rerank.errors import ConfigurationError, EvaluationError, JudgeError
 from langchain_rerank.evaluation.data.datasets import DatasetLike, Record, as_dataset
 from langchain_rerank.evaluation.data.relevance import Relevance
@@ -156,7 +157,7 @@ async def ajudge_relevance(
     dataset, relevance = as_dataset(dataset), relevance or Relevance()
     records = [one for one in dataset.records if not one.problem]
     collector = Collector(Journal(None, {}), config or RunnableConfig(), max_concurrency)
-    pools, warnings = await _pools(pooled, records, checked_depth(k), collector, relevance)
+    pools, warnings = await _pools(pooled, records, whole_number(k, "k"), collector, relevance)
     pairs = list(
         dict.fromkeys(
             (one.question, document.page_content) for one in records for document in pools[one.id]

@@ -9,8 +9,8 @@ from typing import Any, Self
 
 from langchain_core.runnables import RunnableConfig
 
-from langchain_rerank.base_retrievers.depth import checked_depth, with_depth
-from langchain_rerank.checks import check_top_n, check_weight
+from langchain_rerank.base_retrievers.depth import with_depth
+from langchain_rerank.checks import check_top_n, check_weight, whole_number
 from langchain_rerank.evaluation.data.datasets import Dataset, DatasetLike, as_dataset
 from langchain_rerank.evaluation.data.relevance import Relevance
 from langchain_rerank.evaluation.run.environment import now
@@ -87,7 +87,7 @@ class Setting:
         return cls(
             as_dataset(dataset),
             as_runnable(retriever),
-            checked_depth(k, "first_stage_k"),
+            whole_number(k, "first_stage_k"),
             top_n,
             relevance or Relevance(),
             tuple(metadata_fields),

@@ -17,7 +17,7 @@ from langchain_core.retrievers import BaseRetriever
 from langchain_core.runnables import RunnableConfig
 from pydantic import ConfigDict, Field, PrivateAttr
 
-from langchain_rerank.base_retrievers.depth import checked_depth
+from langchain_rerank.checks import whole_number
 from langchain_rerank.errors import ConfigurationError
 from langchain_rerank.files.loading import ChunkSettings, as_paths
 from langchain_rerank.first_stage.bm25 import BM25Retriever
@@ -138,7 +138,7 @@ class IndexRetriever(BaseRetriever):
         retriever = cls(
             files=as_paths(files),
             kind=kind,
-            k=checked_depth(k),
+            k=whole_number(k, "k"),
             embeddings=None if kind == "bm25" else embeddings,
             embedding_key=None if kind == "bm25" else embedding_key,
             language=Terms(language).language,

@@ -10,15 +10,14 @@ import weakref
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from functools import partial
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from langchain_rerank.checks import check_seconds, whole_number
 from langchain_rerank.errors import ConfigurationError
 from langchain_rerank.optional import require
 from langchain_rerank.scorers import deadline
-from langchain_rerank.scorers.contract import Request, Scores, check_request
+from langchain_rerank.scorers.contract import ClosedOnExit, Request, Scores, check_request
 from langchain_rerank.scorers.remote.attempts import Patience
 from langchain_rerank.scorers.remote.call import Server
 from langchain_rerank.scorers.remote.connection import Connection
@@ -34,7 +33,7 @@ _OUR_FIELDS = {"query", "texts", "documents", "text_1", "text_2", "top_n", "mode
 _lock = threading.Lock()
 
 
-class RemoteScorer:
+class RemoteScorer(ClosedOnExit):
     """Scores texts with a rerank server over HTTP (extra `remote`).
 
     The scale of the scores is that of the server, raw where the dialect can ask for it, since a
@@ -231,17 +230,6 @@ class RemoteScorer:
         if connection is not mine:
             mine.close()  # Another thread was first.
         return connection
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def __getstate__(self) -> dict[str, Any]:
         # A copy opens connections of its own.
