@@ -457,3 +457,26 @@ print("parent", len(scorer.score("fox", ["a fox"])))
         check=False,
     )
     assert done.stdout == "child 0\nparent 1\n", done.stderr
+
+
+async def test_a_call_given_up_before_its_load_begins_counts_as_nobodys(folder, monkeypatch):
+    begin, began = registry.begin, threading.Event()
+
+    def slowly(settings):
+        time.sleep(0.2)
+        found = begin(settings)
+        began.set()
+        return found
+
+    monkeypatch.setattr(registry, "begin", slowly)
+    scorer = CrossEncoderScorer(folder, device="cpu", dtype="float32")
+    call = asyncio.ensure_future(scorer.ascore(QUERY, TEXTS))
+    await asyncio.sleep(0.05)
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    while not began.is_set() or not loaded_models():
+        await asyncio.sleep(0.02)
+    await asyncio.sleep(0.05)
+    assert [model.users for model in loaded_models()] == [0]
+    assert len(unload_idle()) == 1

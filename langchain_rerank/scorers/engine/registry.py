@@ -233,13 +233,22 @@ def acquire(settings: LoadSettings) -> tuple[Engine, Entry]:
 async def aacquire(settings: LoadSettings) -> tuple[Engine, Entry]:
     """Return what `acquire` returns, without blocking the event loop."""
     # What comes before the load itself takes no time, except that it may import torch.
-    loop = asyncio.get_running_loop()
-    entry, loading = await loop.run_in_executor(_threads(), begin, settings)
+    beginning = asyncio.get_running_loop().run_in_executor(_threads(), begin, settings)
+    try:
+        entry, loading = await asyncio.shield(beginning)
+    except asyncio.CancelledError:
+        beginning.add_done_callback(_give_up)  # It goes on, and counts a user that is gone.
+        raise
     try:
         return await asyncio.wrap_future(loading), entry
     except BaseException:
         release(entry, keep=True)
         raise
+
+
+def _give_up(beginning: asyncio.Future[tuple[Entry, Future[Engine]]]) -> None:
+    if not beginning.cancelled() and beginning.exception() is None:
+        release(beginning.result()[0], keep=True)
 
 
 def release(entry: Entry, *, keep: bool = False) -> None:
