@@ -36,3 +36,4 @@ result = unranked.search(QUESTION)
 print(result.summary())
 assert isinstance(result.error, ScorerUnavailableError)
 assert result.first_stage_ranks == [1, 2, 3]
+remote.close()

@@ -3,7 +3,8 @@
 `BaseRetriever.invoke` keeps the config to itself and hands a method those arguments alone that it
 declares. A subclass that overrides `_get_relevant_documents` the usual way declares none, so
 `top_n` or a filter would be dropped without a word. They travel in context variables instead, which
-threads and tasks started for the call inherit.
+threads and tasks started for the call inherit. They hold the retriever weakly: what a call leaves
+open (a connection, an event loop) keeps the call's context, and must not keep its scorer.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from time import perf_counter
 from typing import Any
+from weakref import ReferenceType, ref
 
 from langchain_core.documents import Document
 from langchain_core.retrievers import BaseRetriever
@@ -29,7 +31,7 @@ from langchain_rerank.result import RerankResult
 class _Call:
     """One call of `retriever`: its config, and the arguments that its method does not declare."""
 
-    retriever: BaseRetriever
+    retriever: ReferenceType[BaseRetriever]
     config: RunnableConfig
     undeclared: Mapping[str, Any]
     taken_up: bool = False
@@ -39,7 +41,7 @@ class _Call:
 class Receipt:
     """What a search of `retriever` found, once it is over."""
 
-    retriever: BaseRetriever
+    retriever: ReferenceType[BaseRetriever]
     model: str
     kept: RerankResult | None = None
     started: float = field(default_factory=perf_counter)
@@ -79,7 +81,7 @@ def call_of(
     """
     declared = _declared(retriever, method, kwargs)
     undeclared = {name: value for name, value in kwargs.items() if name not in declared}
-    call = _Call(retriever, ensure_config(config), undeclared)
+    call = _Call(ref(retriever), ensure_config(config), undeclared)
     token = _calls.set(call)
     try:
         yield declared
@@ -120,7 +122,7 @@ def taken_up(
         kwargs: What that method was handed.
     """
     call = _calls.get()
-    if call is None or call.retriever is not retriever:
+    if call is None or call.retriever() is not retriever:
         return None, dict(kwargs)
     call.taken_up = True
     return call.config, {**call.undeclared, **kwargs}
@@ -129,7 +131,7 @@ def taken_up(
 @contextmanager
 def receipt_of(retriever: BaseRetriever, model: str) -> Iterator[Receipt]:
     """Collect what a call of `retriever` finds."""
-    receipt = Receipt(retriever, model)
+    receipt = Receipt(ref(retriever), model)
     token = _receipts.set(receipt)
     try:
         yield receipt
@@ -140,6 +142,6 @@ def receipt_of(retriever: BaseRetriever, model: str) -> Iterator[Receipt]:
 def keep_result(retriever: BaseRetriever, result: RerankResult) -> list[Document]:
     """Return the documents of `result`, and keep it for the search that is under way, if one is."""
     receipt = _receipts.get()
-    if receipt is not None and receipt.retriever is retriever:
+    if receipt is not None and receipt.retriever() is retriever:
         receipt.kept = result
     return result.documents

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import io
 import os
+import signal
 import sys
 import warnings
+from contextlib import suppress
 
 _formatwarning = warnings.formatwarning
 
@@ -25,6 +29,7 @@ def main() -> None:
     if not sys.stderr.isatty():
         os.environ.setdefault("TQDM_DISABLE", "1")  # the bars of transformers and others
     warnings.formatwarning = _as_a_message
+    atexit.register(_leave_at_once)
     try:
         require("typer", extra="cli")
         require("rich", extra="cli")
@@ -42,6 +47,14 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.stderr.write("Interrupted.\n")
         raise SystemExit(130) from None
+
+
+def _leave_at_once() -> None:
+    # Everything is written. Python would now look for garbage in all of torch for two seconds, and
+    # a Ctrl-C in them would end up as a traceback out of somebody's finalizer.
+    with suppress(ValueError):  # not the main thread
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    gc.freeze()
 
 
 def _global_options_first(arguments: list[str]) -> list[str]:

@@ -4,6 +4,7 @@ import io
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -203,6 +204,11 @@ def test_a_run_that_was_killed_resumes_to_the_same_report(run, collection, model
 
 def test_ctrl_c_says_how_to_go_on(collection, model, tmp_path):
     out = tmp_path / "out"
+    collection = shutil.copytree(collection, tmp_path / "long")  # seconds, and not a few moments
+    for file, header in ((collection / "queries.jsonl", 0), (collection / "qrels/test.tsv", 1)):
+        lines = file.read_text().splitlines(keepends=True)
+        more = [line.replace("q", f"q{n}_") for n in range(20) for line in lines[header:]]
+        file.write_text("".join([*lines, *more]))
     process = start("evaluate", collection, "--out", out, "--model", model)
     wait_for_rows(out / "journal.jsonl", process, system="reranked", rows=1)
     process.send_signal(signal.SIGINT)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Coroutine, Iterator
+from contextvars import Context
 from functools import cache
 from typing import Any, TypeVar, cast
 
@@ -60,7 +61,7 @@ def _background() -> tuple[asyncio.AbstractEventLoop, threading.Thread]:
 
 
 def _started() -> tuple[asyncio.AbstractEventLoop, threading.Thread]:
-    loop = asyncio.new_event_loop()
+    loop = Context().run(asyncio.new_event_loop)  # It would keep this call's context for ever.
     name = "langchain-rerank-evaluation"
     thread = threading.Thread(target=loop.run_forever, name=name, daemon=True)
     thread.start()

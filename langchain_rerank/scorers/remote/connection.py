@@ -7,6 +7,7 @@ import os
 import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
+from contextvars import Context
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from langchain_rerank.errors import ScorerClosedError
@@ -38,7 +39,8 @@ class Connection:
         self._name, self._key = name, key
         self._closed = False
         self._lock = threading.Lock()
-        self._loop = asyncio.new_event_loop()
+        # Not in the context of the call that comes first: the loop would keep it for ever.
+        self._loop = Context().run(asyncio.new_event_loop)
         headers = {"content-type": "application/json", "accept": "application/json"}
         if key:
             headers["authorization"] = f"Bearer {key}"

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from langchain_rerank import RemoteScorer
+from langchain_rerank import BM25Retriever, CrossEncoderRerankRetriever, RemoteScorer
 from langchain_rerank.errors import ScorerClosedError, ScorerContractError
 from langchain_rerank.testing import WordOverlapScorer
 
@@ -23,8 +23,16 @@ QUERY, TEXTS = "which vitamin prevents scurvy", ["Vitamin C prevents scurvy.", "
 LOCAL = WordOverlapScorer().score(QUERY, TEXTS)
 
 
+@pytest.fixture
 def threads():
-    return [one for one in threading.enumerate() if one.name == "langchain-rerank-remote"]
+    """Return the threads of scorers that the test opened; others may have some of their own."""
+    before = set(threading.enumerate())
+
+    def opened():
+        new = set(threading.enumerate()) - before
+        return [one for one in new if one.name == "langchain-rerank-remote"]
+
+    return opened
 
 
 def until(condition):
@@ -34,7 +42,7 @@ def until(condition):
     return condition()
 
 
-def test_one_pool_serves_several_loops_and_threads_at_once(serve, connect):
+def test_one_pool_serves_several_loops_and_threads_at_once(serve, connect, threads):
     server = serve("tei")
     server.delay = 0.01
     scorer = connect(server)
@@ -74,7 +82,7 @@ async def test_cancelling_breaks_the_request_off_and_leaves_the_scorer_as_it_was
     assert len(server.seen) == 2  # what waited was never sent
 
 
-def test_closing_answers_who_waits_and_the_scorer_opens_again(serve, connect):
+def test_closing_answers_who_waits_and_the_scorer_opens_again(serve, connect, threads):
     server = serve("tei")
     server.delay = 0.3
     scorer = connect(server)
@@ -97,11 +105,19 @@ def test_closing_answers_who_waits_and_the_scorer_opens_again(serve, connect):
     assert threads() == []
 
 
-def test_a_scorer_that_is_forgotten_closes_its_connections(serve):
-    scorer = RemoteScorer(serve("tei").url, dialect="tei")
-    assert scorer.score(QUERY, TEXTS) == LOCAL
+@pytest.mark.parametrize("reached", [True, False])
+def test_a_scorer_that_is_forgotten_closes_its_connections(serve, threads, caplog, reached):
+    caplog.set_level("CRITICAL", "langchain_rerank")  # a kept record keeps the traceback
+    # Asked by a retriever, whose call the event loop and the connections must not keep.
+    url = serve("tei").url if reached else "http://127.0.0.1:9"
+    retriever = CrossEncoderRerankRetriever(
+        base_retriever=BM25Retriever.from_texts(TEXTS),
+        model=RemoteScorer(url, dialect="tei", max_attempts=1),
+        on_error="first_stage",
+    )
+    assert (retriever.search(QUERY).error is None) == reached
     assert len(threads()) == 1
-    del scorer
+    del retriever
     gc.collect()
     assert until(lambda: threads() == [])
 
@@ -119,7 +135,7 @@ def test_a_failed_part_drops_the_parts_that_wait(serve, connect):
 @pytest.mark.parametrize(
     "again", [copy.copy, copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))]
 )
-def test_a_copy_has_connections_of_its_own(again, serve, connect):
+def test_a_copy_has_connections_of_its_own(again, serve, connect, threads):
     scorer = connect(serve("tei", key="k"), api_key="k")
     assert scorer.score(QUERY, TEXTS) == LOCAL
     with again(scorer) as twin:
