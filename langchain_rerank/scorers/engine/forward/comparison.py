@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -59,6 +59,7 @@ class Expected:
         self.pairs = pairs
         self._model, self._dtype, self._predict = model, dtype, predict
         self._tokenize, self._max_length = tokenize, max_length
+        self._alone: list[float] = []  # The logits of the first probes, each computed alone.
 
     @cached_property
     def logits(self) -> NDArray[np.float64]:
@@ -71,25 +72,38 @@ class Expected:
     def _tokens(self) -> list[Pair]:
         return [pair for query, text in self.pairs for pair in self._tokenize(query, [text], None)]
 
-    @cached_property
-    def _noise(self) -> NDArray[np.float64]:
-        """`(n,)` how far the model's own logits move in 16 bits with what is beside them.
+    def _other_logits(self) -> Iterator[NDArray[np.float64]]:
+        """Yield `(k,)` logits of the first `k` probes, computed by the model beside other texts."""
+        import numpy as np
+        import torch
+
+        if precision_of(self._model) == torch.float32:  # A backend that converts by itself.
+            with torch.autocast(self._model.device.type, self._dtype):
+                yield np.asarray(self._predict.logits(self.pairs, self._max_length))
+            return
+        for number, pair in enumerate(self.pairs):
+            if number == len(self._alone):
+                self._alone.extend(self._predict.logits([pair], self._max_length))
+            yield np.asarray(self._alone[: number + 1])
+
+    def _is_noise(self, differences: NDArray[np.float64], least: NDArray[np.float64]) -> bool:
+        """Return whether the model's own logits move as much in 16 bits with what is beside them.
 
         They are rounded to 16 bits themselves, so less than half of their last bit is not seen.
+        The probes are computed until enough is seen; a model that loads need not compute all.
         """
         import numpy as np
         import torch
 
-        dtype = self._dtype
-        if precision_of(self._model) == torch.float32:  # A backend that converts by itself.
-            with torch.autocast(self._model.device.type, dtype):
-                other = self._predict.logits(self.pairs, self._max_length)
-        else:
-            other = [self._predict.logits([pair], self._max_length)[0] for pair in self.pairs]
         powers = np.floor(np.log2(np.maximum(np.abs(self.logits), 1)))
-        half = torch.finfo(dtype).eps * 2.0**powers / 2
-        noise: NDArray[np.float64] = np.maximum(np.max(np.abs(self.logits - other)), half)
-        return noise
+        noise = torch.finfo(self._dtype).eps * 2.0**powers / 2
+        if (differences <= np.maximum(least, 3 * noise)).all():
+            return True
+        for other in self._other_logits():
+            noise = np.maximum(noise, np.max(np.abs(self.logits[: len(other)] - other)))
+            if (differences <= np.maximum(least, 3 * noise)).all():
+                return True
+        return False
 
     def objection(self, forward: Forward) -> str | None:
         """Return how much `forward` differs, if it differs by more than rounding."""
@@ -103,7 +117,7 @@ class Expected:
         # Each comparison is false for NaN, which is within no tolerance.
         if (differences <= tolerances).all():
             return None
-        if not exact and (differences <= np.maximum(tolerances, 3 * self._noise)).all():
+        if not exact and self._is_noise(differences, tolerances):
             return None
         return f"logits differ by {np.max(differences):.2g} on probe texts"
 
