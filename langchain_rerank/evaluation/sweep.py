@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
-from langchain_core.runnables import RunnableConfig
-
-from langchain_rerank.checks import whole_number
+from langchain_rerank.checks import check_top_n, whole_number
 from langchain_rerank.errors import ConfigurationError
 from langchain_rerank.evaluation.compare import DEFAULT_MEASURES
 from langchain_rerank.evaluation.data.datasets import DatasetLike
-from langchain_rerank.evaluation.data.relevance import Relevance
 from langchain_rerank.evaluation.report.build import pass_report
 from langchain_rerank.evaluation.report.curve import (
     Curve,
@@ -28,14 +24,8 @@ from langchain_rerank.evaluation.run.background import run
 from langchain_rerank.evaluation.run.depths import Depths, at_depths
 from langchain_rerank.evaluation.run.latency import FEWEST_TIMED, measured
 from langchain_rerank.evaluation.run.passes import Pass, opened
-from langchain_rerank.evaluation.run.progress import Progress
-from langchain_rerank.evaluation.run.setting import Identity, Setting
-from langchain_rerank.evaluation.run.systems import (
-    Reranker,
-    check_mixed,
-    reranker_name,
-    rerankers,
-)
+from langchain_rerank.evaluation.run.setting import RerankingSettings, Setting
+from langchain_rerank.evaluation.run.systems import Reranker, reranker_name
 from langchain_rerank.evaluation.score import decision, statistics
 from langchain_rerank.evaluation.score.choice import Choice, choose, knee
 from langchain_rerank.evaluation.score.measures import Measure, parse_measures
@@ -59,20 +49,10 @@ def sweep_k(
     *,
     margin: float = 0.01,
     budget_ms: float | None = None,
-    top_n: int | None = None,
     measures: str | Sequence[str | Measure] = DEFAULT_MEASURES,
-    relevance: Relevance | None = None,
-    metadata_fields: Sequence[str] = (),
     first_stage_weight: float = 0.0,
     latency_queries: int | None = None,
-    seed: int = 0,
-    journal: str | Path | None = None,
-    resume: bool = False,
-    progress: Progress | bool | None = None,
-    settings: Mapping[str, Any] | None = None,
-    identity: Identity | None = None,
-    config: RunnableConfig | None = None,
-    **load_settings: Any,
+    **settings: Unpack[RerankingSettings],
 ) -> Report:
     """Return quality and latency at every depth, with the depth to use.
 
@@ -90,22 +70,12 @@ def sweep_k(
         margin: How much of the first measure may be given up for a smaller K; with fewer than 3 by
             `margin` questions, 3 by their number.
         budget_ms: Largest median total latency that is allowed; None for no limit.
-        top_n: How many documents of each order are judged; None judges all candidates.
         measures: Names such as "nDCG@10", or measures; the first decides.
-        relevance: What counts as a hit.
-        metadata_fields: Metadata put before the text that is scored.
         first_stage_weight: Share of the first stage in the order of scorers, as a reranking
             retriever has it; not for compressors, whose order is their own.
         latency_queries: How many questions are timed at every depth; None for as many as a fifth of
             the pairs of the pass allows, at most 30, and with a budget at least 10; 0 for none.
-        seed: Seed of intervals and randomisation.
-        journal: A file that keeps what is finished.
-        resume: Whether to go on with what `journal` holds.
-        progress: A hook, True, False or None.
-        settings: What else the report should say about the run.
-        identity: What identifies a model that has no `identity` of its own.
-        config: Config for the retriever.
-        **load_settings: How to load a model given by name.
+        **settings: As for `compare_rerank`.
 
     Raises:
         ConfigurationError: An impossible setting, or labels that no document can be compared with.
@@ -115,26 +85,10 @@ def sweep_k(
     depths = sorted({whole_number(k, "ks") for k in ks})
     check_choice(depths, margin, budget_ms, latency_queries)
     parsed = parse_measures(measures)
-    shown = shown_at_zero(parsed, top_n, depths[-1])
-    setting = Setting.of(
-        retriever,
-        dataset,
-        max(depths[-1], shown),
-        top_n=top_n,
-        relevance=relevance,
-        metadata_fields=metadata_fields,
-        first_stage_weight=first_stage_weight,
-        seed=seed,
-        journal=journal,
-        resume=resume,
-        progress=progress,
-        settings=settings,
-        identity=identity,
-        config=config,
-        load_settings=load_settings,
-    )
-    models = rerankers({RERANKED: model}, **load_settings)
-    check_mixed(models, setting.first_stage_weight)
+    shown = shown_at_zero(parsed, check_top_n(settings.get("top_n")), depths[-1])
+    setting = Setting.of_reranking(retriever, dataset, max(depths[-1], shown), **settings)
+    setting = setting.mixing(first_stage_weight)
+    models = setting.rerankers({RERANKED: model})
     swept = run(_swept(setting, models, depths, shown, parsed, latency_queries, budget_ms))
     return _report(swept, parsed, margin, budget_ms)
 
@@ -159,8 +113,7 @@ async def _swept(
     latency_queries: int | None,
     budget_ms: float | None,
 ) -> _Swept:
-    usable = sum(not one.problem for one in setting.dataset.records)
-    with opened(setting, models, 2 * usable, usable * (1 + setting.k)) as work:
+    with opened(setting, models) as work:
         await work.warm_up(models, depths[-1])
         passed = await at_depths(work, depths, shown, models[RERANKED])
         times, pairs = await measured(

@@ -4,28 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
-from langchain_core.runnables import Runnable, RunnableConfig
 
 from langchain_rerank import ranking
 from langchain_rerank.errors import ConfigurationError, EvaluationError
 from langchain_rerank.evaluation.data.datasets import DatasetLike, Record
-from langchain_rerank.evaluation.data.relevance import Relevance
 from langchain_rerank.evaluation.run.background import run
 from langchain_rerank.evaluation.run.passes import Pass, opened, run_pass
-from langchain_rerank.evaluation.run.progress import Progress
-from langchain_rerank.evaluation.run.setting import Identity, Setting
+from langchain_rerank.evaluation.run.setting import RerankingSettings, Setting
 from langchain_rerank.evaluation.run.stage import Found
-from langchain_rerank.evaluation.run.systems import Reranker, reranker_name, rerankers
+from langchain_rerank.evaluation.run.systems import Reranker, own_order, reranker_name
 from langchain_rerank.evaluation.score import assemble, statistics
+from langchain_rerank.evaluation.score.bootstrap import SIGNIFICANT, Floats
 from langchain_rerank.evaluation.score.choice import spread
 from langchain_rerank.evaluation.score.measures import Measure, parse_measure, value_of
 from langchain_rerank.evaluation.score.results import RERANKED
-from langchain_rerank.evaluation.score.statistics import Floats
-from langchain_rerank.scorers.contract import Scorer
 
 DEFAULT_WEIGHTS = tuple(step / 20 for step in range(21))
 FEWEST_QUERIES = 10  # fewer leave folds of one query
@@ -98,18 +93,8 @@ def tune_first_stage_weight(
     first_stage_k: int = 50,
     weights: Sequence[float] = DEFAULT_WEIGHTS,
     folds: int = 5,
-    top_n: int | None = None,
     measure: str | Measure = "nDCG@10",
-    relevance: Relevance | None = None,
-    metadata_fields: Sequence[str] = (),
-    seed: int = 0,
-    journal: str | Path | None = None,
-    resume: bool = False,
-    progress: Progress | bool | None = None,
-    settings: Mapping[str, Any] | None = None,
-    identity: Identity | None = None,
-    config: RunnableConfig | None = None,
-    **load_settings: Any,
+    **settings: Unpack[RerankingSettings],
 ) -> WeightTuning:
     """Return which share of the first stage's order to keep, from one scoring pass.
 
@@ -123,19 +108,9 @@ def tune_first_stage_weight(
         first_stage_k: How many candidates are scored.
         weights: The weights to try, 0 to 1; 0 is always tried.
         folds: How many folds the queries are split into.
-        top_n: How many documents of an order are judged; None for all.
         measure: A name such as "nDCG@10", or a measure.
-        relevance: What counts as a hit.
-        metadata_fields: Metadata put before the text that is scored.
-        seed: Seed of folds and intervals.
-        journal: A file that keeps what is finished; one of `compare_rerank` with the same settings
-            is taken over with `resume`.
-        resume: Whether to go on with what `journal` holds.
-        progress: A hook, True, False or None.
-        settings: What the journal belongs to, as for `compare_rerank`.
-        identity: What identifies a model that has no `identity` of its own.
-        config: Config for the retriever.
-        **load_settings: How to load a model given by name.
+        **settings: As for `compare_rerank`, whose journal is taken over with `resume` where it has
+            the same settings; `seed` is that of the folds, too.
 
     Raises:
         ConfigurationError: An impossible setting, or labels that no document can be compared with.
@@ -148,30 +123,15 @@ def tune_first_stage_weight(
     if folds < 2:
         raise ConfigurationError(f"folds={folds}: at least 2 are needed.")
     judge_by = parse_measure(measure)
-    setting = Setting.of(
-        retriever,
-        dataset,
-        first_stage_k,
-        top_n=top_n,
-        relevance=relevance,
-        metadata_fields=metadata_fields,
-        seed=seed,
-        journal=journal,
-        resume=resume,
-        progress=progress,
-        settings=settings,
-        identity=identity,
-        config=config,
-        load_settings=load_settings,
-    )
-    models = rerankers({RERANKED: model}, **load_settings)
-    if not isinstance(models[RERANKED], Scorer) or isinstance(models[RERANKED], Runnable):
+    setting = Setting.of_reranking(retriever, dataset, first_stage_k, **settings)
+    models = setting.rerankers({RERANKED: model})
+    if own_order(models[RERANKED]):
         raise ConfigurationError(
             f"{reranker_name(models[RERANKED])} gives no scores to mix with the first stage's. "
             f"Give a model or a scorer."
         )
     values = run(_tried(setting, models, tried, judge_by))
-    return choose_weight(values, tried, folds=folds, seed=seed, measure=str(judge_by))
+    return choose_weight(values, tried, folds=folds, seed=setting.seed, measure=str(judge_by))
 
 
 async def _tried(
@@ -182,8 +142,7 @@ async def _tried(
     Raises:
         EvaluationError: Fewer than 10 labelled queries, or every question failed.
     """
-    usable = sum(not one.problem for one in setting.dataset.records)
-    with opened(setting, models, 2 * usable, usable * (1 + setting.k)) as work:
+    with opened(setting, models) as work:
         candidates, found = await run_pass(work, models)
         labelled = [one for one in work.records if work.relevance.rule_for(one) is not None]
         if len(labelled) < FEWEST_QUERIES:
@@ -259,22 +218,14 @@ def choose_weight(
         figures += f" (95 % interval {found.ci[0]:+.3f} to {found.ci[1]:+.3f}, {p})"
     needed = None
     if not has_gain:
-        tail = statistics.SIGNIFICANT / 2
+        tail = SIGNIFICANT / 2
         needed = statistics.queries_needed(-float(gains.mean()), spread(gains), 0.0, tail=tail)
-    reason = (
-        f"Keeping {best_weight:g} of the first stage helps: on queries that did not choose it, "
-        f"{figures}." + (" The reranker adds nothing to it." if best_weight == 1.0 else "")
-        if has_gain
-        else f"No gain is shown over the reranker alone: on queries that did not choose the "
-        f"weight, {figures}. Keep first_stage_weight=0."
-        + (f" At least about {needed} queries would show such a gain." if needed else "")
-    )
     return WeightTuning(
         weight=best_weight if has_gain else 0.0,
         gain=float(gains.mean()),
         ci=found.ci,
         has_gain=has_gain,
-        reason=reason,
+        reason=_reason(figures, best_weight if has_gain else None, needed),
         measure=measure,
         best_weight=best_weight,
         fold_weights=tuple(chosen),
@@ -284,4 +235,19 @@ def choose_weight(
         ),
         queries=len(values),
         queries_needed=needed,
+    )
+
+
+def _reason(figures: str, weight: float | None, needed: int | None) -> str:
+    """Return why a weight is to be used, or none is."""
+    if weight is None:
+        more = f" At least about {needed} queries would show such a gain." if needed else ""
+        return (
+            f"No gain is shown over the reranker alone: on queries that did not choose the weight, "
+            f"{figures}. Keep first_stage_weight=0.{more}"
+        )
+    alone = " The reranker adds nothing to it." if weight == 1.0 else ""
+    return (
+        f"Keeping {weight:g} of the first stage helps: on queries that did not choose it, "
+        f"{figures}.{alone}"
     )

@@ -58,19 +58,7 @@ def load_collection(path: str | Path, *, split: str | None = None) -> Collection
         ConfigurationError: No such split, or every question is empty.
     """
     path = Path(path)
-    documents = {
-        id_: Document(
-            id=id_,
-            page_content="\n".join(part for part in (row.get("title"), row["text"]) if part),
-            metadata={
-                "source": id_,
-                "title": row.get("title") or "",
-                **{key: one for key, one in row.items() if key not in _OWN and one is not None},
-                **(row.get("metadata") or {}),
-            },
-        )
-        for id_, row in _by_id(path, "corpus").items()
-    }
+    documents = {id_: _document(id_, row) for id_, row in _by_id(path, "corpus").items()}
     questions = _by_id(path, "queries")
     qrels, judged = _read_split(path, split)
     asked = {query: grades for query, grades in qrels.items() if query in questions}
@@ -108,6 +96,19 @@ def load_collection(path: str | Path, *, split: str | None = None) -> Collection
     )
     kept = [one for one in dataset.warnings if "kept as metadata" not in one]
     return Collection(tuple(documents.values()), replace(dataset, warnings=(*warnings, *kept)))
+
+
+def _document(id_: str, row: Mapping[str, Any]) -> Document:
+    return Document(
+        id=id_,
+        page_content="\n".join(part for part in (row.get("title"), row["text"]) if part),
+        metadata={
+            "source": id_,
+            "title": row.get("title") or "",
+            **{key: one for key, one in row.items() if key not in _OWN and one is not None},
+            **(row.get("metadata") or {}),
+        },
+    )
 
 
 def _files(folder: Path, name: str) -> list[Path]:

@@ -66,6 +66,11 @@ class Dataset:
     def __len__(self) -> int:
         return len(self.records)
 
+    @property
+    def usable(self) -> list[Record]:
+        """The records that can be asked."""
+        return [one for one in self.records if not one.problem]
+
     def head(self, limit: int | None) -> Dataset:
         """Return the first `limit` records; all of them for None."""
         return replace(self, records=self.records[:limit])

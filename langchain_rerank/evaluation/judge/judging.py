@@ -25,7 +25,7 @@ from langchain_rerank.evaluation.data.relevance import Relevance
 from langchain_rerank.evaluation.judge.failures import Reach
 from langchain_rerank.evaluation.judge.judge import Judge, as_judge
 from langchain_rerank.evaluation.judge.verdicts import Verdicts, verdict_key
-from langchain_rerank.evaluation.run.background import run
+from langchain_rerank.evaluation.run.background import blocking
 from langchain_rerank.evaluation.run.bounded import each
 from langchain_rerank.evaluation.run.collect import Collector
 from langchain_rerank.evaluation.run.journal import Journal
@@ -80,7 +80,7 @@ class JudgedRelevance:
     warnings: tuple[str, ...] = ()
 
 
-def judge_relevance(
+async def ajudge_relevance(
     chat_model: Any,
     retrievers: Any,
     dataset: DatasetLike,
@@ -118,95 +118,50 @@ def judge_relevance(
         DataFileError: The data set or the cache cannot be read.
         EvaluationError: Nothing was retrieved, or the judge answered nothing or cannot be reached.
     """
-    return run(
-        ajudge_relevance(
-            chat_model,
-            retrievers,
-            dataset,
-            k=k,
-            cache=cache,
-            max_calls=max_calls,
-            announce=announce,
-            max_concurrency=max_concurrency,
-            relevance=relevance,
-            progress=progress,
-            config=config,
-        )
-    )
-
-
-async def ajudge_relevance(
-    chat_model: Any,
-    retrievers: Any,
-    dataset: DatasetLike,
-    *,
-    k: int = 20,
-    cache: str | Path | None = None,
-    max_calls: int | None = None,
-    announce: Callable[[str], None] | None = None,
-    max_concurrency: int = 8,
-    relevance: Relevance | None = None,
-    progress: Progress | bool | None = None,
-    config: RunnableConfig | None = None,
-) -> JudgedRelevance:
-    """Return what `judge_relevance` returns, without blocking the event loop."""
     judge = as_judge(chat_model)
-    if max_concurrency < 1:
-        raise ConfigurationError(f"max_concurrency={max_concurrency}: at least 1 is needed.")
-    pooled = retrievers if isinstance(retrievers, (list, tuple)) else [retrievers]
+    max_concurrency = whole_number(max_concurrency, "max_concurrency")
     dataset, relevance = as_dataset(dataset), relevance or Relevance()
-    records = [one for one in dataset.records if not one.problem]
+    records = dataset.usable
     collector = Collector(Journal(None, {}), config or RunnableConfig(), max_concurrency)
-    pools, warnings = await _pools(pooled, records, whole_number(k, "k"), collector, relevance)
-    pairs = list(
-        dict.fromkeys(
-            (one.question, document.page_content) for one in records for document in pools[one.id]
-        )
-    )
-    if not pairs:
-        raise EvaluationError(
-            f"Nothing was retrieved for any of the {len(records)} questions. "
-            + (warnings[0] if warnings else "Is the index empty?")
-        )
+    pools, warnings = await _pools(retrievers, records, whole_number(k, "k"), collector, relevance)
+    pairs = [(one.question, text.page_content) for one in records for text in pools[one.id]]
     verdicts = Verdicts(cache)
     keys = {pair: verdict_key(judge.identity, _METRIC, _PROMPT, *pair) for pair in pairs}
-    missing = [pair for pair in pairs if verdicts.get(keys[pair]) is None]
-    said = (
-        f"Judging relevance with {judge.label}: {len(missing)} calls for {len(pairs)} pairs of "
-        f"question and text ({len(pairs) - len(missing)} are in the cache)."
-    )
-    if max_calls is not None and len(missing) > max_calls:
-        raise ConfigurationError(
-            f"{said} That is more than max_calls={max_calls}; lower k, or raise max_calls."
-        )
-    (announce or logger.warning)(said)
+    missing = _missing(judge, keys, verdicts, max_calls, announce or logger.warning)
     errors = await _ask(judge, missing, keys, verdicts, max_concurrency, progress, config)
     if errors and len(errors) == len(missing):
         raise EvaluationError(f"The judge graded none of {len(missing)} pairs: {errors[0]}")
     if errors:
-        warnings.append(
-            f"{len(errors)} of {len(pairs)} pairs have no grade; the first: {errors[0]}"
-        )
+        warnings.append(f"{len(errors)} of {len(keys)} pairs have no grade; the first: {errors[0]}")
     return JudgedRelevance(
         qrels=_qrels(records, pools, relevance, verdicts, keys),
-        pairs=len(pairs),
+        pairs=len(keys),
         calls=len(missing),
         judge=judge.label,
         warnings=tuple(warnings),
     )
 
 
+judge_relevance = blocking(ajudge_relevance)
+"""Returns what `ajudge_relevance` returns, from code that is not asynchronous."""
+
+
 async def _pools(
-    retrievers: Sequence[Any],
+    retrievers: Any,
     records: Sequence[Record],
     k: int,
     collector: Collector,
     relevance: Relevance,
 ) -> tuple[dict[str, list[Document]], list[str]]:
-    """Return what the retrievers return for each record, and a warning for each that fails."""
+    """Return what the retrievers return for each record, and a warning for each that fails.
+
+    Raises:
+        EvaluationError: They return nothing.
+    """
+    pooled = retrievers if isinstance(retrievers, (list, tuple)) else [retrievers]
     stages = [
         system(str(number), with_depth(as_runnable(one), k), relevance.key, top_n=k)
-        for number, one in enumerate(retrievers)
+        for number, one in enumerate(pooled)
     ]
     found = (await collector.all(stages, records)).values()
     pools = {
@@ -219,7 +174,37 @@ async def _pools(
         for by_query in found
         if by_query[one.id].error is not None
     ]
+    if not any(pools.values()):
+        raise EvaluationError(
+            f"Nothing was retrieved for any of the {len(records)} questions. "
+            + (warnings[0] if warnings else "Is the index empty?")
+        )
     return pools, warnings
+
+
+def _missing(
+    judge: Judge,
+    keys: Mapping[_Pair, str],
+    verdicts: Verdicts,
+    max_calls: int | None,
+    announce: Callable[[str], None],
+) -> list[_Pair]:
+    """Return the pairs without a verdict, after it was said how many they are.
+
+    Raises:
+        ConfigurationError: They are more than `max_calls`.
+    """
+    missing = [pair for pair, key in keys.items() if verdicts.get(key) is None]
+    said = (
+        f"Judging relevance with {judge.label}: {len(missing)} calls for {len(keys)} pairs of "
+        f"question and text ({len(keys) - len(missing)} are in the cache)."
+    )
+    if max_calls is not None and len(missing) > max_calls:
+        raise ConfigurationError(
+            f"{said} That is more than max_calls={max_calls}; lower k, or raise max_calls."
+        )
+    announce(said)
+    return missing
 
 
 async def _ask(

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from langchain_core.callbacks import AsyncCallbackManagerForChainRun
 from langchain_core.documents import Document
@@ -16,10 +16,8 @@ from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.runnables.config import ensure_config, patch_config
 from pydantic import BaseModel
 
-from langchain_rerank.checks import check_top_n
+from langchain_rerank.checks import whole_number
 from langchain_rerank.errors import ConfigurationError
-from langchain_rerank.evaluation.data.datasets import as_dataset
-from langchain_rerank.evaluation.data.relevance import Relevance
 from langchain_rerank.evaluation.judge.judge import Judge, as_judge, embeddings_identity
 from langchain_rerank.evaluation.judge.verdicts import Verdicts
 from langchain_rerank.evaluation.ragas.adapters import ragas_embeddings
@@ -35,9 +33,8 @@ from langchain_rerank.evaluation.ragas.systems import MakeChain, named_systems, 
 from langchain_rerank.evaluation.run.background import run
 from langchain_rerank.evaluation.run.collect import Collector, weighted
 from langchain_rerank.evaluation.run.environment import now
-from langchain_rerank.evaluation.run.journal import Journal
-from langchain_rerank.evaluation.run.progress import Progress, progress_of
-from langchain_rerank.evaluation.run.setting import Identity, Setting
+from langchain_rerank.evaluation.run.progress import progress_of
+from langchain_rerank.evaluation.run.setting import RunSettings, Setting
 from langchain_rerank.evaluation.run.stage import Stage
 from langchain_rerank.evaluation.run.systems import ChainKeys
 
@@ -65,23 +62,14 @@ class RagasEvaluation(Runnable[Any, RagasReport]):
         chain_keys: Where a chain takes the question and puts answer and contexts.
         corpus: The documents that can be retrieved: expected passages become ids and texts, and
             labelled ids get their texts.
-        relevance: What counts as a hit.
-        top_n: How many documents count; None leaves it to the systems.
         max_concurrency: How many questions are put at once; a config's `max_concurrency` comes
             first.
         verdicts: A file that keeps what the judge answered: nothing is asked twice, not by a later
             run either. None keeps it in memory.
-        journal: A file that keeps what the systems found and answered.
-        resume: Whether to go on with what `journal` holds; failed questions are tried again.
         on_estimate: Called with the number of calls and tokens before the judge is asked; what it
             raises stops the run. None writes it to the log.
-        progress: A hook `(done, total)`, True for a bar, False for none; None for a bar in a
-            terminal.
-        seed: Seed of intervals and randomisation.
-        settings: What else the report should say; a journal that was written with other values is
-            not resumed.
-        identity: What identifies the systems (by name, or all of them) for the journal, where they
-            hold a scorer that does not say what it is.
+        **settings: What `RunSettings` lists: `top_n` (None leaves it to the systems), `relevance`,
+            `journal` (of what the systems found and answered), `resume`, ...
 
     Raises:
         ConfigurationError: An impossible setting, or a metric that needs what is not given.
@@ -99,21 +87,12 @@ class RagasEvaluation(Runnable[Any, RagasReport]):
         chain: MakeChain | None = None,
         chain_keys: ChainKeys | None = None,
         corpus: Iterable[Document] | None = None,
-        relevance: Relevance | None = None,
-        top_n: int | None = None,
         max_concurrency: int = 4,
         verdicts: str | Path | None = None,
-        journal: str | Path | None = None,
-        resume: bool = False,
         on_estimate: Callable[[Estimate], object] | None = None,
-        progress: Progress | bool | None = None,
-        seed: int = 0,
-        settings: Mapping[str, Any] | None = None,
-        identity: Identity | None = None,
+        **settings: Unpack[RunSettings],
     ) -> None:
-        check_top_n(top_n)
-        if max_concurrency < 1:
-            raise ConfigurationError(f"max_concurrency={max_concurrency}: at least 1 is expected.")
+        self.setting = Setting.of(**settings)
         self.judge = None if judge is None else as_judge(judge)
         self.embeddings = embeddings
         self.metrics = chosen_metrics(
@@ -121,28 +100,22 @@ class RagasEvaluation(Runnable[Any, RagasReport]):
         )
         if any(one.needs_judge for one in self.metrics):
             require_installed()
-        self.labels = Labels(relevance or Relevance(), corpus)
+        self.labels = Labels(self.setting.relevance, corpus)
         self.stages: list[Stage] = []
         self.systems: dict[str, Runnable[Any, Any]] = {}
         if systems is not None:
-            self.systems = named_systems(systems, chain=chain, top_n=top_n)
+            self.systems = named_systems(systems, chain=chain, top_n=self.setting.top_n)
             self.stages = stages(
                 systems,
                 self.systems,
                 self.labels.relevance.key,
                 chain=chain,
                 keys=chain_keys or ChainKeys(),
-                top_n=top_n,
+                top_n=self.setting.top_n,
             )
-        self.max_concurrency = max_concurrency
+        self.max_concurrency = whole_number(max_concurrency, "max_concurrency")
         self.verdicts = Verdicts(verdicts)
-        self.journal = journal
-        self.resume = resume
         self.on_estimate = on_estimate or (lambda estimate: logger.info("RAGAS: %s", estimate))
-        self.progress = progress
-        self.seed = seed
-        self.settings = dict(settings or {})
-        self.identity = identity
 
     def invoke(
         self,
@@ -193,7 +166,7 @@ class RagasEvaluation(Runnable[Any, RagasReport]):
         if asks:
             self.on_estimate(await self._estimated(gathered))
         bench = self._bench(config)
-        with progress_of(self.progress, "Judging") as advance:
+        with progress_of(self.setting.progress, "Judging") as advance:
             cells = await judge_all(bench, gathered, self.metrics, self._limit(config), advance)
         judged = {
             "judge": self.judge.label if self.judge else None,
@@ -207,12 +180,12 @@ class RagasEvaluation(Runnable[Any, RagasReport]):
             cells,
             self.metrics,
             title=f"RAGAS metrics on {gathered.dataset.name}",
-            seed=self.seed,
+            seed=self.setting.seed,
             started=started,
             settings={
                 **{key: one for stage in self.stages for key, one in stage.settings.items()},
                 **(judged if asks else {}),
-                **self.settings,
+                **self.setting.stated,
             },
         )
         return replace(report, warnings=(*report.warnings, *gathered.warnings))
@@ -231,19 +204,14 @@ class RagasEvaluation(Runnable[Any, RagasReport]):
                 "There is no system to ask: give RagasEvaluation a retriever or a chain, or invoke "
                 "it with rows by system."
             )
-        setting = Setting(
-            as_dataset(data),
-            relevance=self.labels.relevance,
+        setting = self.setting.on(data, config)
+        if not run_chains and not setting.resume:
             # An estimate reads the journal of an earlier run, and must not begin it anew.
-            journal=self.journal if run_chains or self.resume else None,
-            resume=self.resume,
-            stated=self.settings,
-            identity=self.identity,
-        )
-        steps = len(self.stages) * sum(not one.problem for one in setting.dataset.records)
+            setting = replace(setting, journal=None)
+        steps = len(self.stages) * len(setting.dataset.usable)
         with (
-            self._opened(setting) as journal,
-            progress_of(self.progress, "Retrieving") as advance,
+            setting.open_journal(self._fingerprint) as journal,
+            progress_of(setting.progress, "Retrieving") as advance,
         ):
             collector = Collector(
                 journal, config, self._limit(config), weighted(advance, steps, steps)
@@ -252,13 +220,11 @@ class RagasEvaluation(Runnable[Any, RagasReport]):
                 self.stages, setting.dataset, self.labels, collector, run_chains=run_chains
             )
 
-    def _opened(self, setting: Setting) -> Journal:
-        unknown: list[str] = []
-        if setting.journal is None:
-            return Journal(None, {})
-        stated = [{"names": one.names, **one.settings} for one in self.stages]
-        systems = setting.identities(self.systems, unknown)
-        return setting.opened({"systems": systems, "stages": stated}, unknown)
+    def _fingerprint(self, unknown: list[str]) -> dict[str, Any]:
+        return {
+            "systems": self.setting.identities(self.systems, unknown),
+            "stages": [{"names": one.names, **one.settings} for one in self.stages],
+        }
 
     async def _estimated(self, gathered: Gathered) -> Estimate:
         estimating = Estimating()

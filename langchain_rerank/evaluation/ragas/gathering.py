@@ -57,7 +57,7 @@ async def gather(
     Raises:
         EvaluationError: A system failed on every question.
     """
-    records = [one for one in dataset.records if not one.problem]
+    records = dataset.usable
     runs = [0]
     if not run_chains:
         stages = [_assuming(one, runs) if one.generates else one for one in stages]

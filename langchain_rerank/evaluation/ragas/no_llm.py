@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 from langchain_rerank.evaluation.data.ragas_rows import RagasRow
-from langchain_rerank.evaluation.ragas.similarity import similarity
+from langchain_rerank.optional import require
 
 _THRESHOLD = 0.5  # RAGAS's: how similar a retrieved text must be to a reference text
 
@@ -77,4 +77,5 @@ def _alike(a: str, b: str) -> float:
 # Two systems retrieve largely the same texts, and precision and recall compare the same pairs.
 @lru_cache(maxsize=4096)
 def _similarity(a: str, b: str) -> float:
-    return similarity(a, b)
+    distance = require("rapidfuzz.distance", extra="eval")
+    return float(distance.Levenshtein.normalized_similarity(a, b))

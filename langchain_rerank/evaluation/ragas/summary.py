@@ -16,7 +16,7 @@ from langchain_rerank.evaluation.ragas.metrics import Metric
 from langchain_rerank.evaluation.ragas.report import RagasReport, texts_of
 from langchain_rerank.evaluation.report.rendering.words import system_label
 from langchain_rerank.evaluation.run.environment import environment
-from langchain_rerank.evaluation.score import assemble
+from langchain_rerank.evaluation.score import assemble, comparing
 from langchain_rerank.evaluation.score.results import (
     Comparison,
     QueryRow,
@@ -68,7 +68,7 @@ def report_of(
         baseline=systems[0],
         measures=tuple(one.name for one in said or metrics),
         systems=summary,
-        comparisons=assemble.adjusted(
+        comparisons=comparing.adjusted(
             [
                 found
                 for one in said
@@ -166,7 +166,7 @@ def _comparisons(
     ]
     if not paired:
         return
-    found = assemble.comparisons(
+    found = comparing.comparisons(
         paired,
         summary,
         baseline,

@@ -16,7 +16,7 @@ from langchain_rerank.evaluation.run.setting import Setting
 from langchain_rerank.evaluation.run.stage import FIRST_STAGE, Found
 from langchain_rerank.evaluation.run.systems import Reranker, reranker_settings, reranks
 from langchain_rerank.evaluation.run.unseen import without_terms
-from langchain_rerank.evaluation.score import assemble
+from langchain_rerank.evaluation.score import assemble, comparing
 from langchain_rerank.evaluation.score.measures import Measure
 from langchain_rerank.evaluation.score.results import QueryRow
 
@@ -172,14 +172,14 @@ def built(
     compared = [
         one
         for baseline, others in against
-        for one in assemble.comparisons(rows, summary, baseline, others, measures, setting.seed)
+        for one in comparing.comparisons(rows, summary, baseline, others, measures, setting.seed)
     ]
     return Report(
         title=title,
         baseline=systems[0],
         measures=tuple(map(str, measures)),
         systems=summary,
-        comparisons=assemble.adjusted(compared, beside),
+        comparisons=comparing.adjusted(compared, beside),
         queries=tuple(rows),
         settings={
             "dataset": setting.dataset.name,

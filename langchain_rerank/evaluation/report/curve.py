@@ -15,7 +15,8 @@ from langchain_rerank.evaluation.run.depths import Depths
 from langchain_rerank.evaluation.run.latency import FEWEST_TIMED, Times
 from langchain_rerank.evaluation.run.passes import Pass, mixed
 from langchain_rerank.evaluation.run.stage import Found
-from langchain_rerank.evaluation.score import assemble, statistics
+from langchain_rerank.evaluation.score import assemble
+from langchain_rerank.evaluation.score.bootstrap import Floats, mean
 from langchain_rerank.evaluation.score.choice import Choice
 from langchain_rerank.evaluation.score.measures import Measure, ceilings
 from langchain_rerank.evaluation.score.pareto import pareto
@@ -27,7 +28,6 @@ from langchain_rerank.evaluation.score.results import (
     QueryRow,
     SweepPoint,
 )
-from langchain_rerank.evaluation.score.statistics import Floats
 
 
 @dataclass(frozen=True)
@@ -159,7 +159,7 @@ def _ceilings(
             judgement = judged[record.id]
             ids = work.relevance.ids(judgement, found[record.id].keys)
             both.append(ceilings(measure, ids, judgement.qrels, work.setting.top_n))
-    best, reach = (statistics.mean(one) for one in zip(*both, strict=True))
+    best, reach = (mean(one) for one in zip(*both, strict=True))
     return best, reach
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from langchain_rerank.errors import ConfigurationError, RegressionError
 from langchain_rerank.evaluation.report.rendering.words import between, fraction, p_value, signed
 from langchain_rerank.evaluation.score import statistics
-from langchain_rerank.evaluation.score.statistics import SIGNIFICANT, Interval
+from langchain_rerank.evaluation.score.bootstrap import SIGNIFICANT, Interval, mean
 
 if TYPE_CHECKING:
     from langchain_rerank.evaluation.score.results import EvaluationResult, QueryRow
@@ -89,7 +89,7 @@ def check_no_regression(
         for one, (ci, p) in zip(
             compared, _evidence(result, compared, measure, against), strict=True
         )
-        if statistics.mean(one.then) - statistics.mean(one.now) > margin + ROUNDING
+        if mean(one.then) - mean(one.now) > margin + ROUNDING
     ]
     if falls:
         raise RegressionError(
@@ -217,7 +217,7 @@ def _evidence(
 
 
 def _fall(one: _Pairs, measure: str, ci: Interval | None, p: float | None) -> str:
-    now, then = statistics.mean(one.now), statistics.mean(one.then)
+    now, then = mean(one.now), mean(one.then)
     changes = sorted(
         (b - a, query) for a, b, query in zip(one.then, one.now, one.queries, strict=True)
     )

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextvars import Context
-from functools import cache
-from typing import Any, TypeVar, cast
+from functools import cache, wraps
+from typing import Any, ParamSpec, TypeVar, cast
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 _END = object()
@@ -40,6 +41,17 @@ def run(coroutine: Coroutine[Any, Any, T]) -> T:
         if future.cancel():
             ended.wait(_STOP_SECONDS)
         raise
+
+
+def blocking(function: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, T]:
+    """Return a function that waits for what an asynchronous one returns (see `run`)."""
+
+    @wraps(function)
+    def call(*arguments: P.args, **settings: P.kwargs) -> T:
+        return run(function(*arguments, **settings))
+
+    call.__name__ = call.__qualname__ = function.__name__.removeprefix("a")
+    return call
 
 
 def iterate(items: AsyncIterator[T]) -> Iterator[T]:

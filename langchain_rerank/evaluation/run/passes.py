@@ -22,6 +22,7 @@ from langchain_rerank.evaluation.run.collect import (
     refuse_total_failure,
     weighted,
 )
+from langchain_rerank.evaluation.run.identity import identity
 from langchain_rerank.evaluation.run.progress import progress_of
 from langchain_rerank.evaluation.run.setting import Setting
 from langchain_rerank.evaluation.run.stage import FIRST_STAGE, Found, Stage, digest, stopwatch
@@ -59,7 +60,7 @@ class Pass:
     @property
     def records(self) -> list[Record]:
         """The questions that can be asked."""
-        return [one for one in self.setting.dataset.records if not one.problem]
+        return self.setting.dataset.usable
 
     @property
     def retriever(self) -> FirstStage:
@@ -189,28 +190,32 @@ class Pass:
 
 
 @contextmanager
-def opened(
-    setting: Setting, models: Mapping[str, Reranker], steps: int, cost: int
-) -> Iterator[Pass]:
+def opened(setting: Setting, models: Mapping[str, Reranker]) -> Iterator[Pass]:
     """Give the pass of a setting, with its journal open.
 
     Args:
         setting: What is evaluated.
         models: What reranks.
-        steps: How many steps progress has.
-        cost: What all stages over all questions cost.
 
     Raises:
         ConfigurationError: The journal is that of another run, or another process has it.
         DataFileError: The journal cannot be read.
     """
+    usable = len(setting.dataset.usable)
+    steps, cost = usable * (1 + len(models)), usable * (1 + setting.k * len(models))
     with (
-        setting.open_journal(models) as journal,
+        setting.open_journal(
+            lambda unknown: {
+                "first_stage_k": setting.k,
+                "first_stage": identity(with_depth(setting.retriever, setting.k), unknown),
+                "models": setting.identities(models, unknown),
+                "metadata_fields": list(setting.metadata_fields),
+            }
+        ) as journal,
         progress_of(setting.progress, "Retrieving and scoring") as advance,
     ):
-        yield Pass(
-            setting, Collector(journal, setting.config, advance=weighted(advance, steps, cost))
-        )
+        spent = weighted(advance, steps, cost)
+        yield Pass(setting, Collector(journal, setting.config, advance=spent))
 
 
 async def run_pass(

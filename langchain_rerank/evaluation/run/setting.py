@@ -2,24 +2,66 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypedDict, Unpack
 
 from langchain_core.runnables import RunnableConfig
 
-from langchain_rerank.base_retrievers.depth import with_depth
 from langchain_rerank.checks import check_top_n, check_weight, whole_number
+from langchain_rerank.errors import ConfigurationError, InputTypeError
 from langchain_rerank.evaluation.data.datasets import Dataset, DatasetLike, as_dataset
 from langchain_rerank.evaluation.data.relevance import Relevance
 from langchain_rerank.evaluation.run.environment import now
 from langchain_rerank.evaluation.run.identity import identity
 from langchain_rerank.evaluation.run.journal import Journal
 from langchain_rerank.evaluation.run.progress import Progress
-from langchain_rerank.evaluation.run.systems import Reranker, as_runnable
+from langchain_rerank.evaluation.run.systems import Reranker, as_runnable, own_order
+from langchain_rerank.resolving import LOAD_SETTINGS, ModelSettings, resolve_scorer
 
 Identity = str | Mapping[str, str]
+
+
+class RunSettings(TypedDict, total=False):
+    """What every evaluation may be told besides what it evaluates.
+
+    Attributes:
+        top_n: How many documents of every order are judged; None for all.
+        relevance: What counts as a hit; by default the first label that a record has.
+        seed: Seed of intervals, samples and randomisation.
+        journal: A file that keeps what is finished.
+        resume: Whether to go on with what `journal` holds; failed questions are tried again.
+        progress: A hook `(done, total)`, True for a bar, False for none; None for a bar in a
+            terminal.
+        settings: What else the report should say about the run; a journal that was written with
+            other values is not resumed.
+        identity: What identifies a model or a system that does not say so itself (by its name in
+            the report, or for all), so that a journal of it can be resumed.
+    """
+
+    top_n: int | None
+    relevance: Relevance | None
+    seed: int
+    journal: str | Path | None
+    resume: bool
+    progress: Progress | bool | None
+    settings: Mapping[str, Any] | None
+    identity: Identity | None
+
+
+class RerankingSettings(RunSettings, ModelSettings, total=False):
+    """What an evaluation of rerankers may be told besides.
+
+    Models given by name are loaded by the settings of `CrossEncoderScorer`: `device`, `dtype`, ...
+
+    Attributes:
+        metadata_fields: Metadata put before the text that is scored.
+        config: Config for what is asked: callbacks, tags, metadata.
+    """
+
+    metadata_fields: Sequence[str]
+    config: RunnableConfig | None
 
 
 @dataclass(frozen=True)
@@ -45,7 +87,7 @@ class Setting:
         started: When the run started.
     """
 
-    dataset: Dataset
+    dataset: Dataset = field(default_factory=lambda: Dataset(()))
     retriever: Any = None
     k: int = 0
     top_n: int | None = None
@@ -63,62 +105,117 @@ class Setting:
     started: str = field(default_factory=now)
 
     @classmethod
-    def of(
+    def of(cls, **settings: Unpack[RunSettings]) -> Self:
+        """Return the setting that `RunSettings` state.
+
+        Raises:
+            ConfigurationError: An impossible `top_n`.
+            InputTypeError: There is no such setting.
+        """
+        _refuse_unknown(settings, RunSettings.__optional_keys__)
+        given: dict[str, Any] = {**settings}
+        return cls(
+            top_n=check_top_n(given.pop("top_n", None)),
+            relevance=given.pop("relevance", None) or Relevance(),
+            stated=dict(given.pop("settings", None) or {}),
+            **given,
+        )
+
+    @classmethod
+    def of_reranking(
         cls,
         retriever: Any,
         dataset: DatasetLike,
         k: int,
-        *,
-        relevance: Relevance | None,
-        metadata_fields: Sequence[str],
-        settings: Mapping[str, Any] | None,
-        config: RunnableConfig | None,
-        top_n: int | None,
-        first_stage_weight: float = 0.0,
-        **others: Any,
+        **settings: Unpack[RerankingSettings],
     ) -> Self:
-        """Return the setting that the arguments of a door state.
+        """Return the setting of a first stage and rerankers, which `RerankingSettings` state.
 
         Raises:
             ConfigurationError: No first stage, or an impossible depth.
             DataFileError: The data set cannot be read.
+            InputTypeError: There is no such setting.
         """
-        check_top_n(top_n)
-        return cls(
-            as_dataset(dataset),
-            as_runnable(retriever),
-            whole_number(k, "first_stage_k"),
-            top_n,
-            relevance or Relevance(),
-            tuple(metadata_fields),
-            check_weight(first_stage_weight),
-            stated=dict(settings or {}),
+        _refuse_unknown(settings, RerankingSettings.__optional_keys__)
+        given: dict[str, Any] = {**settings}
+        load = {name: given.pop(name) for name in LOAD_SETTINGS if name in given}
+        metadata_fields, config = given.pop("metadata_fields", ()), given.pop("config", None)
+        return replace(
+            cls.of(**given),
+            dataset=as_dataset(dataset),
+            retriever=as_runnable(retriever),
+            k=whole_number(k, "first_stage_k"),
+            metadata_fields=tuple(metadata_fields),
             config=config or RunnableConfig(),
-            **others,
+            load_settings=load,
         )
 
-    def open_journal(self, models: Mapping[str, Reranker]) -> Journal:
-        """Return the journal of a run of these models over the first stage.
+    def on(self, data: DatasetLike, config: RunnableConfig) -> Self:
+        """Return this setting on other questions, from now on.
+
+        Raises:
+            ConfigurationError: No record, or none that can be used.
+            DataFileError: The data set cannot be read.
+        """
+        return replace(self, dataset=as_dataset(data), config=config, started=now())
+
+    def mixing(self, first_stage_weight: float) -> Self:
+        """Return this setting with a share of the first stage in the order of scorers.
+
+        Raises:
+            ConfigurationError: It is no share.
+        """
+        return replace(self, first_stage_weight=check_weight(first_stage_weight))
+
+    def rerankers(self, models: Mapping[str, Any]) -> dict[str, Reranker]:
+        """Return by their names what reranks: scorers, or what LangChain runs as it is.
+
+        Args:
+            models: Model names, paths, models, scorers; document compressors (Cohere's,
+                FlashRank's, a language model's), which reorder the candidates; retrievers and
+                chains, which are asked the question.
+
+        Raises:
+            ConfigurationError: A model is none of these, or has an order of its own, into which the
+                first stage's is not mixed.
+        """
+        found: dict[str, Reranker] = {}
+        for name, model in models.items():
+            if not own_order(model):
+                found[name] = resolve_scorer(model, **self.load_settings)
+            elif self.first_stage_weight:
+                raise ConfigurationError(
+                    f"first_stage_weight={self.first_stage_weight}: {name} is a "
+                    f"{type(model).__name__}, which has an order of its own. Give a scorer or a "
+                    f"model, or set the weight in it."
+                )
+            else:
+                found[name] = model
+        return found
+
+    def open_journal(self, fingerprint: Callable[[list[str]], Mapping[str, Any]]) -> Journal:
+        """Return the journal of a run.
 
         Its fingerprint holds what rows depend on: labels, measures and cutoffs may change.
+
+        Args:
+            fingerprint: What rows depend on besides the data set and settings; it is given a list
+                for the names of what does not say what it is.
 
         Raises:
             ConfigurationError: The journal is that of another run, or another process has it.
             DataFileError: The journal cannot be read.
         """
-        unknown: list[str] = []
         if self.journal is None:
             return Journal(None, {})
-        base = self.retriever and with_depth(self.retriever, self.k)
-        return self.opened(
-            {
-                "first_stage_k": self.k,
-                "first_stage": identity(base, unknown),
-                "models": self.identities(models, unknown),
-                "metadata_fields": list(self.metadata_fields),
-            },
-            unknown,
-        )
+        unknown: list[str] = []
+        whole = {
+            "questions": [(one.id, one.question) for one in self.dataset.records],
+            **fingerprint(unknown),
+            "id_key": self.relevance.id_key,
+            "settings": {**self.load_settings, **self.stated},
+        }
+        return Journal(self.journal, whole, resume=self.resume, unknown=unknown)
 
     def identities(self, systems: Mapping[str, Any], unknown: list[str]) -> dict[str, Any]:
         """Return what identifies each system; `unknown` gets the names of those that do not say."""
@@ -130,17 +227,10 @@ class Setting:
             for name, one in systems.items()
         }
 
-    def opened(self, fingerprint: Mapping[str, Any], unknown: Sequence[str]) -> Journal:
-        """Return the journal of a run that depends on `fingerprint`, the data set and settings.
 
-        Raises:
-            ConfigurationError: The journal is that of another run, or another process has it.
-            DataFileError: The journal cannot be read.
-        """
-        whole = {
-            "questions": [(one.id, one.question) for one in self.dataset.records],
-            **fingerprint,
-            "id_key": self.relevance.id_key,
-            "settings": {**self.load_settings, **self.stated},
-        }
-        return Journal(self.journal, whole, resume=self.resume, unknown=unknown)
+def _refuse_unknown(given: Iterable[str], known: Collection[str]) -> None:
+    unknown = next((one for one in given if one not in known), None)
+    if unknown is not None:
+        raise InputTypeError(
+            f"There is no setting {unknown!r}; there are {', '.join(sorted(known))}."
+        )

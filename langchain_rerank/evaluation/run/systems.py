@@ -67,40 +67,9 @@ def as_runnable(system: Any) -> FirstStage:
     )
 
 
-def rerankers(models: Mapping[str, Any], **load_settings: Any) -> dict[str, Reranker]:
-    """Return by their names what reranks: scorers, or what LangChain runs as it is.
-
-    Args:
-        models: Model names, paths, models, scorers; document compressors (Cohere's, FlashRank's, a
-            language model's), which reorder the candidates; retrievers and chains, which are asked
-            the question.
-        **load_settings: How models given by name are loaded.
-
-    Raises:
-        ConfigurationError: A model is none of these.
-    """
-    from langchain_rerank.resolving import resolve_scorer
-
-    return {
-        name: model
-        if isinstance(model, (BaseDocumentCompressor, Runnable))
-        else resolve_scorer(model, **load_settings)
-        for name, model in models.items()
-    }
-
-
-def check_mixed(models: Mapping[str, Reranker], first_stage_weight: float) -> None:
-    """Refuse to mix the first stage into the order of what is no scorer.
-
-    Raises:
-        ConfigurationError: There is a weight, and a compressor, a retriever or a chain.
-    """
-    for name, model in models.items():
-        if first_stage_weight and isinstance(model, (BaseDocumentCompressor, Runnable)):
-            raise ConfigurationError(
-                f"first_stage_weight={first_stage_weight}: {name} is a {type(model).__name__}, "
-                f"which has an order of its own. Give a scorer or a model, or set the weight in it."
-            )
+def own_order(model: object) -> TypeIs[BaseDocumentCompressor | Runnable[Any, Any]]:
+    """Return whether LangChain runs a model as it is: it has an order, and no scores to mix."""
+    return isinstance(model, (BaseDocumentCompressor, Runnable))
 
 
 def reranks(model: Reranker) -> TypeIs[Scorer | BaseDocumentCompressor]:
@@ -110,14 +79,12 @@ def reranks(model: Reranker) -> TypeIs[Scorer | BaseDocumentCompressor]:
 
 def reranker_name(model: Reranker) -> str:
     """Return how a report calls a reranker."""
-    own = isinstance(model, (BaseDocumentCompressor, Runnable))
-    return type(model).__name__ if own else scorer_name(model)
+    return type(model).__name__ if own_order(model) else scorer_name(model)
 
 
 def reranker_settings(model: Reranker) -> dict[str, Any]:
     """Return what identifies a reranker in a report."""
-    own = isinstance(model, (BaseDocumentCompressor, Runnable))
-    return {"name": type(model).__name__} if own else scorer_settings(model)
+    return {"name": type(model).__name__} if own_order(model) else scorer_settings(model)
 
 
 def system(
@@ -252,7 +219,7 @@ async def reranked(
         return Found(latency_ms={"rerank": 0.0})
     keys = list(candidates)
     elapsed = stopwatch()
-    if not isinstance(model, (BaseDocumentCompressor, Runnable)):
+    if not own_order(model):
         texts = [scored_text(one, metadata_fields) for one in candidates.values()]
         scores = await contract.ascore(model, record.question, texts)
         times = {"rerank": elapsed()}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 
 import numpy as np
 from langchain_core.documents import Document
@@ -11,21 +10,17 @@ from langchain_core.documents import Document
 from langchain_rerank.evaluation.data.datasets import Record
 from langchain_rerank.evaluation.data.relevance import Judgement, Relevance
 from langchain_rerank.evaluation.run.stage import Found
-from langchain_rerank.evaluation.score import statistics
+from langchain_rerank.evaluation.score import bootstrap
 from langchain_rerank.evaluation.score.measures import Measure, ceilings, value_of
 from langchain_rerank.evaluation.score.results import (
-    Comparison,
     Latency,
     LossSplit,
     MeasureSummary,
-    QueryDifference,
     QueryRow,
     Status,
     SystemRow,
     SystemSummary,
 )
-
-_SHOWN_QUERIES = 10
 
 
 def judge(
@@ -144,22 +139,22 @@ def summaries(
     return found
 
 
-def measure_summaries(values: statistics.Floats, seed: int = 0) -> Iterator[MeasureSummary]:
+def measure_summaries(values: bootstrap.Floats, seed: int = 0) -> Iterator[MeasureSummary]:
     """Yield mean and interval of each column of `values`, `(n, m)`, under the same weights."""
     n = len(values)
     if not n:
         yield from [MeasureSummary(None, None, 0)] * values.shape[1]
         return
-    drawn = statistics.draws(values, seed=seed)
+    drawn = bootstrap.draws(values, seed=seed)
     for column, one in enumerate(values.T):
-        bounded = statistics.covered(one, statistics.MEANS)
-        ci = drawn.interval(column, statistics.MEANS) if bounded else None
-        yield MeasureSummary(statistics.mean(one.tolist()), ci, n)
+        bounded = bootstrap.covered(one, bootstrap.MEANS)
+        ci = drawn.interval(column, bootstrap.MEANS) if bounded else None
+        yield MeasureSummary(bootstrap.mean(one.tolist()), ci, n)
 
 
 def values_of(
     rows: Sequence[QueryRow], systems: Sequence[str], names: Sequence[str]
-) -> statistics.Floats:
+) -> bootstrap.Floats:
     """Return the values `(queries, systems, measures)` of labelled rows."""
     return np.array(
         [[[row.systems[s].measures[name] for name in names] for s in systems] for row in rows],
@@ -178,93 +173,8 @@ def latency(times: Sequence[Mapping[str, float]]) -> dict[str, Latency]:
     for stage in dict.fromkeys(stage for one in times for stage in one):
         values = [one[stage] for one in times if stage in one]
         p50, p90, p95 = (float(one) for one in np.percentile(values, [50, 90, 95]))
-        found[stage] = Latency(p50, p90, p95, statistics.mean(values), len(values))
+        found[stage] = Latency(p50, p90, p95, bootstrap.mean(values), len(values))
     return found
-
-
-def comparisons(
-    rows: Sequence[QueryRow],
-    summary: Mapping[str, SystemSummary],
-    baseline: str,
-    systems: Sequence[str],
-    measures: Sequence[Measure],
-    seed: int = 0,
-) -> tuple[Comparison, ...]:
-    """Return each of `systems` against the baseline by each measure.
-
-    `p_holm` is empty until `adjusted` has all comparisons of a report. Nothing is compared where no
-    query counts.
-    """
-    counted = [row for row in rows if counts(row)]
-    if not counted:
-        return ()
-    note = statistics.too_few_queries(len(counted))
-
-    def values(system: str, measure: str) -> list[float]:
-        return [row.systems[system].measures[measure] for row in counted]
-
-    names = [str(one) for one in measures]
-    theirs = {name: values(baseline, name) for name in names}
-    ours = {(s, name): values(s, name) for name in names for s in systems}
-    pairs = statistics.paired({key: (one, theirs[key[1]]) for key, one in ours.items()}, seed=seed)
-    found = []
-    for name in names:
-        for system in systems:
-            pair = pairs[system, name]
-            changes = [
-                QueryDifference(row.query_id, row.question, a - b)
-                for row, a, b in zip(counted, ours[system, name], theirs[name], strict=True)
-                if a != b
-            ]
-            changes.sort(key=lambda one: one.difference)
-            base = statistics.mean(theirs[name])
-            added, factor = _cost(summary[system], summary[baseline])
-            found.append(
-                Comparison(
-                    system=system,
-                    baseline=baseline,
-                    measure=name,
-                    baseline_mean=base,
-                    mean=statistics.mean(ours[system, name]),
-                    difference=pair.difference,
-                    ci=pair.ci,
-                    p_value=pair.p_value,
-                    p_holm=None,
-                    p_sign_flip=pair.p_sign_flip,
-                    wins=pair.wins,
-                    ties=pair.ties,
-                    losses=pair.losses,
-                    improvement_percent=100.0 * pair.difference / base if base else None,
-                    gained=tuple(c for c in reversed(changes) if c.difference > 0)[:_SHOWN_QUERIES],
-                    lost=tuple(c for c in changes if c.difference < 0)[:_SHOWN_QUERIES],
-                    added_ms=added,
-                    latency_factor=factor,
-                    note=note,
-                )
-            )
-    return tuple(found)
-
-
-def adjusted(
-    compared: Sequence[Comparison], beside: Sequence[float | None] = ()
-) -> tuple[Comparison, ...]:
-    """Return all comparisons of a report with Holm's correction over all of them.
-
-    Args:
-        compared: The comparisons.
-        beside: p values of what else the report compares.
-    """
-    corrected = statistics.holm([*(one.p_value for one in compared), *beside])
-    return tuple(
-        replace(one, p_holm=p_holm) for one, p_holm in zip(compared, corrected, strict=False)
-    )
-
-
-def _cost(system: SystemSummary, baseline: SystemSummary) -> tuple[float | None, float | None]:
-    ours, theirs = system.latency.get("total"), baseline.latency.get("total")
-    if ours is None or theirs is None:
-        return None, None
-    return ours.p50 - theirs.p50, ours.p50 / theirs.p50 if theirs.p50 else None
 
 
 def loss_split(
@@ -293,8 +203,8 @@ def loss_split(
             continue
         both = [ceilings(measure, candidates[one.query_id], one.qrels, top_n) for one in counted]
         # R@1 of three relevant documents is a third at most: nobody's loss.
-        best, reach = (statistics.mean(one) for one in zip(*both, strict=True))
+        best, reach = (bootstrap.mean(one) for one in zip(*both, strict=True))
         for system in systems:
-            actual = statistics.mean([row.systems[system].measures[name] for row in counted])
+            actual = bootstrap.mean([row.systems[system].measures[name] for row in counted])
             found.append(LossSplit(system, name, k, best, actual, reach - best, best - actual))
     return tuple(found)

@@ -17,13 +17,13 @@ doi:10.1001/jama.1983.03330370053031; the knee, Satopää et al. 2011, doi:10.11
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from langchain_rerank.evaluation.score.statistics import (
+from langchain_rerank.evaluation.score.bootstrap import (
     MEANS,
     SAMPLES,
     SIGNIFICANT,
@@ -31,8 +31,8 @@ from langchain_rerank.evaluation.score.statistics import (
     Floats,
     covered,
     draws,
-    queries_needed,
 )
+from langchain_rerank.evaluation.score.statistics import queries_needed
 
 Positions = npt.NDArray[np.intp]
 
@@ -117,16 +117,10 @@ def choose(
     upper = [_upper(drawn, one, np.flatnonzero(among)) if bounded else None for one in range(k)]
     equals = np.flatnonzero(among & (means > means[among].max() - _ROUNDING))
     best = int(np.argmax(means > means.max() - _ROUNDING))
-    position, steps = int(equals[-1]), np.flatnonzero(among)
-    good = [one for one in steps if _within(upper[one], granted)]
-    recommended = (n >= FEWEST_QUERIES and position in good) or len(steps) == 1
-    if recommended:
-        for one in steps[steps < position][::-1]:
-            if one not in good:
-                break
-            position = int(one)
-    else:
-        position = int(equals[0])
+    last, steps = int(equals[-1]), np.flatnonzero(among)
+    good = {int(one) for one in steps if _within(upper[one], granted)}
+    recommended = (n >= FEWEST_QUERIES and last in good) or len(steps) == 1
+    position = _stepped_down(last, steps, good) if recommended else int(equals[0])
     return Choice(
         position=position,
         recommended=recommended,
@@ -145,6 +139,15 @@ def choose(
             if -drawn.upper(one, best, SIGNIFICANT / (k - 1)) > _ROUNDING
         ),
     )
+
+
+def _stepped_down(position: int, steps: Positions, good: Collection[int]) -> int:
+    """Return the cheapest that is reached from a position by steps that are all good."""
+    for one in steps[steps < position][::-1].tolist():
+        if one not in good:
+            break
+        position = one
+    return position
 
 
 def _upper(drawn: Draws, one: int, others: Positions) -> float:

@@ -8,9 +8,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from langchain_rerank.evaluation.score import statistics
+from langchain_rerank.evaluation.score.bootstrap import (
+    DIFFERENCES,
+    MEANS,
+    SIGNIFICANT,
+    Floats,
+    covered,
+    draws,
+)
 from langchain_rerank.evaluation.score.choice import FEWEST_QUERIES, Choice, choose, spread
 from langchain_rerank.evaluation.score.results import EvaluationResult
-from langchain_rerank.evaluation.score.statistics import DIFFERENCES, MEANS, SIGNIFICANT, Floats
 from langchain_rerank.evaluation.score.summaries import Answer, Decision
 
 MARGIN = 0.01  # of the mean that may be given up for a cheaper choice, where nobody says another
@@ -64,25 +71,17 @@ def decide(
     inside = [one for one in range(1, k) if allowed is None or allowed[one]]
     compared = reranking(choice, values, allowed)
     gains = values[:, 1:] - values[:, [0]]
-    drawn = statistics.draws(gains, seed=seed)
-    bounded = statistics.covered(values, MEANS)
+    drawn = draws(gains, seed=seed)
+    bounded = covered(values, MEANS)
     p_values: list[float | None] = [drawn.p_value(one) if bounded else None for one in range(k - 1)]
     p_holm = statistics.holm([*p_values, *beside])
-    change = gains[:, compared - 1]
     before, after = float(values[:, 0].mean()), float(values[:, compared].mean())
-    shown = [p is not None and p < SIGNIFICANT for p in p_holm]
-    better = shown[at - 1] and change.mean() > 0 if at else False
-    worse = all(shown[one - 1] and gains[:, one - 1].mean() < 0 for one in inside)
-    best_shown = choice.upper[at] is not None and (choice.upper[at] or 0.0) <= 0.0
-    settled = choice.recommended or (best_shown if at else worse)
-    answer: Answer = "undecided"
-    if settled and better:
-        answer = "rerank"
-    elif settled and at == 0:
-        answer = "do_not_rerank"
-    needed = None
-    if answer == "undecided" and bounded:
-        rivals = [gains[:, one - 1] for one in inside] if at == 0 else [change]
+    shown = _shown(gains, p_holm[: k - 1])
+    better, worse = bool(at) and shown[at - 1] > 0, all(shown[one - 1] < 0 for one in inside)
+    answer = _answer(choice, better=better, worse=worse)
+    settled, needed = answer != "undecided", None
+    if bounded and not settled:
+        rivals = [gains[:, one - 1] for one in ([compared] if at else inside)]
         needed = _needed(choice, rivals, margin, better=better, tests=len(p_holm))
     return Decision(
         answer=answer,
@@ -99,10 +98,27 @@ def decide(
         margin=choice.margin,
         queries=n,
         queries_needed=needed,
-        reason=explained(
-            options, choice, n, margin, allowed, better=better, settled=answer != "undecided"
-        ),
+        reason=explained(options, choice, n, margin, allowed, better=better, settled=settled),
     )
+
+
+def _shown(gains: Floats, p_values: Sequence[float | None]) -> list[int]:
+    """Return 1 for each column whose mean is shown to be above 0, -1 for below, else 0."""
+    return [
+        0 if p is None or p >= SIGNIFICANT else int(np.sign(gains[:, one].mean()))
+        for one, p in enumerate(p_values)
+    ]
+
+
+def _answer(choice: Choice, *, better: bool, worse: bool) -> Answer:
+    """Return the answer: whether the choice is shown to be better, or all that rerank worse."""
+    at, upper = choice.position, choice.upper[choice.position]
+    best_shown = upper is not None and upper <= 0.0
+    if not (choice.recommended or (best_shown if at else worse)):
+        return "undecided"
+    if at == 0:
+        return "do_not_rerank"
+    return "rerank" if better else "undecided"
 
 
 def among_systems(result: EvaluationResult, k: int, seed: int = 0) -> Decision | None:

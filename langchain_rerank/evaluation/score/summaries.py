@@ -117,7 +117,7 @@ class Comparison:
     def shown(self) -> int:
         """1 where the system is shown to have the larger mean, -1 the smaller, else 0."""
         decisive = self.p_value if self.p_holm is None else self.p_holm
-        from langchain_rerank.evaluation.score.statistics import SIGNIFICANT  # which loads numpy
+        from langchain_rerank.evaluation.score.bootstrap import SIGNIFICANT  # which loads numpy
 
         if self.ci is None or decisive is None or decisive >= SIGNIFICANT:
             return 0

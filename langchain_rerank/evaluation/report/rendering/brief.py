@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
 
-from langchain_rerank.evaluation.report.rendering.view import Table, View, view
+from langchain_rerank.evaluation.report.rendering.tables import Table
+from langchain_rerank.evaluation.report.rendering.view import View, view
 from langchain_rerank.evaluation.report.rendering.words import (
     NOTHING,
     between,

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from langchain_rerank.evaluation.report.rendering.view import Table, View
+from langchain_rerank.evaluation.report.rendering.tables import Table
+from langchain_rerank.evaluation.report.rendering.view import View
 from langchain_rerank.plain_text import printable
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>|#~$])")

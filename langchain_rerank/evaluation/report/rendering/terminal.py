@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from langchain_rerank.evaluation.report.rendering.view import Table, View
+from langchain_rerank.evaluation.report.rendering.tables import Table
+from langchain_rerank.evaluation.report.rendering.view import View
 from langchain_rerank.optional import require
 from langchain_rerank.plain_text import printable
 

@@ -8,7 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from langchain_rerank.evaluation.report.rendering.depth_tables import depth_tables
 from langchain_rerank.evaluation.report.rendering.sentences import headlines
+from langchain_rerank.evaluation.report.rendering.tables import (
+    CEILING,
+    Table,
+    cut_short,
+    mean_with_interval,
+)
 from langchain_rerank.evaluation.report.rendering.words import (
     NOTHING,
     between,
@@ -18,49 +25,19 @@ from langchain_rerank.evaluation.report.rendering.words import (
     percent,
     signed,
     system_label,
-    yes_no,
 )
 from langchain_rerank.evaluation.score.results import (
     STAGES,
     Comparison,
     EvaluationResult,
-    MeasureSummary,
-    Sweep,
 )
 
 STAGE_LABELS = {"first_stage": "first stage", "rerank": "rerank", "total": "total"}
-CEILING = (
-    "Ceiling: the best order of the K candidates. Not retrieved is the first stage's to improve, "
-    "misordered is the reranker's. What no ranking can reach (R@1 of three relevant documents is a "
-    "third at most) is in neither."
-)
-
 COMPARED = (
     "In brackets the 95 % interval of the difference; p is the smallest error at which it excludes "
     "0, and better or worse is said where that is below 0.05."
 )
 ADJUSTED = "p is adjusted for all comparisons of this report (Holm), the interval is not."
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table of finished text.
-
-    Attributes:
-        caption: What it shows.
-        columns: `(m,)` headings, with units.
-        rows: `(n,)` rows of `m` cells.
-        words: How many of the first columns are words, which name the row; the others are figures.
-        chosen: Which row (0-based) to point out; None for no row.
-        note: How to read it; None where it needs no explanation.
-    """
-
-    caption: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    words: int = 1
-    chosen: int | None = None
-    note: str | None = None
 
 
 @dataclass(frozen=True)
@@ -88,7 +65,7 @@ def view(result: EvaluationResult) -> View:
     """Return what a reader should see of `result`."""
     tables = [_systems(result)]
     if result.sweep is not None:
-        tables.extend(_sweep(result.sweep, result.settings.get("top_n")))
+        tables.extend(depth_tables(result.sweep, result.settings.get("top_n")))
     several = len(result.comparisons) > 1 or result.sweep is not None
     note = f"{COMPARED} {ADJUSTED}" if several else COMPARED
     for baseline in dict.fromkeys(one.baseline for one in result.comparisons):
@@ -109,13 +86,6 @@ def view(result: EvaluationResult) -> View:
     )
 
 
-def _mean(summary: MeasureSummary | None, separator: str = " ") -> str:
-    if summary is None or summary.mean is None:
-        return NOTHING
-    mean = fraction(summary.mean)
-    return mean if summary.ci is None else f"{mean}{separator}{between(summary.ci)}"
-
-
 def _systems(result: EvaluationResult) -> Table:
     summaries = result.systems.values()
     columns = ["System", *result.measures, "Median time"]
@@ -132,7 +102,10 @@ def _systems(result: EvaluationResult) -> Table:
             (
                 system_label(name),
                 # On two lines, so that three measures fit in a narrow terminal.
-                *(_mean(summary.measures.get(measure), "\n") for measure in result.measures),
+                *(
+                    mean_with_interval(summary.measures.get(measure), "\n")
+                    for measure in result.measures
+                ),
                 milliseconds(total.p50) if total else NOTHING,
                 *(str(values[position]) for _, values in counts),
             )
@@ -148,31 +121,13 @@ def _systems(result: EvaluationResult) -> Table:
         notes.append(f"In no mean: {apart}.")
     if result.decision is not None and result.sweep is None:
         top_n = result.settings.get("top_n")
-        notes += _cut_short([result.decision.compared_k], result.measures, top_n)
+        notes += cut_short([result.decision.compared_k], result.measures, top_n)
     return Table(
         caption="Systems",
         columns=(*columns, *(heading for heading, _ in counts)),
         rows=tuple(rows),
         note=" ".join(notes),
     )
-
-
-def _cut_short(ks: Sequence[int], measures: Sequence[str], top_n: int | None) -> list[str]:
-    """Return what to know where a depth returns fewer documents than measures look at."""
-    looked_at = {
-        measure: min(int(cutoff), top_n or int(cutoff))
-        for measure in measures
-        if (cutoff := measure.rpartition("@")[2]).isdecimal()
-    }
-    short = [k for k in ks if 0 < k < max(looked_at.values(), default=0)]
-    if not short:
-        return []
-    wide = [measure for measure, cutoff in looked_at.items() if cutoff > short[0]]
-    note = (
-        f"A depth K returns K documents, as in production: with K = {', '.join(map(str, short))} "
-        f"that is fewer than {', '.join(wide)} {'look' if len(wide) > 1 else 'looks'} at."
-    )
-    return [note]
 
 
 def _comparisons(comparisons: Sequence[Comparison], *, several: bool, note: str) -> Table:
@@ -245,68 +200,6 @@ def _latency(result: EvaluationResult) -> Table:
 
 def _stage_order(stage: str) -> int:
     return STAGES.index(stage) if stage in STAGES else len(STAGES)
-
-
-def _sweep(sweep: Sweep, top_n: int | None) -> list[Table]:
-    quality, choice = [], []
-    for point in sweep.points:
-        total = point.latency.get("total")
-        quality.append(
-            (
-                str(point.k),
-                _mean(point.measures.get(sweep.measure)),
-                *(fraction(one) for one in (point.oracle, point.missed, point.misordered)),
-            )
-        )
-        choice.append(
-            (
-                str(point.k),
-                NOTHING if point.loss_upper is None else fraction(point.loss_upper),
-                yes_no(point.within_margin),
-                milliseconds(total.p50) if total else NOTHING,
-                milliseconds(total.p95) if total else NOTHING,
-                yes_no(point.within_budget),
-                yes_no(point.pareto),
-                f"{point.selected_share:.0%}",
-            )
-        )
-    ks = [point.k for point in sweep.points]
-    chosen = ks.index(sweep.recommended_k)
-    granted = sweep.margin if sweep.granted_margin is None else sweep.granted_margin
-    budget = "" if sweep.budget_ms is None else " within the budget"
-    notes = ["K = 0 is the first stage's own order."] if 0 in ks else []
-    notes += [*_cut_short(ks, [sweep.measure], top_n), CEILING]
-    return [
-        Table(
-            caption=f"{sweep.measure} by first-stage depth K",
-            columns=("K", sweep.measure, "Ceiling", "Not retrieved", "Misordered"),
-            rows=tuple(quality),
-            chosen=chosen,
-            note=" ".join(notes),
-        ),
-        Table(
-            caption="Which K to use",
-            columns=(
-                "K",
-                "Loss at most",
-                f"Within {granted:.2g}",
-                "p50",
-                "p95",
-                "In budget",
-                "Pareto",
-                "Best in",
-            ),
-            rows=tuple(choice),
-            chosen=chosen,
-            note=(
-                f"Loss at most: 95 % bound of how much any other K{budget} may be better (below 0: "
-                f"it is better than any other). Within {granted:.2g}: whether that is within the "
-                f"margin that so many queries allow. p50, p95: time per query. Pareto: no other K "
-                f"is both as good and as fast. Best in: share of resamples of the queries in which "
-                f"this K has the best mean. {' '.join(sweep.checks)}"
-            ),
-        ),
-    ]
 
 
 def _extremes(result: EvaluationResult) -> Iterable[Table]:
