@@ -1,4 +1,4 @@
-"""Text that a person will see: nothing in it that commands a terminal."""
+"""Texts from anywhere, made fit for a terminal and for UTF-8."""
 
 from __future__ import annotations
 
@@ -17,3 +17,17 @@ def printable(text: str) -> str:
         'a [31mred 0m'
     """
     return _CONTROL.sub(" ", text)
+
+
+def well_formed(text: str) -> str:
+    r"""Return `text` with surrogate pairs joined and lone surrogates replaced, as UTF-8 needs it.
+
+    They come out of PDFs and broken JSON.
+
+    Examples:
+        >>> well_formed("\ud83d\ude00 \ud800") == "\U0001f600 \ufffd"
+        True
+    """
+    if text.isascii():
+        return text
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")

@@ -10,9 +10,12 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from langchain_rerank.checks import whole_number
 from langchain_rerank.errors import ConfigurationError, RerankError, ScorerUnavailableError
 from langchain_rerank.optional import require
 from langchain_rerank.scorers.cross_encoder import DEFAULT_MODEL, CrossEncoderScorer
+from langchain_rerank.scorers.engine.registry import content_of
+from langchain_rerank.scorers.ray.actors import model_name, resources_of
 from langchain_rerank.serve import files
 
 PART_PAIRS = 4096
@@ -79,32 +82,34 @@ def rerank_dataset(
             "A TREC run needs the folder of its collection, in BEIR layout; Parquet and JSONL have "
             "their texts with them and need none."
         )
-    CrossEncoderScorer(model, **load_settings)  # refuses impossible settings here, at once
+    # Impossible settings are refused here, at once.
+    num_actors = whole_number(num_actors, "num_actors")
+    resources = resources_of(num_cpus=num_cpus, num_gpus=num_gpus)
+    local = CrossEncoderScorer(model_name(model), **load_settings)
+    # Whatever decides the scores: parts of another state of it must not be mixed in.
+    settings = {
+        "source": files.fingerprint(source),
+        "model": model,
+        "state of the model": content_of(local.settings),
+        "part_pairs": whole_number(part_pairs, "part_pairs"),
+        "load_settings": repr(sorted(load_settings.items())),
+    }
     folder = out.with_name(f"{out.name}.parts")
     folder.mkdir(parents=True, exist_ok=True)
-    _same_run(
-        folder,
-        {
-            "source": files.fingerprint(source),
-            "model": model,
-            "part_pairs": part_pairs,
-            "load_settings": repr(sorted(load_settings.items())),
-        },
-    )
     pairs, read_as = source, form
     if form == files.TREC:
         pairs, read_as = folder / "pairs.jsonl", files.JSONL
-        files.write_pairs(source, Path(str(collection)), pairs)
+        settings["collection"] = files.write_pairs(source, Path(str(collection)), pairs)
+    _same_run(folder, settings)
     parts = files.parts_of(pairs, read_as, part_pairs)
     missing = [part for part in parts if not files.part_path(folder, part["part"]).exists()]
     if missing:
         if not ray.is_initialized():
             ray.init(log_to_driver=False, include_dashboard=False)
         plan = Plan(str(pairs), read_as, str(folder), model, load_settings)
-        _score(
-            ray, ray_data, plan, missing, num_actors, {"num_cpus": num_cpus, "num_gpus": num_gpus}
-        )
-    files.join(folder, [part["part"] for part in parts], read_as, out, as_run=form == files.TREC)
+        _score(ray, ray_data, plan, missing, num_actors, resources)
+    numbers = [part["part"] for part in parts]
+    files.join(pairs, folder, numbers, read_as, out, as_run=form == files.TREC)
     shutil.rmtree(folder)
     return sum(part["pairs"] for part in parts)
 

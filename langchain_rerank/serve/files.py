@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from langchain_rerank.errors import DataFileError
 from langchain_rerank.evaluation.data.beir import load_collection
@@ -16,6 +17,7 @@ from langchain_rerank.optional import require
 
 PARQUET, JSONL, TREC = "Parquet", "JSONL", "a TREC run"
 TAG = "langchain-rerank"
+_BATCH_ROWS = 1024
 
 
 def form_of(path: Path) -> str:
@@ -94,17 +96,23 @@ def read_part(path: Path, part: Mapping[str, int], form: str) -> tuple[Any, list
 
 
 def _rows(path: Path, start: int, end: int) -> Any:
-    """Return rows `start` to `end` of a Parquet file; row groups outside are not read."""
-    parquet = require("pyarrow.parquet", extra="ray")
-    arrow = require("pyarrow", extra="ray")
-    file, first, tables = parquet.ParquetFile(path), 0, []
+    """Return rows `start` to `end` of a Parquet file, without keeping what is around them."""
+    file = require("pyarrow.parquet", extra="ray").ParquetFile(path)
+    first, found = 0, []
     for group in range(file.num_row_groups):
         rows = file.metadata.row_group(group).num_rows
-        low, high = max(start, first), min(end, first + rows)
-        if low < high:
-            tables.append(file.read_row_group(group).slice(low - first, high - low))
+        # A group may be the whole file: it is read in pieces, up to the end of the part.
+        if first < end and start < first + rows:
+            position = first
+            for batch in file.iter_batches(_BATCH_ROWS, row_groups=[group]):
+                low, high = max(start, position), min(end, position + len(batch))
+                if low < high:
+                    found.append(batch.slice(low - position, high - low))
+                position += len(batch)
+                if position >= end:
+                    break
         first += rows
-    return arrow.concat_tables(tables)
+    return require("pyarrow", extra="ray").Table.from_batches(found, schema=file.schema_arrow)
 
 
 def _record(path: Path, content: bytes, line: int) -> dict[str, Any]:
@@ -134,15 +142,7 @@ def write_part(
 
     def write(path: Path) -> None:
         if form == PARQUET:
-            arrow = require("pyarrow", extra="ray")
-            column = arrow.array(scores, arrow.float64())
-            names = rows.column_names
-            table = (
-                rows.set_column(names.index("score"), "score", column)
-                if "score" in names
-                else rows.append_column("score", column)
-            )
-            require("pyarrow.parquet", extra="ray").write_table(table, path)
+            require("pyarrow.parquet", extra="ray").write_table(_with_scores(rows, scores), path)
             return
         with path.open("w", encoding="utf-8") as file:
             for record, score in zip(rows, scores, strict=True):
@@ -151,38 +151,44 @@ def write_part(
     write_atomically(part_path(folder, part["part"]), write)
 
 
-def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
-    """Have `write` fill another file, which then takes the place of `path`."""
-    unfinished = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+def _with_scores(rows: Any, scores: Sequence[float]) -> Any:
+    arrow = require("pyarrow", extra="ray")
+    column = arrow.array(scores, arrow.float64())
+    if "score" in rows.column_names:
+        return rows.set_column(rows.column_names.index("score"), "score", column)
+    return rows.append_column("score", column)
+
+
+def write_atomically(path: Path, write: Callable[[Path], None], folder: Path | None = None) -> None:
+    """Have `write` fill another file, in `folder` or beside it, which then takes the place."""
+    # A name of its own: other machines may be at the same part.
+    unfinished = (folder or path.parent) / f"{path.name}.{uuid4().hex}.tmp"
     write(unfinished)
     unfinished.replace(path)
 
 
-def join(folder: Path, parts: Sequence[int], form: str, out: Path, *, as_run: bool) -> None:
+def join(
+    source: Path, folder: Path, parts: Sequence[int], form: str, out: Path, *, as_run: bool
+) -> None:
     """Write the rows of all parts, in order, to `out`; as a run, ranked by their new scores."""
 
     def write(path: Path) -> None:
         if form == PARQUET:
-            _join_parquet(folder, parts, path)
+            _join_parquet(source, folder, parts, path)
             return
         with path.open("w", encoding="utf-8") as file:
             lines = _lines(folder, parts)
             file.writelines(_ranked(lines) if as_run else lines)
 
-    write_atomically(out, write)
+    write_atomically(out, write, folder)  # what is killed leaves nothing beside `out`
 
 
-def _join_parquet(folder: Path, parts: Sequence[int], path: Path) -> None:
+def _join_parquet(source: Path, folder: Path, parts: Sequence[int], path: Path) -> None:
     parquet = require("pyarrow.parquet", extra="ray")
-    writer = None
-    try:
+    nothing = _with_scores(parquet.read_schema(source).empty_table(), [])
+    with parquet.ParquetWriter(path, nothing.schema) as writer:
         for part in parts:
-            table = parquet.read_table(part_path(folder, part))
-            writer = writer or parquet.ParquetWriter(path, table.schema)
-            writer.write_table(table)
-    finally:
-        if writer is not None:
-            writer.close()
+            writer.write_table(parquet.read_table(part_path(folder, part)))
 
 
 def _lines(folder: Path, parts: Sequence[int]) -> Iterator[str]:
@@ -199,8 +205,8 @@ def _ranked(lines: Iterator[str]) -> Iterator[str]:
             yield f"{query} Q0 {record['doc_id']} {rank} {record['score']!r} {TAG}\n"
 
 
-def write_pairs(run: Path, collection: Path, out: Path) -> None:
-    """Write the pairs of a TREC run as JSONL, with the texts of its collection.
+def write_pairs(run: Path, collection: Path, out: Path) -> str:
+    """Write the pairs of a TREC run as JSONL, with the texts of its collection; return their hash.
 
     Raises:
         DataFileError: The run names a query or a document that the collection does not have.
@@ -226,3 +232,5 @@ def write_pairs(run: Path, collection: Path, out: Path) -> None:
                     file.write(json.dumps(pair) + "\n")
 
     write_atomically(out, write)
+    with out.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from langchain_rerank.plain_text import well_formed
+
 Form = Literal["tei", "cohere"]
 
 PATHS = {"/rerank": "either", "/v1/rerank": "cohere", "/v2/rerank": "cohere"}
@@ -38,12 +40,14 @@ class Limits:
         documents: Texts of a request.
         characters: Characters of the query, and of each text.
         concurrent: Requests that a replica works on at once; others get 429.
+        body_seconds: Seconds in which a body must have come; a slow one keeps a place from others.
     """
 
     body_bytes: int = 8_000_000
     documents: int = 1000
     characters: int = 200_000
     concurrent: int = 256
+    body_seconds: float = 30.0
 
 
 @dataclass(frozen=True)
@@ -96,12 +100,12 @@ def read(path: str, body: bytes, limits: Limits) -> RerankRequest:
     echo = "return_text" if form == "tei" else "return_documents"
     return RerankRequest(
         form,
-        query,
+        well_formed(query),
         texts,
         raw=_flag(fields, "raw_scores"),
         top_n=_top_n(fields.get("top_n")),
         echo=_flag(fields, echo),
-        model=fields["model"] if isinstance(fields.get("model"), str) else None,
+        model=well_formed(fields["model"]) if isinstance(fields.get("model"), str) else None,
     )
 
 
@@ -113,15 +117,15 @@ def _texts(value: Any, form: Form) -> list[str]:
         text = one.get("text") if form == "cohere" and isinstance(one, dict) else one
         if not isinstance(text, str):
             raise RefusedError(422, f"text {position} must be a string")
-        texts.append(text)
+        texts.append(well_formed(text))
     return texts
 
 
 def _flag(fields: dict[str, Any], name: str) -> bool:
     value = fields.get(name)
-    if value not in {None, True, False}:
-        raise RefusedError(422, f"'{name}' must be true, false or null")
-    return bool(value)
+    if value is None or isinstance(value, bool):
+        return bool(value)
+    raise RefusedError(422, f"'{name}' must be true, false or null")
 
 
 def _top_n(value: Any) -> int | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import logging
 from time import perf_counter
@@ -55,6 +56,8 @@ class Replica:
             response = self._json(refusal(error), error.status)
             if error.retry_after is not None:
                 response.headers["retry-after"] = str(error.retry_after)
+        except Exception as error:  # noqa: BLE001 - else Serve would log it, with what was asked
+            response = self._failed(error, 500)
         self._metrics.answered(path if path in PATHS else "other", response.status_code)
         return response
 
@@ -98,13 +101,7 @@ class Replica:
         except (InputError, InputTypeError) as error:
             raise RefusedError(422, str(error)) from None
         except RerankError as error:
-            self._metrics.errors.inc()
-            # The class alone: a message may quote what was asked.
-            _log.error("A request failed: %s", type(error).__name__)
-            status = 503 if getattr(error, "retryable", False) else 500
-            raise RefusedError(
-                status, f"scoring failed: {type(error).__name__}", "Backend"
-            ) from None
+            return self._failed(error, 503 if getattr(error, "retryable", False) else 500)
         finally:
             self._under_way -= 1
             self._metrics.under_way.set(self._under_way)
@@ -114,14 +111,27 @@ class Replica:
         return response
 
     async def _body(self, request: Request) -> bytes:
-        most = self._limits.body_bytes
+        most, seconds = self._limits.body_bytes, self._limits.body_seconds
         parts, size = [], 0
-        async for part in request.stream():
-            size += len(part)
-            if size > most:
-                raise RefusedError(413, f"the body is larger than {most} bytes")
-            parts.append(part)
+        try:
+            async with asyncio.timeout(seconds):
+                async for part in request.stream():
+                    size += len(part)
+                    if size > most:
+                        raise RefusedError(413, f"the body is larger than {most} bytes")
+                    parts.append(part)
+        except TimeoutError:
+            raise RefusedError(408, f"the body did not come within {seconds:g} s") from None
         return b"".join(parts)
+
+    def _failed(self, error: Exception, status: int) -> Response:
+        self._metrics.errors.inc()
+        # The class alone: a message may quote what was asked.
+        name = type(error).__name__
+        _log.error("A request failed: %s", name)
+        return self._json(
+            refusal(RefusedError(status, f"scoring failed: {name}", "Backend")), status
+        )
 
     def _json(self, data: Any, status: int) -> Response:
         response: Response = self._responses.JSONResponse(data, status)

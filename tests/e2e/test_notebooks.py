@@ -12,6 +12,7 @@ nbclient = pytest.importorskip("nbclient", reason="needs nbclient and ipykernel"
 
 NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
 NEEDS = {"05_ragas": "ragas"}
+RAY = {"04_production"}  # has a part that runs where Ray is
 
 
 def cells(notebook, kind):
@@ -28,15 +29,26 @@ def test_the_notebook_is_kept_without_outputs(path):
         assert cell.execution_count is None
 
 
-@pytest.mark.slow
+def with_ray(path):
+    return pytest.param(path, marks=pytest.mark.ray, id=f"{path.stem} with Ray")
+
+
 @pytest.mark.enable_socket  # the kernel is another process, spoken to over local sockets
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path",
+    [
+        *(pytest.param(path, marks=pytest.mark.slow, id=path.stem) for path in NOTEBOOKS),
+        *(with_ray(path) for path in NOTEBOOKS if path.stem in RAY),
+    ],
+)
 def test_the_notebook_runs_and_shows_figures_and_no_warnings(path, tmp_path, monkeypatch):
     if path.stem in NEEDS:
         pytest.importorskip(NEEDS[path.stem])
     # Whatever asks the network fails: there is nothing behind this proxy.
     for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.setenv(name, "127.0.0.1")  # servers that a notebook starts itself
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path))
     notebook = nbformat.read(path, as_version=4)

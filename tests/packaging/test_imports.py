@@ -71,6 +71,9 @@ def test_a_package_that_is_there_but_broken_keeps_its_own_error(tmp_path, monkey
     assert not isinstance(caught.value, MissingExtraError)
 
 
+COMMAND = "from langchain_rerank.cli import main; sys.argv[1:] ="
+
+
 @pytest.mark.parametrize(
     ("missing", "extra", "statement"),
     [
@@ -78,6 +81,13 @@ def test_a_package_that_is_there_but_broken_keeps_its_own_error(tmp_path, monkey
         ("httpx", "remote", "langchain_rerank.RemoteScorer('http://localhost', dialect='tei')"),
         ("ray", "ray", "langchain_rerank.RayScorer('embedded')"),
         ("typer", "cli", "from langchain_rerank.cli import main; main()"),
+        ("ray", "ray", f"{COMMAND} ['serve', '--model', 'embedded']; main()"),
+        ("ray", "ray", f"{COMMAND} ['rerank-run', 'a.jsonl', '--out', 'b.jsonl']; main()"),
+        (
+            "httpx",
+            "remote",
+            f"{COMMAND} 'search q --docs . --model-url http://x --dialect tei'.split(); main()",
+        ),
         (
             "openvino",
             "openvino",

@@ -52,7 +52,7 @@ def test_a_cluster_of_two_nodes_runs_both(tiny_model, tmp_path):
         capture_output=True,
         text=True,
         check=False,
-        timeout=240,
+        timeout=600,
     )
     assert done.returncode == 0, done.stderr[-2000:]
     assert json.loads(done.stdout.splitlines()[-1]) == {"pairs": 60}

@@ -15,6 +15,7 @@ import pytest
 from langchain_rerank import CrossEncoderScorer, rerank_dataset
 from langchain_rerank.errors import ConfigurationError, DataFileError, ModelLoadError
 from langchain_rerank.evaluation.data.trec import read_run
+from langchain_rerank.testing.tiny_models import build_tiny_model
 
 pytest.importorskip("ray", reason="needs the extra `ray`: make ray")
 
@@ -125,6 +126,51 @@ def test_killed_and_started_again_it_ends_with_the_file_of_an_undisturbed_run(
     assert not parts.exists()
 
 
+def test_parts_of_another_state_of_model_or_texts_are_not_mixed_in(local_ray, tmp_path):
+    model = build_tiny_model("bert", tmp_path / "model")
+    source, out = tmp_path / "pairs.jsonl", tmp_path / "out.jsonl"
+    write_jsonl(source, [*rows(30), {"query": "q"}])
+    settings = {"model": str(model), "part_pairs": 10} | SETTINGS
+    with pytest.raises(DataFileError):
+        rerank_dataset(source, out, **settings)
+    time.sleep(0.01)
+    (model / "config.json").write_text((model / "config.json").read_text() + "\n")
+    with pytest.raises(ConfigurationError, match="another state of the model"):
+        rerank_dataset(source, out, **settings)
+
+
+def test_a_collection_that_changed_is_another_run(local_ray, tiny_model, tmp_path):
+    folder, run, out = tmp_path / "collection", tmp_path / "bm25.run", tmp_path / "out.run"
+    (folder / "qrels").mkdir(parents=True)
+    write_jsonl(folder / "corpus.jsonl", [{"_id": f"d{i}", "text": f"text {i}"} for i in range(9)])
+    write_jsonl(folder / "queries.jsonl", [{"_id": "q1", "text": "query"}])
+    (folder / "qrels/test.tsv").write_text("query-id\tcorpus-id\tscore\nq1\td1\t1\n")
+    run.write_text("".join(f"q1 Q0 d{i} {i + 1} {9 - i} bm25\n" for i in range(9)))
+    settings = {"model": tiny_model, "collection": folder, "part_pairs": 4} | SETTINGS
+    # A folder where the result should go: everything is scored, and cannot be put in place.
+    out.mkdir()
+    with pytest.raises(OSError, match=r"out\.run"):
+        rerank_dataset(run, out, **settings)
+    corpus = (folder / "corpus.jsonl").read_text()
+    (folder / "corpus.jsonl").write_text(corpus.replace("text 3", "another"))
+    with pytest.raises(ConfigurationError, match="another collection"):
+        rerank_dataset(run, out, **settings)
+    (folder / "corpus.jsonl").write_text(corpus)
+    out.rmdir()
+    assert rerank_dataset(run, out, **settings) == 9
+
+
+def test_a_file_without_rows_gives_one_without_rows(local_ray, tiny_model, tmp_path):
+    parquet, arrow = pytest.importorskip("pyarrow.parquet"), pytest.importorskip("pyarrow")
+    source, out = tmp_path / "pairs.parquet", tmp_path / "out.parquet"
+    parquet.write_table(arrow.table({"query": arrow.array([], "string"), "text": []}), source)
+    assert rerank_dataset(source, out, model=tiny_model, **SETTINGS) == 0
+    assert parquet.read_table(out).column_names == ["query", "text", "score"]
+    write_jsonl(tmp_path / "pairs.jsonl", [])
+    assert rerank_dataset(tmp_path / "pairs.jsonl", tmp_path / "o.jsonl", model=tiny_model) == 0
+    assert (tmp_path / "o.jsonl").read_text() == ""
+
+
 def test_a_bad_row_is_named_with_its_line_and_no_row_is_lost(local_ray, tiny_model, tmp_path):
     source = write_jsonl(tmp_path / "pairs.jsonl", [*rows(30), {"query": "q"}, *rows(3)])
     with pytest.raises(DataFileError, match=r"pairs.jsonl:31: expected an object") as caught:
@@ -146,6 +192,10 @@ def test_a_model_that_cannot_be_loaded_is_that_error(local_ray, tmp_path):
         ("a.run", "b.run", {}, "needs the folder of its collection"),
         ("a.jsonl", "b.jsonl", {"collection": "c"}, "need none"),
         ("a.jsonl", "b.jsonl", {"dtype": "int3"}, "dtype='int3'"),
+        ("a.jsonl", "b.jsonl", {"model": object()}, "a name or a folder"),
+        ("a.jsonl", "b.jsonl", {"num_actors": 0}, "num_actors=0"),
+        ("a.jsonl", "b.jsonl", {"part_pairs": 2.5}, "part_pairs=2.5"),
+        ("a.jsonl", "b.jsonl", {"num_gpus": -1}, "num_gpus=-1"),
     ],
 )
 def test_what_does_not_go_together_is_refused(source, out, settings, said, tmp_path):

@@ -75,7 +75,12 @@ def test_equal_scores_keep_the_order_of_the_texts():
         ({"query": "q", "texts": ["a" * 51]}, 413, "/rerank"),
         ({"query": "q" * 51, "texts": ["a"]}, 413, "/rerank"),
         ({"query": "q", "texts": ["a"], "raw_scores": "yes"}, 422, "/rerank"),
+        ({"query": "q", "texts": ["a"], "raw_scores": []}, 422, "/rerank"),
+        ({"query": "q", "texts": ["a"], "return_text": {}}, 422, "/rerank"),
+        ({"query": "q", "documents": ["a"], "return_documents": 1}, 422, "/rerank"),
         ({"query": "q", "documents": ["a"], "top_n": 0}, 422, "/rerank"),
+        ({"query": "q", "documents": ["a"], "top_n": 1.0}, 422, "/rerank"),
+        ({"query": "q", "documents": ["a"], "top_n": [1]}, 422, "/rerank"),
         ({"query": "q", "documents": ["a"], "top_n": True}, 422, "/rerank"),
     ],
 )
@@ -93,6 +98,13 @@ def test_what_is_malformed_or_beyond_a_limit_is_refused_without_quoting_a_text(
 def test_what_is_no_json_is_refused(body):
     with pytest.raises(RefusedError, match="not JSON"):
         read("/rerank", body, LIMITS)
+
+
+def test_surrogates_are_read_as_something_that_an_answer_can_repeat():
+    fields = {"query": "\udc00", "documents": ["\ud83e\udd8a", "a\ud83e"], "model": "\udfff"}
+    got = answered(fields | {"return_documents": True}, [2.0, 1.0])
+    assert [one["document"]["text"] for one in got["results"]] == ["🦊", "a\ufffd"]
+    assert json.dumps(got, ensure_ascii=False).encode()
 
 
 @pytest.mark.parametrize("logit", [-1e308, -800.0, -1.0, 0.0, 1.0, 800.0, 1e308])

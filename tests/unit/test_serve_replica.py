@@ -20,7 +20,7 @@ from langchain_rerank.testing.tiny_models import build_tiny_model
 requests = pytest.importorskip("starlette.requests", reason="needs the extra `ray`")
 pytest.importorskip("prometheus_client", reason="needs the extra `ray`")
 
-LIMITS = Limits(body_bytes=2000, documents=10, characters=500, concurrent=2)
+LIMITS = Limits(body_bytes=2000, documents=10, characters=500, concurrent=2, body_seconds=0.1)
 
 
 class Model:
@@ -89,7 +89,12 @@ async def test_more_at_once_than_the_limit_get_429_and_the_rest_their_scores(cli
 
 
 @pytest.mark.parametrize(
-    ("error", "status"), [(ScorerError("sec-ret"), 500), (ScorerUnavailableError("sec-ret"), 503)]
+    ("error", "status"),
+    [
+        (ScorerError("sec-ret"), 500),
+        (ScorerUnavailableError("sec-ret"), 503),
+        (ValueError("sec-ret"), 500),
+    ],
 )
 async def test_a_failure_is_answered_logged_and_counted_without_what_was_asked(
     error, status, client, model, caplog
@@ -132,6 +137,17 @@ async def test_what_is_not_served_is_refused(method, path, content, status, clie
     answer = await client.request(method, path, content=content)
     assert answer.status_code == status
     assert set(answer.json()) == {"error", "error_type", "message", "detail"}
+
+
+async def test_a_body_that_does_not_come_gives_its_place_back(client):
+    async def slowly():
+        for _ in range(100):
+            yield b" "
+            await asyncio.sleep(0.02)
+
+    answers = await asyncio.gather(*(client.post("/rerank", content=slowly()) for _ in range(2)))
+    assert [one.status_code for one in answers] == [408, 408]
+    assert (await client.post("/rerank", json=BODY)).status_code == 200
 
 
 async def test_metrics_count_requests_texts_and_what_was_cut(client):

@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from langchain_rerank.errors import (
     RequestRejectedError,
+    ScorerContractError,
     ScorerError,
     ScorerTimeoutError,
     ScorerUnavailableError,
@@ -29,9 +31,16 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _LONGEST_PAUSE = 8.0
+# An answer has a few numbers a text, and the text once more where a server repeats it, at worst
+# escaped. What is far larger is no answer, and is not kept to find out.
+_ANSWER_BYTES, _ANSWER_BYTES_A_BYTE = 16_000_000, 8
+_REFUSAL_BYTES = 64_000  # what is read of an error
+# Not asked for, but understood. Others can unpack a few bytes to more than there is memory.
+_ENCODINGS = {"", "identity", "gzip", "deflate"}
 # 408 and 429, a server in trouble, and 529, which some gateways send when they are overloaded. 501
 # says that the server will never do this.
 _TRANSIENT = {408, 429, 500, 502, 503, 504, 529}
+_REDIRECTS = {301, 302, 303, 307, 308}
 
 
 class TooLargeError(RequestRejectedError):
@@ -76,9 +85,17 @@ class Failure(Exception):  # noqa: N818 - never leaves this package
         self.retry_after = retry_after
 
 
+class Answer(NamedTuple):
+    """What a server answered."""
+
+    status: int
+    headers: Mapping[str, str]
+    content: bytes
+
+
 async def post(
     connection: Connection, url: str, content: bytes, patience: Patience, name: str
-) -> httpx.Response:
+) -> Answer:
     """Return the server's answer with status 200 to `content`.
 
     Args:
@@ -91,6 +108,7 @@ async def post(
 
     Raises:
         RequestRejectedError: The server refuses the request as it stands.
+        ScorerContractError: The answer is larger than any answer can be.
         ScorerUnavailableError: It cannot be reached, or is overloaded, after every attempt.
         ScorerTimeoutError: It did not answer in time, after every attempt.
     """
@@ -113,11 +131,14 @@ async def post(
 
 async def _attempt(
     connection: Connection, url: str, content: bytes, timeout: float, name: str
-) -> httpx.Response:
+) -> Answer:
     http = require("httpx", extra="remote")
     try:
-        async with asyncio.timeout(timeout):
-            response: httpx.Response = await connection.client.post(url, content=content)
+        async with (
+            asyncio.timeout(timeout),
+            connection.client.stream("POST", url, content=content) as response,
+        ):
+            answer = await _read(response, len(content), name)
     except TimeoutError as error:
         raise Failure(
             ScorerTimeoutError(
@@ -132,30 +153,51 @@ async def _attempt(
                 f"{connection.redacted(str(error))}. {see('a-rerank-server-does-not-answer')}"
             )
         ) from error
-    if response.status_code == 200:
-        return response
-    raise _refusal(response, connection.redacted, name)
+    if answer.status == 200:
+        return answer
+    raise _refusal(answer, connection.redacted, name)
 
 
-def _refusal(
-    response: httpx.Response, redacted: Callable[[str], str], name: str
-) -> ScorerError | Failure:
-    status = response.status_code
-    said = f'{name} answered HTTP {status}: "{redacted(excerpt(response.content))}".'
+async def _read(response: httpx.Response, sent: int, name: str) -> Answer:
+    """Return an answer whose body is no larger than one to `sent` bytes can be."""
+    encoding = response.headers.get("content-encoding", "").strip().lower()
+    most = _ANSWER_BYTES + _ANSWER_BYTES_A_BYTE * sent
+    refused = response.status_code != 200
+    body = bytearray()
+    if encoding in _ENCODINGS:
+        async for part in response.aiter_bytes():
+            body += part
+            if len(body) > (_REFUSAL_BYTES if refused else most):
+                break
+    if not refused and (len(body) > most or encoding not in _ENCODINGS):
+        wrong = (
+            f"is larger than {most:,} bytes"
+            if encoding in _ENCODINGS
+            else f"has the content-encoding {encoding[:40]!r}, which was not asked for"
+        )
+        raise ScorerContractError(
+            f"The answer of {name} cannot be used: it {wrong}. {see('a-rerank-server-refuses')}"
+        )
+    return Answer(response.status_code, response.headers, bytes(body))
+
+
+def _refusal(answer: Answer, redacted: Callable[[str], str], name: str) -> ScorerError | Failure:
+    status = answer.status
+    said = f'{name} answered HTTP {status}: "{redacted(excerpt(answer.content))}".'
     if status in _TRANSIENT:
-        asked = retry_after(response.headers)
+        asked = retry_after(answer.headers)
         wait = f" It asks for a pause of {asked:g} s." if asked else ""
         return Failure(
             ScorerUnavailableError(f"{said}{wait} {see('a-rerank-server-does-not-answer')}"), asked
         )
-    if response.is_redirect:
+    if status in _REDIRECTS and "location" in answer.headers:
         # Only the place: what comes after may hold what nobody should read.
-        place = redacted(response.headers.get("location", "").partition("?")[0])
+        place = redacted(re.split("[?#]", answer.headers["location"])[0])
         return RequestRejectedError(
             f"{name} answered HTTP {status} and sends to {place.rpartition('@')[2]!r}; texts and "
             f"key go to no other place than the url that was given. If that is right, give it."
         )
-    if status == 413 or (status == 422 and b'"error_type"' in response.content):
+    if status == 413 or (status == 422 and b'"error_type"' in answer.content):
         # text-embeddings-inference: too many texts in a request, or too many bytes.
         return TooLargeError(f"{said} {see('a-rerank-server-refuses')}")
     if status in {401, 403}:

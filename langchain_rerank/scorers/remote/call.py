@@ -95,7 +95,7 @@ class Server:
         dialect = DIALECTS[self.dialect]
         content = encoded({**dialect.body(query, texts), **self.fields})
         try:
-            response = await post(
+            answer = await post(
                 connection, endpoint(self.url, dialect), content, self.patience, self.name
             )
         except TooLargeError:
@@ -105,14 +105,20 @@ class Server:
             halves = (texts[:middle], texts[middle:])
             return _joined(await _all(self._asked(connection, query, half) for half in halves))
         try:
-            scores = read_scores(response.content, len(texts), dialect)
+            scores = read_scores(answer.content, len(texts), dialect)
         except UnreadableAnswerError as error:
             raise ScorerContractError(
                 f"The answer of {self.name} cannot be used: {connection.redacted(str(error))}. "
                 f"Does it speak dialect={self.dialect!r}? {see('a-rerank-server-refuses')}"
             ) from None  # The cause would show what is redacted here.
-        cut = response.headers.get(TRUNCATED_HEADER, "")
-        return Scores(scores, truncated=int(cut) if cut.isdecimal() else None)
+        return Scores(scores, truncated=_truncated(answer.headers, len(texts)))
+
+
+def _truncated(headers: Mapping[str, str], n: int) -> int | None:
+    """Return how many of `n` texts the server cut, or None where it does not say so."""
+    said = headers.get(TRUNCATED_HEADER, "")
+    cut = int(said) if said.isdecimal() and len(said) <= len(str(n)) else n + 1
+    return cut if cut <= n else None
 
 
 async def _all(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:

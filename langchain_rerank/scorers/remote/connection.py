@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from contextvars import Context
 from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import quote
 
 from langchain_rerank.errors import ScorerClosedError
 from langchain_rerank.optional import require
@@ -61,7 +63,10 @@ class Connection:
 
     def redacted(self, said: str) -> str:
         """Return the beginning of what a server or a library said, without the key in it."""
-        shown = said.replace(self._key, "***") if self._key else said
+        shown = said
+        # As it is, as in JSON, and as in a URL. Cut afterwards: half a key is no key to look for.
+        for form in (self._key, json.dumps(self._key)[1:-1], quote(self._key, safe="")):
+            shown = shown.replace(form, "***") if form else shown
         return shown if len(shown) <= _MOST_SHOWN else f"{shown[:_MOST_SHOWN]}…"
 
     def submit(self, work: Callable[[], Coroutine[Any, Any, T]]) -> Future[T]:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, get_args
 from urllib.parse import urlsplit
+
+from langchain_rerank.plain_text import well_formed
 
 DialectName: TypeAlias = Literal["tei", "cohere", "jina", "vllm"]
 """text-embeddings-inference; the Cohere and the Jina form of /rerank; vLLM's /score."""
@@ -68,6 +71,9 @@ DIALECTS: Mapping[str, Dialect] = {
 }
 """Every dialect, by name. SGLang speaks the Cohere and Jina forms and answers with a bare list."""
 
+_SCORE_NAMES = ("relevance_score", "score")
+_LLAMA_CPP_FAILED = -1e6
+_EXCERPT_BYTES = 32_000
 _RERANK_PATHS = {"rerank", "reranking", "score", "invocations"}
 _VERSIONS = {"v1", "v2"}
 
@@ -95,8 +101,11 @@ def endpoint(url: str, dialect: Dialect) -> str:
 
 
 def encoded(body: Mapping[str, Any]) -> bytes:
-    """Return a request's body as JSON; a lone surrogate, which UTF-8 cannot hold, becomes "?"."""
-    return json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")
+    """Return a request's body as JSON in UTF-8.
+
+    That cannot hold surrogates: pairs are joined and lone ones replaced, as for a local model.
+    """
+    return well_formed(json.dumps(body, ensure_ascii=False)).encode()
 
 
 def read_scores(content: bytes, n: int, dialect: Dialect) -> list[float]:
@@ -131,7 +140,9 @@ def read_scores(content: bytes, n: int, dialect: Dialect) -> list[float]:
 
 def _items(content: bytes, dialect: Dialect) -> list[Any]:
     try:
-        answer = json.loads(content)
+        answer = json.loads(content, object_pairs_hook=_object)
+    except UnreadableAnswerError:
+        raise
     except (ValueError, RecursionError) as error:
         raise UnreadableAnswerError(f"it is not JSON: {excerpt(content)}") from error
     if isinstance(answer, dict) and dialect.answers is not None:
@@ -145,14 +156,27 @@ def _items(content: bytes, dialect: Dialect) -> list[Any]:
     return answer
 
 
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object of JSON; one of two values under the same name would be taken by chance."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        (twice, _), *_ = Counter(name for name, _ in pairs).most_common(1)
+        raise UnreadableAnswerError(f"an object in it has {twice!r} twice")
+    return found
+
+
 def _entry(item: Any) -> tuple[int, float]:
     fields = item if isinstance(item, dict) else {}
     index: Any = fields.get("index")
-    score: Any = fields.get("relevance_score", fields.get("score"))
+    score, *others = [fields[name] for name in _SCORE_NAMES if name in fields] or [None]
     if type(index) is not int or type(score) not in {int, float}:  # True is no number here
         raise UnreadableAnswerError(
             f"an object with a whole number 'index' and a number 'score' or 'relevance_score' was "
-            f"expected for each text, got {_short(fields) if fields else item!r:.80}"
+            f"expected for each text, got {_short(fields) if fields else repr(item)}"
+        )
+    if others and others != [score]:
+        raise UnreadableAnswerError(
+            f"index {index} has two scores, 'relevance_score' {score!r} and 'score' {others[0]!r}"
         )
     try:
         number = float(score)
@@ -160,15 +184,22 @@ def _entry(item: Any) -> tuple[int, float]:
         number = math.inf
     if not math.isfinite(number):
         raise UnreadableAnswerError(f"the score of index {index} is {number}, no finite number")
+    if number == _LLAMA_CPP_FAILED:
+        raise UnreadableAnswerError(
+            f"the score of index {index} is {number:g}, by which llama.cpp says that it could not "
+            f"score this text; its log has the reason"
+        )
     return index, number
 
 
 def _short(fields: Mapping[str, Any]) -> str:
     # The echoed document may be long, and is of no use here.
-    return f"{ {key: fields[key] for key in fields if key not in {'document', 'text'}}!r:.80}"
+    return repr({key: fields[key] for key in fields if key not in {"document", "text"}})
 
 
 def excerpt(content: bytes) -> str:
-    """Return the beginning of a body on one line, for a message that is cut and redacted later."""
-    text = " ".join(content[:4000].decode("utf-8", "replace").split())
-    return "".join(character if character.isprintable() else "?" for character in text)
+    """Return the beginning of a body on one line, for a message that is redacted and then cut."""
+    words = content[:_EXCERPT_BYTES].decode("utf-8", "replace").split()
+    if len(content) > _EXCERPT_BYTES and words and len(words[-1]) < _EXCERPT_BYTES // 4:
+        words.pop()  # half of it, which may be half a key
+    return "".join(one if one.isprintable() else "?" for one in " ".join(words))

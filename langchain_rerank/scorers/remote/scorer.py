@@ -274,6 +274,8 @@ def _check_url(url: object, http: Any) -> None:
     try:
         parts = urlsplit(url)
         has_host, _ = bool(parts.hostname), http.URL(url)
+        if parts.hostname and parts.hostname.isascii():
+            parts.hostname.encode("idna")  # what would fail only when it is looked up
     except (ValueError, http.InvalidURL) as error:
         raise ConfigurationError(f"url={url!r} is no URL ({error}); {expected}.") from error
     if parts.username is not None or parts.password is not None:

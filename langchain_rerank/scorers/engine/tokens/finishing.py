@@ -6,6 +6,7 @@ import logging
 from collections.abc import Sequence
 
 from langchain_rerank.errors import see
+from langchain_rerank.plain_text import well_formed
 from langchain_rerank.scorers.engine.settings import DEFAULT_MAX_LENGTH
 from langchain_rerank.scorers.engine.tokens.pairs import Pair, Tokenize
 
@@ -63,11 +64,6 @@ def _reading_anything(tokenize: Tokenize) -> Tokenize:
         try:
             return tokenize(query, texts, instruction)
         except TypeError:  # Tried first, since looking for them in every text would cost more.
-            return tokenize(_whole(query), [_whole(text) for text in texts], instruction)
+            return tokenize(well_formed(query), [well_formed(text) for text in texts], instruction)
 
     return tolerant
-
-
-def _whole(text: str) -> str:
-    """Return `text` with surrogate pairs joined and lone surrogates replaced."""
-    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")

@@ -1,17 +1,15 @@
-"""Many copies of one model on a Ray cluster, as one scorer."""
+"""The scorer: chunks of each call go to the actors, and again where one dies."""
 
 from __future__ import annotations
 
 import logging
 import threading
 from collections import deque
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
-from langchain_rerank.checks import real_number, whole_number
+from langchain_rerank.checks import whole_number
 from langchain_rerank.errors import (
-    ConfigurationError,
     ScorerClosedError,
     ScorerError,
     ScorerTimeoutError,
@@ -28,36 +26,20 @@ from langchain_rerank.scorers.contract import (
     check_request,
 )
 from langchain_rerank.scorers.cross_encoder import DEFAULT_MODEL, CrossEncoderScorer
+from langchain_rerank.scorers.ray.actors import (
+    Member,
+    ModelCopy,
+    had_loaded,
+    model_name,
+    resources_of,
+)
+from langchain_rerank.scorers.ray.chunks import Chunk, chunks_of
 
 _log = logging.getLogger(__name__)
 
-_CHUNK_TOKENS = 16_384  # what one task computes: seconds on a CPU core, so little is done twice
-_CHUNK_TEXTS = 64
 _AHEAD = 2  # chunks of a call that an actor has at once: one computes, one is ready
 _MAX_ATTEMPTS = 8  # actors that may die under one chunk: then it is the chunk that kills them
 _MAX_STILLBORN = 8  # actors in a row that may die before they have loaded the model
-_CHARACTERS_PER_TOKEN = 4
-_MOST_TOKENS = 512
-
-
-@dataclass(eq=False)
-class _Chunk:
-    """Texts of one request that are scored together."""
-
-    request: int
-    start: int
-    end: int
-    tokens: int
-    attempts: int = 0
-
-
-@dataclass(eq=False)
-class _Member:
-    """An actor of the pool and the estimated tokens that it still has to compute."""
-
-    handle: Any
-    loaded: Any  # a reference that is there once the model is
-    waiting: int = 0
 
 
 class RayScorer(ClosedOnExit):
@@ -93,22 +75,15 @@ class RayScorer(ClosedOnExit):
         **load_settings: Any,
     ) -> None:
         require("ray", extra="ray")
-        if not isinstance(model, str):
-            raise ConfigurationError(
-                f"model must be a name or a folder that every machine can load, got "
-                f"{type(model).__name__}."
-            )
+        model_name(model)
         self.num_actors = whole_number(num_actors, "num_actors")
-        self._resources = {
-            "num_cpus": _share("num_cpus", num_cpus),
-            "num_gpus": _share("num_gpus", num_gpus),
-        }
+        self._resources = resources_of(num_cpus=num_cpus, num_gpus=num_gpus)
         self._local = CrossEncoderScorer(model, **load_settings)  # never loaded: checks settings
         self._model, self._load_settings = model, load_settings
         self._restart()
 
     def _restart(self) -> None:
-        self._members: list[_Member] = []
+        self._members: list[Member] = []
         self._lock = threading.Lock()
 
     @property
@@ -155,7 +130,7 @@ class RayScorer(ClosedOnExit):
         """
         for query, texts in requests:
             check_request(query, texts)
-        chunks = _chunks(requests)
+        chunks = chunks_of(requests)
         if not chunks:
             return [Scores() for _ in requests]
         answers = self._computed(requests, chunks)
@@ -176,7 +151,7 @@ class RayScorer(ClosedOnExit):
             for member in members:
                 ray.kill(member.handle)
 
-    def _pool(self, ray: Any) -> list[_Member]:
+    def _pool(self, ray: Any) -> list[Member]:
         with self._lock:
             if not self._members:
                 if not ray.is_initialized():
@@ -184,20 +159,18 @@ class RayScorer(ClosedOnExit):
                 self._members = [self._start(ray) for _ in range(self.num_actors)]
             return self._members
 
-    def _start(self, ray: Any) -> _Member:
-        actor = ray.remote(_Copy).options(max_restarts=0, max_concurrency=2, **self._resources)
+    def _start(self, ray: Any) -> Member:
+        actor = ray.remote(ModelCopy).options(max_restarts=0, max_concurrency=2, **self._resources)
         handle = actor.remote(self._model, self._load_settings)
-        return _Member(handle, handle.ready.remote())
+        return Member(handle, handle.ready.remote())
 
-    def _computed(
-        self, requests: Sequence[Request], chunks: Sequence[_Chunk]
-    ) -> list[list[Scores]]:
+    def _computed(self, requests: Sequence[Request], chunks: Sequence[Chunk]) -> list[list[Scores]]:
         ray = require("ray", extra="ray")
         members = self._pool(ray)
         waiting = deque(chunks)
-        under_way: dict[Any, tuple[_Chunk, _Member]] = {}
+        under_way: dict[Any, tuple[Chunk, Member]] = {}
         done: list[dict[int, Scores]] = [{} for _ in requests]
-        stillborn: set[_Member] = set()
+        stillborn: set[Member] = set()
         try:
             while waiting or under_way:
                 while waiting and len(under_way) < _AHEAD * self.num_actors:
@@ -212,7 +185,7 @@ class RayScorer(ClosedOnExit):
                     scores, truncated = self._answer(ray, ready[0])
                 except _ActorGoneError as error:
                     self._replace(ray, members, member)
-                    if _had_loaded(ray, member):
+                    if had_loaded(ray, member):
                         chunk.attempts += 1
                     else:
                         stillborn.add(member)
@@ -236,9 +209,9 @@ class RayScorer(ClosedOnExit):
     def _send(
         self,
         requests: Sequence[Request],
-        chunk: _Chunk,
-        members: Sequence[_Member],
-        under_way: dict[Any, tuple[_Chunk, _Member]],
+        chunk: Chunk,
+        members: Sequence[Member],
+        under_way: dict[Any, tuple[Chunk, Member]],
     ) -> None:
         query, texts = requests[chunk.request]
         with self._lock:
@@ -250,11 +223,11 @@ class RayScorer(ClosedOnExit):
         reference = handle.score.remote(query, list(texts[chunk.start : chunk.end]))
         under_way[reference] = (chunk, member)
 
-    def _finished(self, member: _Member, chunk: _Chunk) -> None:
+    def _finished(self, member: Member, chunk: Chunk) -> None:
         with self._lock:
             member.waiting -= chunk.tokens
 
-    def _replace(self, ray: Any, members: list[_Member], dead: _Member) -> None:
+    def _replace(self, ray: Any, members: list[Member], dead: Member) -> None:
         with self._lock:
             if members is not self._members:
                 raise ScorerClosedError(f"{self.name} was closed before it answered.")
@@ -297,65 +270,3 @@ class RayScorer(ClosedOnExit):
 
 class _ActorGoneError(Exception):
     """An actor died before it answered; its work can be done by another one."""
-
-
-class _Copy:
-    """The model in an actor: its calls wait at the same time and share batches."""
-
-    def __init__(self, model: str, load_settings: Mapping[str, Any]) -> None:
-        self._scorer = CrossEncoderScorer(model, **load_settings)
-        self._failure: ScorerError | None = None
-        try:
-            self._scorer.load()
-        except ScorerError as error:
-            self._failure = error  # Told to every caller: a constructor's would look like a death.
-
-    def ready(self) -> bool:
-        """Return True once the model is loaded."""
-        if self._failure is not None:
-            raise self._failure
-        return True
-
-    def score(self, query: str, texts: list[str]) -> tuple[list[float], int | None]:
-        """Return the scores and how many texts were truncated."""
-        self.ready()
-        scores = self._scorer.score(query, texts)
-        return list(scores), scores.truncated
-
-
-def _had_loaded(ray: Any, member: _Member) -> bool:
-    """Return whether an actor that died had loaded its model: only then was it at work."""
-    try:
-        return bool(ray.get(member.loaded, timeout=0))
-    except Exception:  # noqa: BLE001 - whatever it was, it did not load
-        return False
-
-
-def _share(name: str, value: object) -> float:
-    number = real_number(value)
-    if number is None or not 0.0 <= number < float("inf"):
-        raise ConfigurationError(f"{name}={value!r}: it must be a number of at least 0.")
-    return number
-
-
-def _chunks(requests: Sequence[Request]) -> list[_Chunk]:
-    """Return every text of `requests` in exactly one chunk, in order.
-
-    >>> [(one.request, one.start, one.end) for one in _chunks([("q", ["a"] * 70), ("r", ["b"])])]
-    [(0, 0, 64), (0, 64, 70), (1, 0, 1)]
-    """
-    chunks: list[_Chunk] = []
-    for number, (query, texts) in enumerate(requests):
-        current: _Chunk | None = None
-        for position, text in enumerate(texts):
-            length = (len(query) + len(text)) // _CHARACTERS_PER_TOKEN + 3
-            tokens = min(_MOST_TOKENS, length)
-            if (
-                current is None
-                or current.tokens + tokens > _CHUNK_TOKENS
-                or current.end - current.start >= _CHUNK_TEXTS
-            ):
-                current = _Chunk(number, position, position, 0)
-                chunks.append(current)
-            current.end, current.tokens = position + 1, current.tokens + tokens
-    return chunks

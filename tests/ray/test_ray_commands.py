@@ -1,0 +1,168 @@
+"""`serve` and `rerank-run` as people start them: processes of their own, stopped and killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import httpx
+import pytest
+
+from langchain_rerank import CrossEncoderScorer, RemoteScorer
+from langchain_rerank.errors import RequestRejectedError
+
+pytest.importorskip("ray", reason="needs the extra `ray`: make ray")
+
+pytestmark = [pytest.mark.ray, pytest.mark.enable_socket]
+
+COMMAND = [sys.executable, "-c", "from langchain_rerank.cli import main; main()"]
+MODEL_ARGS = ("--model-arg", "dtype=float32", "--model-arg", "device=cpu")
+TEXTS = [f"a fox number {i} " * (1 + i % 5) for i in range(20)]
+
+
+@pytest.fixture
+def environment(monkeypatch):
+    """The commands start a Ray of their own, and not in that of other tests."""
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    return dict(os.environ)
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return free.getsockname()[1]
+
+
+def started(*arguments, **settings):
+    return subprocess.Popen(
+        [*COMMAND, *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        **settings,
+    )
+
+
+def run(*arguments, timeout=120):
+    return subprocess.run(
+        [*COMMAND, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+
+
+def test_serve_answers_with_a_key_until_it_is_interrupted(tiny_model, environment):
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    server = started(
+        *("serve", "--model", tiny_model, *MODEL_ARGS, "--port", port, "--max-documents", 30),
+        env=environment | {"RERANK_SERVER_API_KEY": "sk-test"},
+    )
+    try:
+        end = time.monotonic() + 120
+        while True:
+            assert server.poll() is None
+            assert time.monotonic() < end
+            try:
+                if httpx.get(f"{url}/ready").status_code == 200:
+                    break
+            except httpx.HTTPError:
+                pass
+            time.sleep(0.2)
+        expected = CrossEncoderScorer(tiny_model, dtype="float32", device="cpu").score("fox", TEXTS)
+        with (
+            RemoteScorer(url, dialect="cohere", model="m", api_key="sk-test") as scorer,
+            RemoteScorer(url, dialect="cohere", model="m", api_key="other") as stranger,
+        ):
+            assert scorer.score("fox", TEXTS) == pytest.approx(expected, abs=1e-5)
+            with pytest.raises(RequestRejectedError, match="batch size 31 > maximum"):
+                scorer.score("fox", ["a"] * 31)
+            with pytest.raises(RequestRejectedError, match="HTTP 401"):
+                stranger.score("fox", TEXTS)
+    finally:
+        server.send_signal(signal.SIGINT)
+        shown, _ = server.communicate(timeout=60)
+    assert f"Serving {tiny_model} at {url}." in shown.replace("\n", "")
+    assert "Traceback" not in shown
+    assert "sk-test" not in shown
+    assert server.returncode in {0, 130}
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(f"{url}/ready")
+
+
+def test_serve_says_that_its_port_is_taken(tiny_model, environment):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = run("serve", "--model", tiny_model, "--port", port)
+    assert done.returncode == 2
+    assert f"127.0.0.1:{port}" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_serve_says_that_its_model_cannot_be_loaded(tmp_path, environment):
+    done = run("serve", "--model", tmp_path / "nowhere", "--port", free_port())
+    assert done.returncode == 2
+    assert "nowhere" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def written(path, n):
+    rows = [{"query": f"query {i // 10}", "text": f"text {i} " * (1 + i % 7)} for i in range(n)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return rows
+
+
+def test_rerank_run_scores_a_file_and_says_how_many_pairs(tiny_model, tmp_path, environment):
+    source, out = tmp_path / "pairs.jsonl", tmp_path / "scored.jsonl"
+    rows = written(source, 60)
+    done = run("rerank-run", source, "--out", out, "--model", tiny_model, *MODEL_ARGS)
+    assert done.returncode == 0, done.stderr
+    assert "60 pairs scored in" in done.stderr
+    local = CrossEncoderScorer(tiny_model, dtype="float32", device="cpu")
+    got = [json.loads(line) for line in out.read_text().splitlines()]
+    assert [{k: v for k, v in row.items() if k != "score"} for row in got] == rows
+    assert [row["score"] for row in got] == pytest.approx(
+        [local.score(row["query"], [row["text"]])[0] for row in rows], abs=1e-5
+    )
+
+
+def test_rerank_run_that_is_killed_goes_on_where_it_was(tiny_model, tmp_path, environment):
+    source, whole, again = (tmp_path / name for name in ("p.jsonl", "whole.jsonl", "again.jsonl"))
+    written(source, 2000)
+    options = ("--model", tiny_model, *MODEL_ARGS, "--part-pairs", 20, "--actors", 1)
+    assert run("rerank-run", source, "--out", whole, *options).returncode == 0
+    parts = tmp_path / "again.jsonl.parts"
+    # A group of its own: its Ray dies with it, as with a machine.
+    process = started("rerank-run", source, "--out", again, *options, start_new_session=True)
+    end = time.monotonic() + 120
+    while len(list(parts.glob("part-??????"))) < 5 and time.monotonic() < end:
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert not again.exists()
+    kept = {path.name: path.stat().st_mtime_ns for path in parts.glob("part-??????")}
+    assert 5 <= len(kept) < 100
+    done = run("rerank-run", source, "--out", again, *options)
+    assert done.returncode == 0, done.stderr
+    assert again.read_bytes() == whole.read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "again.jsonl",
+        "p.jsonl",
+        "whole.jsonl",
+    ]
+
+
+def test_rerank_run_names_the_line_that_is_no_pair(tiny_model, tmp_path, environment):
+    source = tmp_path / "pairs.jsonl"
+    written(source, 3)
+    source.write_text(source.read_text() + '{"query": "q"}\n')
+    done = run("rerank-run", source, "--out", tmp_path / "o.jsonl", "--model", tiny_model)
+    assert done.returncode == 2
+    assert f"{source}:4: expected an object" in done.stderr
+    assert "Traceback" not in done.stderr
