@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from langchain_core.documents import Document
     from rich.console import Console
 
-    from langchain_rerank.evaluation.data.datasets import Dataset
+    from langchain_rerank.evaluation.data.questions import Dataset
     from langchain_rerank.evaluation.report.report import Report
     from langchain_rerank.evaluation.score.summaries import Comparison, SweepPoint
     from langchain_rerank.result import RerankResult

@@ -20,8 +20,8 @@ from langchain_rerank.cli.models import load
 from langchain_rerank.cli.run_candidates import run_retriever
 from langchain_rerank.errors import ConfigurationError
 from langchain_rerank.evaluation.data.beir import load_collection
-from langchain_rerank.evaluation.data.datasets import Dataset
 from langchain_rerank.evaluation.data.files import load_dataset
+from langchain_rerank.evaluation.data.questions import Dataset
 from langchain_rerank.evaluation.data.relevance import Relevance
 from langchain_rerank.evaluation.report.report import Report
 from langchain_rerank.evaluation.score.measures import Measure

@@ -12,7 +12,7 @@ from pydantic import ConfigDict
 
 from langchain_rerank.documents import FIRST_STAGE_SCORE, with_metadata
 from langchain_rerank.errors import ConfigurationError, DataFileError
-from langchain_rerank.evaluation.data.datasets import Dataset
+from langchain_rerank.evaluation.data.questions import Dataset
 from langchain_rerank.evaluation.data.trec import as_written, read_run
 
 

@@ -10,7 +10,8 @@ import numpy as np
 
 from langchain_rerank import ranking
 from langchain_rerank.errors import ConfigurationError, EvaluationError
-from langchain_rerank.evaluation.data.datasets import DatasetLike, Record
+from langchain_rerank.evaluation.data.datasets import DatasetLike
+from langchain_rerank.evaluation.data.questions import Record
 from langchain_rerank.evaluation.run.background import run
 from langchain_rerank.evaluation.run.passes import Pass, opened, run_pass
 from langchain_rerank.evaluation.run.setting import RerankingSettings, Setting

@@ -12,7 +12,7 @@ from langchain_core.documents import Document
 
 from langchain_rerank.errors import DataFileError, see
 from langchain_rerank.evaluation.data.columns import holds_question
-from langchain_rerank.evaluation.data.datasets import Dataset, from_records, some
+from langchain_rerank.evaluation.data.questions import Dataset, from_records, some
 from langchain_rerank.evaluation.data.trec import QrelsByQuery, read_qrels
 from langchain_rerank.evaluation.data.values import read_id
 from langchain_rerank.reading import ROW_SUFFIXES, Form, read_rows, suffix_of

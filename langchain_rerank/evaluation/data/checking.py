@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 from langchain_core.documents import Document
 
 from langchain_rerank.errors import ConfigurationError, see
-from langchain_rerank.evaluation.data.datasets import Record
+from langchain_rerank.evaluation.data.labels import LabelReading, Rule
+from langchain_rerank.evaluation.data.questions import Record
 from langchain_rerank.evaluation.data.texts import contains, holds, squeezed
 from langchain_rerank.evaluation.data.unmatched import Label, Unmatched, described
-
-if TYPE_CHECKING:
-    from langchain_rerank.evaluation.data.relevance import Relevance, Rule
 
 Judged = Sequence[tuple[Record, Sequence[Document]]]
 
@@ -28,7 +25,7 @@ _BY_ID = {"qrels", "reference_context_ids"}
 _BY_TEXT = {"expected_passage", "reference_contexts"}
 
 
-def check(relevance: Relevance, judged: Judged) -> list[str]:
+def check(relevance: LabelReading, judged: Judged) -> list[str]:
     """Return what `Relevance.check` returns."""
     documents = relevance.corpus or [one for _, found in judged for one in found]
     if not documents:
@@ -44,7 +41,7 @@ def check(relevance: Relevance, judged: Judged) -> list[str]:
     return [found.message] if found else []
 
 
-def unmatched(relevance: Relevance, judged: Judged) -> Unmatched | None:
+def unmatched(relevance: LabelReading, judged: Judged) -> Unmatched | None:
     """Return what `Relevance.unmatched` returns."""
     rules = {relevance.rule_for(one) for one, _ in judged}
     if relevance.corpus is not None:
@@ -81,7 +78,7 @@ class _Texts:
         documents: The documents.
     """
 
-    def __init__(self, relevance: Relevance, documents: Sequence[Document]) -> None:
+    def __init__(self, relevance: LabelReading, documents: Sequence[Document]) -> None:
         self._relevance = relevance
         self._texts = [squeezed(one.page_content) for one in documents]
         self._sources = [relevance.source(one) for one in documents]
@@ -108,7 +105,7 @@ class _Texts:
 
 
 def _check_keys(
-    relevance: Relevance, records: Sequence[Record], documents: Sequence[Document]
+    relevance: LabelReading, records: Sequence[Record], documents: Sequence[Document]
 ) -> None:
     """Refuse documents none of which says about itself what the labels name."""
     rules = {relevance.rule_for(one) for one in records}

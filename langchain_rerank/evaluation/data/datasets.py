@@ -1,121 +1,18 @@
-"""Data sets: questions, with what is known about their answers.
-
-A record that cannot be used is kept and named, never dropped: an empty question or a label that
-cannot be read makes that one record invalid, and all others run.
-"""
+"""Whatever people hold questions in, as a data set."""
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from langchain_rerank.errors import ConfigurationError, InputTypeError
-from langchain_rerank.evaluation.data import columns, values
-from langchain_rerank.evaluation.data.tables import as_rows
+from langchain_rerank.evaluation.data.files import load_dataset
+from langchain_rerank.evaluation.data.questions import Dataset, Record, from_records
 
-
-@dataclass(frozen=True)
-class Record:
-    """One question.
-
-    Attributes:
-        id: Names the query in every report and TREC file; unique within a data set.
-        question: What is asked.
-        reference: The reference answer.
-        expected_source: The values of `metadata["source"]` that answer it; any of them is relevant.
-        reference_context_ids: Ids of the documents that answer it.
-        qrels: Grade by document id; 0 and less mean judged and not relevant.
-        reference_contexts: Texts that answer it.
-        expected_passage: A text that a relevant document contains, in one of `expected_source`
-            where that is given.
-        tags: Labels to group by.
-        metadata: What else its row has.
-        problem: Why the record cannot be used; None where it can.
-    """
-
-    id: str
-    question: str
-    reference: str | None = None
-    expected_source: tuple[str, ...] = ()
-    reference_context_ids: tuple[str, ...] = ()
-    qrels: dict[str, int] = field(default_factory=dict)
-    reference_contexts: tuple[str, ...] = ()
-    expected_passage: str | None = None
-    tags: tuple[str, ...] = ()
-    metadata: dict[str, Any] = field(default_factory=dict)
-    problem: str | None = None
-
-
-@dataclass(frozen=True)
-class Dataset:
-    """Records in their order.
-
-    Attributes:
-        records: The records; ids are unique.
-        name: What it is called in reports.
-        warnings: What was noticed when it was read, each naming its record.
-    """
-
-    records: tuple[Record, ...]
-    name: str = "data set"
-    warnings: tuple[str, ...] = ()
-
-    def __len__(self) -> int:
-        return len(self.records)
-
-    @property
-    def usable(self) -> list[Record]:
-        """The records that can be asked."""
-        return [one for one in self.records if not one.problem]
-
-    def head(self, limit: int | None) -> Dataset:
-        """Return the first `limit` records; all of them for None."""
-        return replace(self, records=self.records[:limit])
-
-    def with_qrels(self, qrels: Mapping[Any, Mapping[Any, Any]]) -> Dataset:
-        """Return a copy with these grades by query id; a query without any keeps its own labels.
-
-        Ids of queries and documents may be whole numbers, and grades NumPy's or pandas' numbers.
-
-        Raises:
-            ConfigurationError: None of the queries is in the data set, or a grade is no whole
-                number.
-        """
-        given: dict[str, dict[str, int]] = {}
-        for key, grades in qrels.items():
-            try:
-                given[values.read_id(key) or str(key)] = values.read_grades(grades)
-            except InputTypeError as error:
-                raise ConfigurationError(f"The qrels of the query {key!r}: {error}") from error
-        ids = {one.id for one in self.records}
-        unknown = [one for one in given if one not in ids]
-        if given and len(unknown) == len(given):
-            raise ConfigurationError(
-                f"None of the {len(given)} queries of the qrels is in the data set {self.name!r}: "
-                f"they have {some(given)}, it has {some(ids)}."
-            )
-        warnings = (
-            [f"The qrels judge {len(unknown)} queries that are not asked: {some(unknown)}."]
-            if unknown
-            else []
-        )
-        return replace(
-            self,
-            records=tuple(
-                replace(one, qrels=given[one.id]) if one.id in given else one
-                for one in self.records
-            ),
-            warnings=(*self.warnings, *warnings),
-        )
-
+__all__ = ["Dataset", "DatasetLike", "Record", "as_dataset", "from_ragas", "from_records"]
 
 DatasetLike: TypeAlias = "Dataset | str | Path | Iterable[Any]"
 """A data set, the path of one, a table (pandas, pyarrow, datasets), or its records."""
-
-KEYS = tuple(one.name for one in fields(Record) if one.name not in {"problem", "metadata"})
 
 
 def as_dataset(data: DatasetLike) -> Dataset:
@@ -128,69 +25,8 @@ def as_dataset(data: DatasetLike) -> Dataset:
     if isinstance(data, Dataset):
         return data
     if isinstance(data, (str, Path)):
-        from langchain_rerank.evaluation.data.files import load_dataset  # which needs `Dataset`
-
         return load_dataset(data)
     return from_records(data)
-
-
-def from_records(
-    rows: Iterable[Any],
-    *,
-    name: str = "data set",
-    where: Sequence[str] | None = None,
-    split: str | None = None,
-) -> Dataset:
-    """Return a data set from a table, or from dictionaries with the keys of `Record`.
-
-    Only `question` is needed. Names that other programs use (`user_input`, `query`, `answer`,
-    `ground_truth`, ...) are read as the keys that they are, which the first of the warnings says;
-    other columns are kept in `Record.metadata`.
-
-    A record without an id is called by its position, from 1. Of records with the same id, the
-    second becomes `id#2`.
-
-    Args:
-        rows: The records: dictionaries, questions, or a table (pandas, pyarrow, datasets, RAGAS).
-        name: What the data set is called in reports.
-        where: Where each record stands in a file, for messages.
-        split: Which split, where the table has several.
-
-    Raises:
-        ConfigurationError: No record, or none that can be used.
-
-    Examples:
-        >>> data = from_records([{"question": "What is LoRA?", "expected_source": "lora.pdf"}])
-        >>> data.records[0].id, data.records[0].expected_source
-        ('1', ('lora.pdf',))
-    """
-    listed = [_row(one) for one in as_rows(rows, split)]
-    if listed and all(isinstance(one, str) for one in listed):
-        listed = [{"question": one} for one in listed]
-    places = where or [f"record {position}" for position in range(1, len(listed) + 1)]
-    names = dict.fromkeys(key for row in listed if isinstance(row, Mapping) for key in row)
-    keys = columns.mapping(names, KEYS)
-    read = [_record(row, str(n), keys) for n, row in enumerate(listed, 1)]
-    given = {record.id for record in read}
-    taken: set[str] = set()
-    spoken = columns.spoken(keys, [one for one in names if one not in {*keys, "metadata"}])
-    warnings, found = ([f"{name}: {spoken}."] if spoken else []), []
-    for record, place in zip(read, places, strict=True):
-        unique = _unique_id(record.id, taken, given)
-        taken.add(unique)
-        if unique != record.id:
-            warnings.append(f"{place}: the id {record.id!r} was used before; it is now {unique!r}.")
-        problem = record.problem and f"{place} (id {unique!r}): {record.problem}"
-        if problem:
-            warnings.append(problem)
-        found.append(replace(record, id=unique, problem=problem))
-    if all(record.problem for record in found):
-        first = found[0].problem if found else "it is empty."
-        raise ConfigurationError(
-            f"The data set {name!r} has no record that can be used: {first} "
-            f"A record is a dictionary with at least 'question'; known keys: {', '.join(KEYS)}."
-        )
-    return Dataset(tuple(found), name, tuple(warnings))
 
 
 def from_ragas(samples: Any, *, name: str = "RAGAS test set") -> Dataset:
@@ -204,83 +40,3 @@ def from_ragas(samples: Any, *, name: str = "RAGAS test set") -> Dataset:
         ConfigurationError: No sample, or none that can be used.
     """
     return from_records(samples, name=name)
-
-
-def some(names: Iterable[str]) -> str:
-    """Return the first names of many, for a message.
-
-    Examples:
-        >>> some(["a", "b", "c", "d"]), some([])
-        ("'a', 'b', 'c', ...", 'none')
-    """
-    listed = list(names)
-    shown = ", ".join(map(repr, listed[:3]))
-    return f"{shown}, ..." if len(listed) > 3 else shown or "none"
-
-
-def _row(row: Any) -> Any:
-    """Return a row as a mapping where it is one in another guise."""
-    row = _dumped(row)
-    if not isinstance(row, Mapping):
-        return values.plain_value(row)
-    sample = _dumped(row.get("eval_sample"))  # what a RAGAS test set wraps each sample in
-    return columns.flattened(sample if isinstance(sample, Mapping) else row)
-
-
-def _dumped(row: Any) -> Any:
-    return row.model_dump() if hasattr(row, "model_dump") else row
-
-
-def _unique_id(wanted: str, taken: set[str], given: set[str]) -> str:
-    if wanted not in taken:
-        return wanted
-    names = (f"{wanted}#{number}" for number in itertools.count(2))
-    return next(name for name in names if name not in taken and name not in given)
-
-
-def _record(row: Any, position: str, keys: Mapping[str, str]) -> Record:
-    if not isinstance(row, Mapping):
-        return Record(position, "", problem=f"a dictionary was expected, got {row!r}.")
-    held = {key: values.plain_value(value) for key, value in row.items()}
-    mapped = {keys[name]: value for name, value in held.items() if name in keys}
-    free = [one for one in KEYS if one not in mapped]
-    id_ = mapped.pop("id", None)
-    id_ = (values.read_id(id_) or str(id_)) if values.is_there(id_) else position
-    question = mapped.pop("question", None)
-    shown = question if isinstance(question, str) else ""
-    inside = held.pop("metadata", None)
-    extra = {key: one for key, one in held.items() if key not in keys and values.is_there(one)}
-    metadata = {**extra, **(inside if isinstance(inside, Mapping) else {})}
-    for key in extra:
-        close = columns.nearest(key, free)
-        if close:
-            return Record(
-                id_,
-                shown,
-                problem=f"unknown key {key!r}; the nearest known key is {close!r} "
-                f"(known: {', '.join(KEYS)}).",
-            )
-    if not shown.strip():
-        found = "the question is empty" if "question" in keys.values() else "it has no question"
-        return Record(
-            id_, shown, problem=f"{found} ({question!r}); its keys are {', '.join(row) or 'none'}."
-        )
-    read: dict[str, Any] = {"metadata": metadata}
-    for key, value in mapped.items():
-        try:
-            if values.is_there(value):
-                read[key] = _READERS[key](value)
-        except InputTypeError as error:
-            return Record(id_, shown, problem=f"{key!r} cannot be used: {error}")
-    return Record(id_, shown, **read)
-
-
-_READERS: dict[str, Callable[[Any], Any]] = {
-    "reference": values.read_reference,
-    "expected_source": values.read_texts,
-    "reference_context_ids": values.read_texts,
-    "qrels": values.read_grades,
-    "reference_contexts": values.read_contexts,
-    "expected_passage": values.read_text,
-    "tags": values.read_texts,
-}

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from langchain_rerank.errors import DataFileError, InputTypeError
+from langchain_rerank.evaluation.data.beir import is_collection, load_collection
 from langchain_rerank.evaluation.data.columns import holds_question, mapping
-from langchain_rerank.evaluation.data.datasets import KEYS, Dataset, from_records
+from langchain_rerank.evaluation.data.questions import KEYS, Dataset, from_records
 from langchain_rerank.evaluation.data.values import unwritten
 from langchain_rerank.reading import TABLE_SUFFIXES, Form, read_rows, suffix_of
 from langchain_rerank.reading.squad import paragraphs, squad_articles
@@ -43,11 +44,8 @@ def load_dataset(
     """
     path = Path(path)
     form = Form(encoding, delimiter, split)
-    if path.is_dir():
-        from langchain_rerank.evaluation.data.beir import is_collection, load_collection
-
-        if is_collection(path):
-            return load_collection(path, split=split).dataset
+    if is_collection(path):
+        return load_collection(path, split=split).dataset
     rows = unwrapped(read_rows(path, known=holds_question, what="the question", form=form), path)
     if suffix_of(path) in TABLE_SUFFIXES:
         _check_cells(rows, path)

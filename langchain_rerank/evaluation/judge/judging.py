@@ -20,7 +20,8 @@ from pydantic import BaseModel
 from langchain_rerank.base_retrievers.depth import with_depth
 from langchain_rerank.checks import whole_number
 from langchain_rerank.errors import ConfigurationError, EvaluationError, JudgeError
-from langchain_rerank.evaluation.data.datasets import DatasetLike, Record, as_dataset
+from langchain_rerank.evaluation.data.datasets import DatasetLike, as_dataset
+from langchain_rerank.evaluation.data.questions import Record
 from langchain_rerank.evaluation.data.relevance import Relevance
 from langchain_rerank.evaluation.judge.failures import Reach
 from langchain_rerank.evaluation.judge.judge import Judge, as_judge

@@ -9,7 +9,7 @@ from langchain_core.documents import Document
 from langchain_core.runnables import RunnableConfig
 
 from langchain_rerank.errors import ConfigurationError
-from langchain_rerank.evaluation.data.datasets import Dataset, Record
+from langchain_rerank.evaluation.data.questions import Dataset, Record
 from langchain_rerank.evaluation.data.ragas_rows import RagasRow
 from langchain_rerank.evaluation.ragas.labels import Labels
 from langchain_rerank.evaluation.run.collect import Collector, refuse_total_failure

@@ -10,7 +10,8 @@ from langchain_core.documents import Document
 from langchain_core.runnables import Runnable, RunnableLambda
 
 from langchain_rerank.errors import InputTypeError
-from langchain_rerank.evaluation.data.datasets import Dataset, DatasetLike, Record, as_dataset
+from langchain_rerank.evaluation.data.datasets import DatasetLike, as_dataset
+from langchain_rerank.evaluation.data.questions import Dataset, Record
 from langchain_rerank.evaluation.data.ragas_rows import RagasRow
 from langchain_rerank.evaluation.data.relevance import Relevance
 from langchain_rerank.evaluation.ragas.labels import Labels

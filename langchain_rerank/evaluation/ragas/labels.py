@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from langchain_core.documents import Document
 
-from langchain_rerank.evaluation.data.datasets import Record
+from langchain_rerank.evaluation.data.questions import Record
 from langchain_rerank.evaluation.data.ragas_rows import RagasRow
 from langchain_rerank.evaluation.data.relevance import Relevance
 

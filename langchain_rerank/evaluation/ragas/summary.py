@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from langchain_rerank.evaluation.data.datasets import Dataset, Record
+from langchain_rerank.evaluation.data.questions import Dataset, Record
 from langchain_rerank.evaluation.data.ragas_rows import RagasRow
 from langchain_rerank.evaluation.ragas.cells import Cell
 from langchain_rerank.evaluation.ragas.metrics import Metric
@@ -20,7 +20,6 @@ from langchain_rerank.evaluation.score import assemble, comparing
 from langchain_rerank.evaluation.score.results import (
     Comparison,
     QueryRow,
-    Status,
     SystemRow,
     SystemSummary,
 )
@@ -109,7 +108,10 @@ def _query(
             },
             error=errors.get((name, record.id)),
         )
-    status, error = _status(record, systems)
+    judged = any(one.measures for one in systems.values())
+    unlabelled = None if judged else "no metric has a value for this question"
+    failed = {name: one.error for name, one in systems.items()}
+    status, error = assemble.status_of(record, failed, unlabelled)
     return QueryRow(
         query_id=record.id,
         question=record.question,
@@ -120,17 +122,6 @@ def _query(
         reference=record.reference,
         tags=record.tags,
     )
-
-
-def _status(record: Record, systems: Mapping[str, SystemRow]) -> tuple[Status, str | None]:
-    if record.problem:
-        return "invalid", record.problem
-    failed = next((f"{name}: {one.error}" for name, one in systems.items() if one.error), None)
-    if failed:
-        return "failed", failed
-    if not any(one.measures for one in systems.values()):
-        return "unlabelled", "no metric has a value for this question"
-    return "ok", None
 
 
 def _system(

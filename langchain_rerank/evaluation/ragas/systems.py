@@ -12,7 +12,7 @@ from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
 from langchain_rerank.base_retrievers.depth import with_depth
 from langchain_rerank.documents import unique
 from langchain_rerank.errors import ConfigurationError
-from langchain_rerank.evaluation.data.datasets import Record
+from langchain_rerank.evaluation.data.questions import Record
 from langchain_rerank.evaluation.run.environment import scorer_settings
 from langchain_rerank.evaluation.run.stage import FIRST_STAGE, RERANKED, Found, Stage, described
 from langchain_rerank.evaluation.run.systems import ChainKeys, Key, as_runnable, called, system

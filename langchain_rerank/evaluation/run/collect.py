@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from langchain_core.runnables import RunnableConfig
 
 from langchain_rerank.errors import EvaluationError, MissingExtraError, ModelLoadError
-from langchain_rerank.evaluation.data.datasets import Record
+from langchain_rerank.evaluation.data.questions import Record
 from langchain_rerank.evaluation.run.bounded import each
 from langchain_rerank.evaluation.run.journal import Journal
 from langchain_rerank.evaluation.run.progress import Progress

@@ -15,7 +15,7 @@ from langchain_core.documents import BaseDocumentCompressor
 
 from langchain_rerank import ranking
 from langchain_rerank.errors import ConfigurationError
-from langchain_rerank.evaluation.data.datasets import Record
+from langchain_rerank.evaluation.data.questions import Record
 from langchain_rerank.evaluation.run.collect import ByQuery, refuse_total_failure
 from langchain_rerank.evaluation.run.passes import Pass
 from langchain_rerank.evaluation.run.stage import FIRST_STAGE, RERANKED, Found

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from langchain_core.runnables import RunnableConfig
 
-from langchain_rerank.evaluation.data.datasets import Record
+from langchain_rerank.evaluation.data.questions import Record
 from langchain_rerank.evaluation.run.passes import Pass
 from langchain_rerank.evaluation.run.stage import Found, Stage
 from langchain_rerank.evaluation.run.systems import Reranker

@@ -14,7 +14,7 @@ from langchain_rerank import ranking
 from langchain_rerank.base_retrievers.depth import FirstStage, with_depth
 from langchain_rerank.documents import scores_to_mix, unique
 from langchain_rerank.errors import InputTypeError
-from langchain_rerank.evaluation.data.datasets import Record
+from langchain_rerank.evaluation.data.questions import Record
 from langchain_rerank.evaluation.data.relevance import Relevance
 from langchain_rerank.evaluation.run.collect import (
     ByQuery,

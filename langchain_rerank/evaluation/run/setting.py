@@ -11,7 +11,8 @@ from langchain_core.runnables import RunnableConfig
 
 from langchain_rerank.checks import check_top_n, check_weight, whole_number
 from langchain_rerank.errors import ConfigurationError, InputTypeError
-from langchain_rerank.evaluation.data.datasets import Dataset, DatasetLike, as_dataset
+from langchain_rerank.evaluation.data.datasets import DatasetLike, as_dataset
+from langchain_rerank.evaluation.data.questions import Dataset
 from langchain_rerank.evaluation.data.relevance import Relevance
 from langchain_rerank.evaluation.run.environment import now
 from langchain_rerank.evaluation.run.identity import identity

@@ -11,7 +11,7 @@ from typing import Any, Self
 from langchain_core.documents import Document
 from langchain_core.runnables import RunnableConfig
 
-from langchain_rerank.evaluation.data.datasets import Record
+from langchain_rerank.evaluation.data.questions import Record
 from langchain_rerank.evaluation.run.names import FIRST_STAGE, RERANKED
 
 __all__ = ["FIRST_STAGE", "RERANKED", "Ask", "Found", "Stage", "described", "digest", "stopwatch"]

@@ -21,7 +21,7 @@ from langchain_rerank.documents import (
     with_metadata,
 )
 from langchain_rerank.errors import ConfigurationError, InputTypeError
-from langchain_rerank.evaluation.data.datasets import Record
+from langchain_rerank.evaluation.data.questions import Record
 from langchain_rerank.evaluation.run.environment import scorer_settings
 from langchain_rerank.evaluation.run.stage import Found, Stage, stopwatch
 from langchain_rerank.result import RerankResult

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from langchain_rerank.errors import see
-from langchain_rerank.evaluation.data.datasets import Record, some
+from langchain_rerank.evaluation.data.questions import Record, some
 from langchain_rerank.first_stage import BM25Retriever
 from langchain_rerank.first_stage.terms import terms_of_query
 

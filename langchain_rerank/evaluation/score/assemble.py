@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 from langchain_core.documents import Document
 
-from langchain_rerank.evaluation.data.datasets import Record
+from langchain_rerank.evaluation.data.questions import Record
 from langchain_rerank.evaluation.data.relevance import Judgement, Relevance
 from langchain_rerank.evaluation.run.stage import Found
 from langchain_rerank.evaluation.score import bootstrap
@@ -73,7 +73,9 @@ def query_row(
             error=ranking.error,
             document_ids=tuple(keys[one] for one in kept),
         )
-    status, error = _status(record, rankings, labelled)
+    errors = {name: one.error for name, one in rankings.items()}
+    unlabelled = None if labelled else "nothing says what is relevant to this question"
+    status, error = status_of(record, errors, unlabelled)
     return QueryRow(
         query_id=record.id,
         question=record.question,
@@ -107,17 +109,22 @@ def _kept(judgement: Judgement, keys: Sequence[str]) -> list[int]:
     return list(first.values())
 
 
-def _status(
-    record: Record, rankings: Mapping[str, Found], labelled: bool
+def status_of(
+    record: Record, errors: Mapping[str, str | None], unlabelled: str | None
 ) -> tuple[Status, str | None]:
+    """Return the status of a query, and why it is another one than "ok".
+
+    Args:
+        record: The query.
+        errors: Why a system failed, by its name.
+        unlabelled: Why no measure has a value; None where one may have.
+    """
     if record.problem:
         return "invalid", record.problem
-    failed = next((f"{name}: {one.error}" for name, one in rankings.items() if one.error), None)
+    failed = next((f"{name}: {error}" for name, error in errors.items() if error), None)
     if failed:
         return "failed", failed
-    if not labelled:
-        return "unlabelled", "nothing says what is relevant to this question"
-    return "ok", None
+    return ("unlabelled", unlabelled) if unlabelled else ("ok", None)
 
 
 def summaries(
