@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Iterable
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from langchain_rerank.errors import MissingExtraError, see
@@ -30,3 +33,20 @@ def require(module: str, *, extra: str) -> Any:
             f"{see('a-package-is-missing')}",
             name=error.name,
         ) from error
+
+
+def versions(packages: Iterable[str]) -> str:
+    """Return which versions of packages are installed, to tell apart what they made.
+
+    Args:
+        packages: Their names on the package index.
+    """
+    return ", ".join(f"{package} {_version(package)}" for package in packages)
+
+
+@cache
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

@@ -45,10 +45,12 @@ def evaluate(
     encoding: options.EncodingOption = None,
     delimiter: options.DelimiterOption = None,
     chunk_size: options.ChunkSizeOption = None,
+    follow_symlinks: options.FollowOption = False,
     limit: options.LimitOption = None,
     first_stage: options.FirstStageOption = None,
     run: options.RunOption = None,
     embedding_model: options.EmbeddingModelOption = None,
+    language: options.LanguageOption = None,
     first_stage_weight: options.FirstStageWeightOption = None,
     first_stage_k: options.FirstStageKsOption = None,
     ks: options.KsOption = None,
@@ -120,13 +122,14 @@ def evaluate(
             )
             for name in named
         }
-        source = Source(first_stage, run, embedding_model, depths[-1])
+        source = Source(first_stage, run, embedding_model, depths[-1], language)
         documents, dataset = open_data(
             collection,
             docs,
             questions,
             form=Form(encoding, delimiter, split),
             chunk_size=chunk_size,
+            follow_symlinks=follow_symlinks,
         )
         opened = open_inputs(
             (documents, dataset.head(limit)),

@@ -8,14 +8,9 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from langchain_rerank.cli import options
 from langchain_rerank.cli.console import notes_console
-from langchain_rerank.cli.indexing import (
-    EncodingOption,
-    FollowOption,
-    LanguageOption,
-    open_index,
-    told,
-)
+from langchain_rerank.cli.indexing import EncodingOption, open_index, told
 from langchain_rerank.cli.loading import FirstStage
 
 
@@ -30,9 +25,9 @@ def index(
         str | None,
         typer.Option(help="Embeddings of the dense first stage: hub name or path."),
     ] = None,
-    language: LanguageOption = "english",
+    language: options.LanguageOption = None,
     encoding: EncodingOption = None,
-    follow_symlinks: FollowOption = False,
+    follow_symlinks: options.FollowOption = False,
 ) -> None:
     """Read and embed the files under FOLDER, and keep it for searches in them.
 

@@ -10,20 +10,12 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from langchain_rerank.cli import options
 from langchain_rerank.cli.loading import FirstStage
 from langchain_rerank.first_stage.kept.refresh import Progress
 from langchain_rerank.first_stage.kept.retriever import IndexRetriever
 from langchain_rerank.reading import Form
 
-LanguageOption = Annotated[
-    str,
-    typer.Option(
-        help="Whose word forms BM25 brings together: a name or code (german, de), or none.",
-    ),
-]
-FollowOption = Annotated[
-    bool, typer.Option("--follow-symlinks", help="Read what links out of a folder lead to.")
-]
 EncodingOption = Annotated[
     str | None,
     typer.Option(
@@ -38,7 +30,7 @@ def open_index(
     kind: FirstStage,
     embedding_model: str | None,
     k: int,
-    language: str,
+    language: str | None,
     encoding: str | None,
     follow_symlinks: bool,
     keep: bool,
@@ -51,7 +43,7 @@ def open_index(
         kind: What finds the documents.
         embedding_model: Hub name or path; None for the default one.
         k: How many documents a search returns.
-        language: Whose stemmer words get; "none" for none.
+        language: What `--language` was given.
         encoding: Encoding of text files.
         follow_symlinks: Whether links out of a folder are followed.
         keep: Whether what is computed is kept for later runs.
@@ -80,7 +72,7 @@ def open_index(
             embeddings=embeddings,
             embedding_key=key,
             k=k,
-            language=None if language.lower() == "none" else language,
+            language=options.language(language),
             form=Form(encoding=encoding),
             follow_symlinks=follow_symlinks,
             store="default" if keep else None,

@@ -13,6 +13,7 @@ from langchain_core.documents import Document
 from langchain_core.retrievers import BaseRetriever
 from rich.console import Console
 
+from langchain_rerank.cli import options
 from langchain_rerank.cli.kept_embeddings import KeptEmbeddings
 from langchain_rerank.cli.loading import FirstStage, build_first_stage
 from langchain_rerank.cli.model_names import check_scorer
@@ -32,6 +33,7 @@ from langchain_rerank.first_stage.embeddings import (
     packaged_embedding_model,
 )
 from langchain_rerank.first_stage.kept.store import default_store
+from langchain_rerank.first_stage.terms import ENGLISH, Terms
 from langchain_rerank.reading import Form
 from langchain_rerank.scorers.contract import Scorer
 from langchain_rerank.scorers.engine.loading import fingerprint
@@ -49,24 +51,31 @@ class Source:
         run: A TREC run whose candidates are reranked, in place of a first stage.
         embedding_model: Embeddings of dense and hybrid; None is the default one.
         k: How many candidates a question gets at most.
+        language: What `--language` was given.
         content: Checksums of what was read, by name, from `open_first_stage`.
 
     Raises:
-        ConfigurationError: A run and a first stage at once.
+        ConfigurationError: A run and a first stage at once, or no such language.
     """
 
     first_stage: FirstStage | None
     run: Path | None
     embedding_model: str | None
     k: int
+    language: str | None = None
     content: dict[str, str] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
-        if self.run is not None and self.first_stage is not None:
+        given = [
+            f"--first-stage {self.first_stage.value}" if self.first_stage is not None else "",
+            f"--language {self.language}" if self.language is not None else "",
+        ]
+        if self.run is not None and any(given):
             raise ConfigurationError(
                 f"--run {self.run} brings its candidates; leave out "
-                f"--first-stage {self.first_stage.value}, or leave out --run."
+                f"{' and '.join(filter(None, given))}, or leave out --run."
             )
+        Terms(options.language(self.language))  # refused before minutes of reading
 
     @property
     def settings(self) -> dict[str, str]:
@@ -74,13 +83,13 @@ class Source:
         if self.run is not None:
             return {"run": self.run.name, **self.content}
         kind = self.first_stage or FirstStage.bm25
-        if kind is FirstStage.bm25:
-            return {"candidates": kind.value, **self.content}
-        return {
-            "candidates": kind.value,
-            "embedding_model": self.embedding_name,
-            **self.content,
-        }
+        found = {"candidates": kind.value}
+        if kind is not FirstStage.bm25:
+            found["embedding_model"] = self.embedding_name
+        terms = Terms(options.language(self.language))
+        if kind is not FirstStage.dense and terms.language != ENGLISH:
+            found["language"] = terms.language or "none"
+        return {**found, **self.content}
 
     @property
     def embedding_name(self) -> str:
@@ -148,6 +157,7 @@ def open_data(
     *,
     form: Form | None = None,
     chunk_size: int | None = None,
+    follow_symlinks: bool = False,
 ) -> tuple[Sequence[Document], Dataset]:
     """Return the documents and the questions that the options name.
 
@@ -172,7 +182,10 @@ def open_data(
     dataset = load_dataset(
         questions, encoding=form.encoding, delimiter=form.delimiter, split=form.split
     )
-    return load_documents(docs, chunk_size=chunk_size, form=form), dataset
+    documents = load_documents(
+        docs, chunk_size=chunk_size, form=form, follow_symlinks=follow_symlinks
+    )
+    return documents, dataset
 
 
 def open_first_stage(
@@ -203,7 +216,13 @@ def open_first_stage(
                 store=default_store(),
                 progress=lambda what, done, total: status.update(f"{what}: {done:,} of {total:,}…"),
             )
-        return build_first_stage(kind, documents, k=source.k, embeddings=embeddings)
+        return build_first_stage(
+            kind,
+            documents,
+            k=source.k,
+            embeddings=embeddings,
+            language=options.language(source.language),
+        )
 
 
 def _checksum(texts: Iterable[str]) -> str:

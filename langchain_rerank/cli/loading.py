@@ -10,6 +10,7 @@ from langchain_core.embeddings import Embeddings
 from langchain_core.retrievers import BaseRetriever
 
 from langchain_rerank.first_stage.embeddings import default_embeddings
+from langchain_rerank.first_stage.terms import ENGLISH
 
 
 class FirstStage(StrEnum):
@@ -26,6 +27,7 @@ def build_first_stage(
     *,
     k: int,
     embeddings: Embeddings | None = None,
+    language: str | None = ENGLISH,
 ) -> BaseRetriever:
     """Return a first stage over `documents`.
 
@@ -34,13 +36,14 @@ def build_first_stage(
         documents: `(n,)` documents to search.
         k: How many documents a search returns.
         embeddings: For "dense" and "hybrid"; None is `default_embeddings()`.
+        language: Whose stemmer the words of BM25 get; None for none.
     """
     from langchain_rerank.first_stage import BM25Retriever, DenseRetriever, hybrid_retriever
     from langchain_rerank.first_stage.vectors import VectorIndex
 
     if FirstStage(name) is FirstStage.bm25:
-        return BM25Retriever.from_documents(documents, k=k)
+        return BM25Retriever.from_documents(documents, k=k, language=language)
     embeddings = embeddings or default_embeddings()
     if FirstStage(name) is FirstStage.hybrid:
-        return hybrid_retriever(documents, embeddings, k=k)
+        return hybrid_retriever(documents, embeddings, k=k, language=language)
     return DenseRetriever(vectorstore=VectorIndex.from_documents(documents, embeddings), k=k)

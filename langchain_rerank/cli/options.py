@@ -77,9 +77,22 @@ ChunkSizeOption = Annotated[
         min=1,
     ),
 ]
+FollowOption = Annotated[
+    bool,
+    _option("--follow-symlinks", "Read what links out of a folder of --docs lead to.", DATA),
+]
 LimitOption = Annotated[int | None, _option("--limit", "Only the first N questions.", DATA, min=1)]
 FirstStageOption = Annotated[
     FirstStage | None, _option("--first-stage", "How candidates are found (default: bm25).", STAGE)
+]
+LanguageOption = Annotated[
+    str | None,
+    _option(
+        "--language",
+        "Whose word forms BM25 brings together: a name or code (german, de), or none "
+        "(default: english).",
+        STAGE,
+    ),
 ]
 RunOption = Annotated[
     Path | None, _option("--run", "Rerank the candidates of this TREC run instead.", STAGE)
@@ -278,6 +291,17 @@ _READERS: dict[str, Callable[[str], Any]] = {
     "revision": str,
     "trust_remote_code": lambda value: {"true": True, "false": False}[value.lower()],
 }
+
+
+def language(given: str | None) -> str | None:
+    """Return the language that `--language` names, for a first stage; None for no stemmer.
+
+    Examples:
+        >>> language("None"), language(None)
+        (None, 'english')
+    """
+    named = "english" if given is None else given
+    return None if named.lower() == "none" else named
 
 
 def depths(text: str | None, listed: Sequence[int] | None = None) -> list[int]:

@@ -28,6 +28,7 @@ def ragas(
     collection: options.CollectionArgument = None,
     docs: options.DocsOption = None,
     questions: options.QuestionsOption = None,
+    follow_symlinks: options.FollowOption = False,
     metrics: Annotated[
         str | None,
         typer.Option(
@@ -83,6 +84,7 @@ def ragas(
     first_stage: options.FirstStageOption = None,
     run: options.RunOption = None,
     embedding_model: options.EmbeddingModelOption = None,
+    language: options.LanguageOption = None,
     model: options.ModelOption = None,
     model_arg: options.ModelArgOption = None,
     model_url: options.ModelUrlOption = None,
@@ -135,9 +137,9 @@ def ragas(
         model, default=options.MODEL, model_arg=model_arg, model_url=model_url, dialect=dialect
     )
     with resumable(out, notes):
-        documents, dataset = open_data(collection, docs, questions)
+        source = Source(first_stage, run, embedding_model, first_stage_k, language)
+        documents, dataset = open_data(collection, docs, questions, follow_symlinks=follow_symlinks)
         dataset = dataset.head(limit)
-        source = Source(first_stage, run, embedding_model, first_stage_k)
         base = open_first_stage(source, documents, dataset, notes)
         load(scorer, notes)
         evaluation = RagasEvaluation(

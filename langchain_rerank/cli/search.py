@@ -12,13 +12,7 @@ import typer
 from rich.console import Console
 
 from langchain_rerank.cli import options
-from langchain_rerank.cli.indexing import (
-    EncodingOption,
-    FollowOption,
-    LanguageOption,
-    open_index,
-    where_it_is,
-)
+from langchain_rerank.cli.indexing import EncodingOption, open_index, where_it_is
 from langchain_rerank.cli.json_output import SCREEN, JsonOption, check_json, write_json
 from langchain_rerank.cli.loading import FirstStage
 from langchain_rerank.documents import with_metadata
@@ -71,9 +65,9 @@ def search(
         float | None,
         typer.Option(help="Lowest relevance score that is shown."),
     ] = None,
-    language: LanguageOption = "english",
+    language: options.LanguageOption = None,
     encoding: EncodingOption = None,
-    follow_symlinks: FollowOption = False,
+    follow_symlinks: options.FollowOption = False,
     no_index: Annotated[
         bool,
         typer.Option("--no-index", help="Compute everything anew, and keep nothing for later."),

@@ -13,12 +13,14 @@ from langchain_core.documents import Document
 from langchain_rerank.errors import ConfigurationError, DataFileError, MissingExtraError
 from langchain_rerank.files.formats import Part, read_parts
 from langchain_rerank.files.walking import FOLDER_SUFFIXES, Found, LeftOut, files_below
-from langchain_rerank.optional import require
+from langchain_rerank.optional import require, versions
 from langchain_rerank.passages import read_passages
 from langchain_rerank.reading import ROW_SUFFIXES, Form, suffix_of
 
 VERSION = 1
 """Counted up when a file is read or cut in another way: what was kept of it is read again."""
+
+_READ_WITH = ("langchain-text-splitters", "PyYAML", "beautifulsoup4", "pypdf", "python-docx")
 
 CHUNK_SIZE = 512  # characters of a passage of running text
 
@@ -60,8 +62,8 @@ class ChunkSettings:
 
     @property
     def key(self) -> str:
-        """What tells these settings, and this version of the readers, from others."""
-        return f"{VERSION} {asdict(self)!r}"
+        """What tells these settings, and the versions of what reads and cuts, from others."""
+        return f"{VERSION} {asdict(self)!r}, {versions(_READ_WITH)}"
 
 
 def load_documents(

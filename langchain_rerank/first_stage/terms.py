@@ -13,7 +13,7 @@ from functools import cache
 from typing import Any, TypeAlias
 
 from langchain_rerank.errors import ConfigurationError, RerankWarning, see
-from langchain_rerank.optional import require
+from langchain_rerank.optional import require, versions
 
 TextToTerms: TypeAlias = Callable[[str], list[str]]
 """How a text becomes terms."""
@@ -127,8 +127,11 @@ class Terms:
 
     @property
     def key(self) -> str:
-        """What tells these terms from those of another language or version."""
-        return f"{self.language or 'none'}/{VERSION}"
+        """What tells these terms from those of another language or version.
+
+        A newer stemmer gives other stems, which queries would no longer meet.
+        """
+        return f"{self.language or 'none'}/{VERSION}, {versions(('PyStemmer', 'regex'))}"
 
     def __call__(self, text: str) -> list[str]:
         """Return the terms of a document, in order; one without any gives `[]`.

@@ -17,6 +17,7 @@ import typer
 from rich.console import Console
 
 from langchain_rerank.cli.inputs import resumable
+from langchain_rerank.errors import RerankWarning
 from langchain_rerank.evaluation.report.report import Report
 from langchain_rerank.testing.tiny_models import build_tiny_model
 
@@ -176,6 +177,39 @@ def test_documents_of_ones_own_with_questions_and_sources(run, model, tmp_path):
     report = Report.load(tmp_path / "out")
     assert report.systems["first_stage"].measures["RR@10"].mean == 1.0
     assert report.counts["ok"] == 6
+
+
+@pytest.mark.parametrize("command", ["evaluate", "ragas"])
+def test_a_language_and_links_are_options_of_what_evaluates(run, model, tmp_path, command):
+    docs, out = tmp_path / "docs", tmp_path / "out"
+    docs.mkdir()
+    for name, text in (("house.md", "Alte Häuser."), ("note.md", "Andere Dinge.")):
+        (docs / name).write_text(text, encoding="utf-8")
+    (tmp_path / "cat.md").write_text("Katzen schlafen.")
+    (docs / "link.md").symlink_to(tmp_path / "cat.md")
+    questions = tmp_path / "questions.jsonl"
+    lines = [
+        {"question": "Haus", "expected_passage": "Häuser"},
+        {"question": "Katze", "expected_passage": "Katzen schlafen"},
+    ]
+    questions.write_text("\n".join(map(json.dumps, lines)))
+    data = ("--docs", docs, "--questions", questions, "--model", model, "--out", out)
+    german = ("--language", "de", "--follow-symlinks")
+    code, _, err = run(command, *data, *german)
+    assert code == 0, err
+    report = json.loads((out / "report.json").read_text())
+    measures = report["systems"]["first_stage"]["measures"]
+    name = {"evaluate": "R@10", "ragas": "id_based_context_recall"}[command]
+    assert measures[name]["mean"] == 1.0
+    assert report["settings"]["language"] == "german"
+    with pytest.warns(RerankWarning, match="a link out of the folder"):
+        assert run(command, *data, *german[:2])[0] == 0
+    code, _, err = run(command, *data, "--language", "klingon")
+    assert code == 2
+    assert "klingon" in err
+    code, _, err = run(command, *data, "--run", out / "no.trec", "--language", "de")
+    assert code == 2
+    assert "leave out --language de" in err
 
 
 @pytest.mark.slow

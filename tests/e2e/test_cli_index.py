@@ -150,6 +150,44 @@ def test_each_kind_of_file_is_found(run, notes):
     assert any("pdf.pdf: cannot be read as PDF" in str(one.message) for one in warned)
 
 
+def test_a_pdf_is_found_with_its_page_and_kept(run, notes):
+    pytest.importorskip("matplotlib", reason="it writes the PDF")
+    from matplotlib.backends.backend_pdf import PdfPages
+    from matplotlib.figure import Figure
+
+    with PdfPages(notes / "birds.pdf", metadata={"Title": "On birds"}) as pages:
+        for text in ("Penguins swim and do not fly.", "Ostriches run very fast."):
+            figure = Figure()
+            figure.text(0.1, 0.5, text)
+            pages.savefig(figure)
+    for _ in range(2):  # read, then kept
+        code, out, err = search(run, notes, "ostriches run", "--json", "-")
+        assert code == 0, err
+        best = json.loads(out)["documents"][0]
+        assert (best["id"], best["text"]) == ("birds.pdf#2", "Ostriches run very fast.")
+        assert (best["metadata"]["page"], best["metadata"]["title"]) == (2, "On birds")
+    assert "birds.pdf, page 2" in search(run, notes, "ostriches run")[1]
+
+
+def test_names_that_nobody_expects_are_shown_and_command_no_terminal(run, notes):
+    for name, text in (
+        (b"caf\xe9.md", "Coffee is brewed."),
+        (b"a\nb.md", "Tea is steeped."),
+        (b"\x1b[31mred.md", "Wine is poured."),
+    ):
+        (notes / os.fsdecode(name)).write_text(text)
+    (notes / os.fsdecode(b"bad\xff\x1b[32m.md")).write_bytes(b"\xff")
+    for query, text in (("coffee", "brewed"), ("tea", "steeped"), ("wine", "poured")):
+        for _ in range(2):
+            with pytest.warns(RerankWarning, match="cannot be read"):
+                code, out, err = search(run, notes, query)
+            assert code == 0, err
+            assert text in out
+            assert "\x1b" not in out + err
+        with pytest.warns(RerankWarning):
+            assert found(run, notes, query)[0][1].endswith(".md")
+
+
 def test_pipes_and_links_out_of_the_folder_are_told_about(run, notes, tmp_path):
     os.mkfifo(notes / "pipe.md")
     (tmp_path / "secret.md").write_text("A secret owl.")

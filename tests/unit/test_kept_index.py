@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 
 import numpy as np
@@ -16,11 +17,13 @@ import pytest
 from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
 
+from langchain_rerank import optional
 from langchain_rerank.errors import ConfigurationError, DataFileError, InputError, RerankWarning
 from langchain_rerank.files import load_documents
 from langchain_rerank.first_stage import IndexRetriever, hybrid_retriever, with_depth
 from langchain_rerank.first_stage.kept import database, refresh, store, upkeep
 from langchain_rerank.first_stage.kept.opening import opened
+from langchain_rerank.first_stage.terms import Terms
 
 QUERIES = ("sleeping cats", "four bits", "animals", "北京", "note 7", "nothing like it")
 
@@ -246,6 +249,18 @@ def test_a_model_that_gives_too_few_vectors_is_one_clear_error(notes, kept):
         opened_index(notes, kept, Lazy())
 
 
+def test_a_file_of_a_folder_that_is_named_itself_leaves_the_folder_as_it_is(
+    notes, kept, monkeypatch
+):
+    settled(monkeypatch)
+    opened_index(notes, kept)
+    for root in (notes / "00.md", notes / "deep", notes):
+        for read in (0 if root == notes else 1, 0):
+            found = opened_index(root, kept)
+            assert found.documents == load_documents(root)
+            assert (found.found.read, found.found.embedded) == (read, 0)
+
+
 def test_two_roots_and_overlapping_ones_find_what_they_find_without(notes, kept, tmp_path):
     write(tmp_path / "more" / "00.md", "Another folder on cats.")
     for roots in ([notes, tmp_path / "more"], [notes, notes / "deep"], [notes / "00.md", notes]):
@@ -268,6 +283,111 @@ def test_names_and_texts_with_lone_surrogates_are_kept(notes, kept):
     write(notes / "rows.jsonl", json.dumps({"_id": "\ud800", "text": "Cats \ud800."}))
     for _ in range(2):
         assert opened_index(notes, kept).documents == load_documents(notes)
+
+
+def test_another_version_of_what_reads_and_cuts_reads_and_cuts_anew(notes, kept, monkeypatch):
+    settled(monkeypatch)
+    opened_index(notes, kept)
+    assert opened_index(notes, kept).found.read == 0
+    monkeypatch.setattr(optional, "_version", lambda package: "99")
+    monkeypatch.setattr(Terms, "_terms", lambda *_, **__: ["other"])
+    found = opened_index(notes, kept)
+    assert (found.found.read, found.found.embedded) == (14, 0)
+    assert list(found.found.terms)[-1] == "other"
+    assert all(len(one) == 1 for one in found.found.counts)
+
+
+@pytest.fixture
+def hostile(tmp_path):
+    folder = tmp_path / "hostile"
+    texts = {
+        "line\nbreak.md": "A name with a line break.",
+        os.fsdecode(b"caf\xe9.txt"): "A name that is not UTF-8.",
+        "-rf.md": "A name like an option.",
+        "'; DROP TABLE text; --.md": "A name like a command.",
+        "\x1b[31mred.txt": "A name that colours terminals.",
+        "CASE.md": "Upper case.",
+        "case.md": "Lower case.",
+        "empty.md": "",
+        "blank.txt": " \n\n ",
+        "one.md": "The same text twice.",
+        "deep/two.md": "The same text twice.",
+        "long.txt": "Words follow words. " * 5000,
+        "x" * 240 + ".txt": "A long name.",
+    }
+    for name, text in texts.items():
+        write(folder / name, text)
+    (folder / "circle").symlink_to(folder)
+    (folder / "self.md").symlink_to(folder / "self.md")
+    (folder / "gone.md").symlink_to(folder / "nowhere.md")
+    (folder / "twice.md").symlink_to(folder / "one.md")
+    (folder / "a.md").mkdir()
+    return folder
+
+
+@pytest.mark.filterwarnings("ignore:What cannot be read")
+@pytest.mark.parametrize("follow", [False, True])
+def test_names_and_files_that_nobody_expects_are_found_as_without_an_index(hostile, kept, follow):
+    expected = load_documents(hostile, follow_symlinks=follow)
+    assert len({d.metadata["source"] for d in expected}) == 11  # two have no text
+    for _ in range(2):
+        assert opened_index(hostile, kept, follow_symlinks=follow).documents == expected
+    moved = hostile.rename(hostile.with_name("moved"))
+    (moved / "circle").unlink()
+    found = opened_index(moved, kept, follow_symlinks=follow)
+    assert found.documents == load_documents(moved, follow_symlinks=follow)
+    assert found.found.embedded == 0
+
+
+def test_other_content_of_the_same_size_and_time_is_seen(notes, kept, monkeypatch):
+    settled(monkeypatch)
+    opened_index(notes, kept)
+    for name in ("03.md", "04.md"):
+        path = notes / name
+        facts, text = path.stat(), path.read_text().replace("cats", "owls")
+        if name == "04.md":  # as editors save: another file of that name
+            path = path.with_suffix(".new")
+        path.write_text(text)
+        path.rename(notes / name)
+        os.utime(notes / name, ns=(facts.st_atime_ns, facts.st_mtime_ns))
+        assert (notes / name).stat().st_size == facts.st_size
+    found = opened_index(notes, kept)
+    assert found.found.read == 2
+    assert found.documents == load_documents(notes)
+
+
+@pytest.mark.parametrize("hours", [-1000, 1000])
+def test_a_clock_that_is_set_changes_no_hit(notes, kept, monkeypatch, hours):
+    true, by_seconds = time.time_ns, time.time
+    opened_index(notes, kept)
+    for moved in (hours, 0):
+        monkeypatch.setattr(time, "time_ns", lambda moved=moved: true() + moved * 3_600 * 10**9)
+        monkeypatch.setattr(time, "time", lambda moved=moved: by_seconds() + moved * 3_600)
+        write(notes / "03.md", f"Note 3 was written {moved} hours from now.")
+        assert opened_index(notes, kept).documents == load_documents(notes)
+
+
+@pytest.mark.filterwarnings("ignore:What cannot be read")
+def test_files_that_change_or_vanish_while_they_are_read_are_read_as_they_are_next_time(
+    notes, kept, monkeypatch
+):
+    read = refresh.read_file
+
+    def disturbed(file, settings):
+        if file.source == "02.md":
+            (notes / "05.md").unlink()
+            write(notes / "06.md", "Changed after it was listed.")
+        found = read(file, settings)
+        if file.source == "07.md":
+            write(notes / "07.md", "Changed after it was read!")
+        return found
+
+    monkeypatch.setattr(refresh, "read_file", disturbed)
+    first = opened_index(notes, kept).documents
+    assert "05.md" not in [d.metadata["source"] for d in first]
+    assert "Changed after it was listed." in [d.page_content for d in first]
+    monkeypatch.undo()
+    assert opened_index(notes, kept).documents == load_documents(notes)
 
 
 def test_what_is_kept_is_private(notes, kept):
@@ -470,6 +590,54 @@ def test_a_kill_loses_one_block_at_most(notes, kept):
     assert last.returncode == 0
     assert set(lines) == {d.page_content for d in load_documents(notes)}
     assert len(lines) - len(set(lines)) <= 3 * 4
+
+
+def test_a_file_that_another_process_reads_again_meanwhile_keeps_its_passages(
+    notes, kept, monkeypatch
+):
+    settled(monkeypatch)
+    opened_index(notes, kept)
+    expected = load_documents(notes)
+    files = store.Store.files
+    others = []
+
+    def files_and_then_another_process(self, *arguments):
+        found = files(self, *arguments)
+        if not others:
+            write(notes / "11.md", "Note 11 has changed.")
+            others.append(threading.Thread(target=opened_index, args=(notes, kept)))
+            others[0].start()
+            others[0].join(0.5)
+        return found
+
+    monkeypatch.setattr(store.Store, "files", files_and_then_another_process)
+    found = opened_index(notes, kept)
+    others[0].join()
+    # As it was before or after, whichever came first, and never without the note.
+    assert len(found.documents) == len(expected)
+    assert opened_index(notes, kept).documents == load_documents(notes)
+
+
+@pytest.mark.filterwarnings("ignore:The kept index is of no use now")
+def test_a_store_that_is_cleared_and_filled_meanwhile_gives_no_text_the_vector_of_another(
+    notes, kept, tmp_path
+):
+    for number in range(20):
+        write(tmp_path / "other" / f"{number}.md", "Zebras " * (number + 1))
+
+    class Disturbed(Letters):
+        def embed_documents(self, texts):
+            found = super().embed_documents(texts)
+            if len(self.embedded) == len(texts):
+                with opened(kept) as open_store:
+                    upkeep.clear(open_store)
+                IndexRetriever.from_files(tmp_path / "other", kind="bm25", store=kept)
+            return found
+
+    for folder, model in ((notes, Disturbed()), (tmp_path / "other", Letters())):
+        found, fresh = opened_index(folder, kept, model), opened_index(folder, None)
+        for query in (*QUERIES, "zebras"):
+            assert hits(found, query) == hits(fresh, query)
 
 
 def test_a_process_that_waits_for_another_says_so(notes, kept):

@@ -18,13 +18,15 @@ from filelock import FileLock, Timeout
 
 from langchain_rerank.errors import RerankWarning, see
 
-SCHEMA = 1
+SCHEMA = 2
 
 T = TypeVar("T")
 
+# No number of a text or file is given twice: a process that still knows the first would take the
+# second for it.
 _TABLES = """
-CREATE TABLE text (n INTEGER PRIMARY KEY, sha BLOB NOT NULL UNIQUE, body BLOB NOT NULL,
-    used INTEGER NOT NULL);
+CREATE TABLE text (n INTEGER PRIMARY KEY AUTOINCREMENT, sha BLOB NOT NULL UNIQUE,
+    body BLOB NOT NULL, used INTEGER NOT NULL);
 CREATE INDEX text_used ON text (used);
 CREATE TABLE model (n INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, dim INTEGER NOT NULL);
 CREATE TABLE vector (model INTEGER NOT NULL, text INTEGER NOT NULL, crc INTEGER NOT NULL,
@@ -33,10 +35,9 @@ CREATE TABLE term (n INTEGER PRIMARY KEY, term BLOB NOT NULL UNIQUE);
 CREATE TABLE cut (n INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE);
 CREATE TABLE counts (cut INTEGER NOT NULL, text INTEGER NOT NULL, crc INTEGER NOT NULL,
     numbers BLOB NOT NULL, PRIMARY KEY (cut, text)) WITHOUT ROWID;
-CREATE TABLE file (n INTEGER PRIMARY KEY, root BLOB NOT NULL, path BLOB NOT NULL,
+CREATE TABLE file (n INTEGER PRIMARY KEY AUTOINCREMENT, root BLOB NOT NULL, path BLOB NOT NULL,
     source BLOB NOT NULL, settings TEXT NOT NULL, stamp TEXT NOT NULL, read_ns INTEGER NOT NULL,
-    UNIQUE (path, source, settings));
-CREATE INDEX file_root ON file (root, settings);
+    UNIQUE (root, settings, path, source));
 CREATE TABLE chunk (file INTEGER NOT NULL, number INTEGER NOT NULL, text INTEGER NOT NULL,
     data TEXT NOT NULL, PRIMARY KEY (file, number)) WITHOUT ROWID;
 CREATE INDEX chunk_text ON chunk (text);
@@ -107,6 +108,16 @@ class Database:
             with suppress(sqlite3.Error):
                 self.db.execute("ROLLBACK")
             raise
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Let nothing that is read inside change meanwhile; other processes wait to write."""
+        self.db.execute("BEGIN")
+        try:
+            yield
+        finally:
+            with suppress(sqlite3.OperationalError):  # an error may have ended it
+                self.db.execute("COMMIT")
 
     @contextmanager
     def embedding(self, waiting: Callable[[], object]) -> Iterator[None]:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from langchain_rerank.errors import DataFileError, InputError, MissingExtraError
 from langchain_rerank.files.loading import ChunkSettings, check_read, checked, read_file
 from langchain_rerank.files.walking import Found, LeftOut, files_below
-from langchain_rerank.first_stage.kept.store import NewFile, Store, sha
+from langchain_rerank.first_stage.kept.store import KeptFile, NewFile, Store, sha
 from langchain_rerank.first_stage.plain import not_json
 from langchain_rerank.first_stage.terms import Terms
 
@@ -134,16 +134,13 @@ def _of_root(
 ) -> Iterator[tuple[bool, list[Document]]]:
     """Yield the passages of each file in order, and whether it was read anew."""
     name = str(root.resolve())
-    kept = store.files(name, settings.key)
     keys = {(str(Path(name, file.path.relative_to(root))), file.source): file for file in found}
-    stale = {
-        key: file
-        for key, file in keys.items()
-        if key not in kept
-        or not kept[key].stamp
-        or kept[key].stamp != _stamp(file.stat)
-        or max(file.stat.st_mtime_ns, file.stat.st_ctime_ns) + _SETTLED_NS > kept[key].read_ns
-    }
+    with store.reading():
+        kept = store.files(name, settings.key)
+        unchanged = [key for key, file in keys.items() if key in kept and _is_same(file, kept[key])]
+        chunks = store.chunks([kept[key].n for key in unchanged])
+    passages = dict(zip(unchanged, chunks, strict=True))
+    stale = {key: file for key, file in keys.items() if key not in passages}
     store.forget_files(one.n for key, one in kept.items() if key not in keys)
     fresh: dict[tuple[str, str], list[Document]] = {}
     waiting: list[NewFile] = []
@@ -168,8 +165,6 @@ def _of_root(
             waiting = []
             progress("Reading files", position, len(stale))
     store.put_files(name, settings.key, waiting)
-    unchanged = [key for key in keys if key not in stale]
-    passages = dict(zip(unchanged, store.chunks([kept[key].n for key in unchanged]), strict=True))
     check_read(root, len(fresh) + len(unchanged), left_out)
     for key in keys:
         if key in fresh:
@@ -183,6 +178,12 @@ def _of_root(
                     for id_, metadata in [json.loads(data)]
                 ],
             )
+
+
+def _is_same(file: Found, kept: KeptFile) -> bool:
+    """Return whether a file is, as far as its size and times say, what was read."""
+    changed = max(file.stat.st_mtime_ns, file.stat.st_ctime_ns)
+    return kept.stamp == _stamp(file.stat) and changed + _SETTLED_NS <= kept.read_ns
 
 
 def _stamp(facts: os.stat_result) -> str:

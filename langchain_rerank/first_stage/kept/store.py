@@ -90,8 +90,9 @@ class Store(Database):
             for file in files:
                 texts = self._put_texts([text for text, _ in file.chunks])
                 self._forget(
-                    "SELECT n FROM file WHERE path = ? AND source = ? AND settings = ?",
-                    (_bytes(file.path), _bytes(file.source), settings),
+                    "SELECT n FROM file "
+                    "WHERE root = ? AND settings = ? AND path = ? AND source = ?",
+                    (_bytes(root), settings, _bytes(file.path), _bytes(file.source)),
                 )
                 n = self.db.execute(
                     "INSERT INTO file VALUES (NULL, ?, ?, ?, ?, ?, ?)",
