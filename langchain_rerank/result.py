@@ -19,12 +19,10 @@ from langchain_rerank.plain_text import printable
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
-    from rich.table import Table
     from rich.text import Text
 
 NOTHING = "Nothing found."
 PLAIN_WIDTH = 80
-TABLE_WIDTH = 110  # in fewer columns a table leaves no room for the text
 _HEADINGS = ("rank", "before", "", "score", "source", "text")
 _SHOWN = 2000  # characters of a document that are looked at: more than any screen shows of it
 _DEEPEST = 100  # levels of nested metadata that are written
@@ -140,10 +138,7 @@ class RerankResult:
         yield Text(_one_line(self.query), style="bold")
         if not self.documents:
             yield Text(self._nothing())
-        elif width < TABLE_WIDTH:
-            yield from self._lines(console, width)
-        else:
-            yield self._table(width)
+        yield from self._lines(console, width)
         yield Text(self.summary(), style="dim" if self.error is None else "yellow")
 
     def _lines(self, console: Console, width: int) -> Iterator[Text]:
@@ -157,26 +152,6 @@ class RerankResult:
             styled = zip(head, ("", "bold", hit.style, "cyan"), strict=True)
             yield Text("  ").join(Text(part, style=style) for part, style in styled if part)
             yield from map(Text, texts)
-
-    def _table(self, width: int) -> Table:
-        from rich.cells import cell_len
-        from rich.table import Table
-        from rich.text import Text
-
-        table = Table(expand=True)
-        for heading in _HEADINGS:
-            ratio = 1 if heading == "text" else None
-            table.add_column(heading, no_wrap=True, overflow="ellipsis", ratio=ratio)
-        for hit in self._hits():
-            table.add_row(
-                str(hit.rank),
-                str(hit.before),
-                Text(hit.movement, style=hit.style),
-                Text(hit.score, style="bold"),
-                Text(_end_of(hit.source, width // 3, cell_len), style="cyan"),
-                Text(hit.text),
-            )
-        return table
 
     def _repr_html_(self) -> str:
         # Source and text start where their heading starts; a notebook would put them to the right.

@@ -16,9 +16,14 @@ from langchain_rerank.evaluation.report.plots.by_query import (
     paired_differences,
     rank_movement,
 )
+from langchain_rerank.evaluation.report.plots.canvas import LONGEST_NAME
 from langchain_rerank.evaluation.report.plots.depth import depth_curve
 from langchain_rerank.evaluation.report.plots.latency import quality_latency, timed
-from langchain_rerank.evaluation.report.rendering.words import file_names, short_label
+from langchain_rerank.evaluation.report.rendering.words import (
+    file_names,
+    in_sentence,
+    short_names,
+)
 from langchain_rerank.evaluation.score.results import EvaluationResult
 
 if TYPE_CHECKING:
@@ -103,4 +108,5 @@ def _draw(result: EvaluationResult) -> Iterator[Plot]:
 
 
 def _pair(result: EvaluationResult, system: str) -> str:
-    return f"{short_label(result.baseline).lower()} to {short_label(system).lower()}"
+    names = in_sentence(short_names(result.systems, LONGEST_NAME))
+    return f"{names[result.baseline]} to {names[system]}"

@@ -6,8 +6,16 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from langchain_rerank.errors import ConfigurationError
-from langchain_rerank.evaluation.report.plots.canvas import BLUE, GREY, INK, ORANGE, canvas, tidy
-from langchain_rerank.evaluation.report.rendering.words import short_label
+from langchain_rerank.evaluation.report.plots.canvas import (
+    BLUE,
+    GREY,
+    INK,
+    LONGEST_NAME,
+    ORANGE,
+    canvas,
+    tidy,
+)
+from langchain_rerank.evaluation.report.rendering.words import in_sentence, short_names
 from langchain_rerank.evaluation.score.results import EvaluationResult
 
 if TYPE_CHECKING:
@@ -40,43 +48,37 @@ def differences(result: EvaluationResult, system: str, measure: str) -> Figure:
     if not found:
         raise ConfigurationError(f"No query has {measure} for {result.baseline} and {system}.")
     values = [value for value, _ in found]
-    figure, axes = canvas()
     named = len(found) <= LABELLED_QUERIES
+    # Names stand beside bars that lie: they need no turning.
+    figure, axes = canvas(height=max(2.4, 1.4 + 0.26 * len(found)) if named else 4.2)
     if named:
         colors = [BLUE if value > 0 else ORANGE for value in values]
-        axes.bar(range(1, len(values) + 1), values, color=colors, width=0.7)
+        axes.barh(range(1, len(values) + 1), values, color=colors, height=0.7)
+        labels = [_label(name) for _, name in found]
+        axes.set_yticks(range(1, len(values) + 1), labels, fontsize=9, parse_math=False)
     else:
         # One outline for all: a thousand bars take seconds to draw and show seams.
         edges = [position + 0.5 for position in range(len(values) + 1)]
-        axes.stairs([max(0.0, one) for one in values], edges, fill=True, color=BLUE)
-        axes.stairs([min(0.0, one) for one in values], edges, fill=True, color=ORANGE)
-    axes.axhline(0, color=INK, linewidth=1)
-    if named:
-        axes.set_xticks(range(1, len(values) + 1))
-        axes.set_xticklabels(
-            [_label(name) for _, name in found],
-            rotation=45 if len(found) > 3 else 0,
-            ha="right" if len(found) > 3 else "center",
-            fontsize=9,
-            parse_math=False,
-        )
-        axes.set_xlim(0.2 - (len(values) < 3), len(values) + 0.8 + (len(values) < 3))
-    else:
-        axes.set_xlim(0, len(values) + 1)
-        axes.locator_params(axis="x", integer=True)
+        for side, color in ((max, BLUE), (min, ORANGE)):
+            steps = [side(0.0, one) for one in values]
+            axes.stairs(steps, edges, fill=True, color=color, orientation="horizontal")
+        axes.locator_params(axis="y", integer=True)
+    axes.axvline(0, color=INK, linewidth=1)
+    axes.set_ylim(len(values) + 0.8, 0.2)
     gained, lost = sum(value > 0 for value in values), sum(value < 0 for value in values)
     axes.set_title(
-        f"{gained} better (above 0), {len(values) - gained - lost} equal, {lost} worse (below 0)",
+        f"{gained} better (right of 0), {len(values) - gained - lost} equal, "
+        f"{lost} worse (left of 0)",
         fontsize=10,
         loc="left",
     )
     span = max(0.05, max(0.0, *values) - min(0.0, *values))
-    axes.set_ylim(min(0.0, *values) - 0.06 * span, max(0.0, *values) + 0.06 * span)
-    axes.set_xlabel(
+    axes.set_xlim(min(0.0, *values) - 0.06 * span, max(0.0, *values) + 0.06 * span)
+    axes.set_xlabel(f"Change of {measure}")
+    axes.set_ylabel(
         f"{len(values)} {'query' if len(values) == 1 else 'queries'}, best change first"
     )
-    axes.set_ylabel(f"Change of {measure}")
-    tidy(axes)
+    tidy(axes, across="x")
     return figure
 
 
@@ -110,7 +112,9 @@ def rank_movement(result: EvaluationResult, system: str) -> Figure:
         raise ConfigurationError(f"No labelled query has both {result.baseline} and {system}.")
     found = [rank for pair in pairs for rank in pair if rank is not None]
     ticks = [tick for tick in RANK_TICKS if tick <= max([*found, 10])]
-    none = max([*found, ticks[-1]]) * 1.8
+    if ticks[-1] > 100:  # or those of a thousand ranks stand in each other
+        ticks = [tick for tick in ticks if tick not in {3, 5, 20, 200}]
+    none = max([*found, ticks[-1]]) * 2.5
     figure, axes = canvas(width=5.6, height=5.4)
     axes.set_xscale("log")
     axes.set_yscale("log")
@@ -129,8 +133,6 @@ def rank_movement(result: EvaluationResult, system: str) -> Figure:
         axis.set_ticks([], minor=True)
     axes.set_xlim(0.8, none * 1.3)
     axes.set_ylim(none * 1.3, 0.8)  # rank 1 on top
-    for word, x, y, align in (("better", 0.97, 0.9, "right"), ("worse", 0.03, 0.08, "left")):
-        axes.text(x, y, word, transform=axes.transAxes, ha=align, color=GREY, fontsize=10)
     better = sum(n for (old, new), n in pairs.items() if (new or none) < (old or none))
     worse = sum(n for (old, new), n in pairs.items() if (new or none) > (old or none))
     axes.set_title(
@@ -139,7 +141,8 @@ def rank_movement(result: EvaluationResult, system: str) -> Figure:
         fontsize=10,
         loc="left",
     )
-    axes.set_xlabel(f"Rank of the first relevant document, {short_label(result.baseline).lower()}")
-    axes.set_ylabel(f"Rank of the first relevant document, {short_label(system).lower()}")
+    names = in_sentence(short_names(result.systems, LONGEST_NAME))
+    axes.set_xlabel(f"Rank of the first relevant document:\n{names[result.baseline]}")
+    axes.set_ylabel(f"Rank of the first relevant document:\n{names[system]}")
     tidy(axes)
     return figure

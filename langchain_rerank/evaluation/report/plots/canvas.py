@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from langchain_rerank.optional import require
 
@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
 # From the Okabe-Ito palette, which colour-blind readers can tell apart.
 BLUE, ORANGE, GREEN, GREY, INK = "#0072B2", "#D55E00", "#009E73", "#5F6670", "#1B1F24"
+
+LONGEST_NAME = 28
+"""Characters of a system's name in a figure."""
 
 
 def canvas(width: float = 6.4, height: float = 4.2, rows: int = 1) -> tuple[Figure, Any]:
@@ -28,8 +31,13 @@ def canvas(width: float = 6.4, height: float = 4.2, rows: int = 1) -> tuple[Figu
     return made, made.subplots(rows, 1, sharex=True)
 
 
-def tidy(axes: Axes) -> None:
-    """Leave the frame that carries scales, and quiet lines to read values by."""
+def tidy(axes: Axes, across: Literal["x", "y"] = "y") -> None:
+    """Leave the frame that carries scales, and quiet lines to read values by.
+
+    Args:
+        axes: What to tidy.
+        across: The axis whose values are read.
+    """
     axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(axis="y", color="#D9DEE3", linewidth=0.8)
+    axes.grid(axis=across, color="#D9DEE3", linewidth=0.8)
     axes.set_axisbelow(True)

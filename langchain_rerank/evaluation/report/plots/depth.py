@@ -11,6 +11,8 @@ from langchain_rerank.evaluation.score.results import Sweep
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.text import Text
+    from matplotlib.transforms import Bbox
 
 
 def depth_curve(sweep: Sweep) -> Figure:
@@ -27,28 +29,23 @@ def depth_curve(sweep: Sweep) -> Figure:
         below = panels[1]
         depths = [one.k for one in timed]
         below.plot(
-            depths, [one.latency["total"].p50 for one in timed], "o-", color=BLUE, label="p50"
+            depths, [one.latency["total"].p50 for one in timed], "o-", color=BLUE, label="time, p50"
         )
         below.plot(
-            depths, [one.latency["total"].p95 for one in timed], "s:", color=GREY, label="p95"
+            depths, [one.latency["total"].p95 for one in timed], "s:", color=GREY, label="time, p95"
         )
         if sweep.budget_ms is not None:
-            below.axhline(sweep.budget_ms, color=ORANGE, linestyle="-.", linewidth=1.6)
-            below.annotate(
-                f"budget {milliseconds(sweep.budget_ms)}",
-                (0.99, sweep.budget_ms),
-                xycoords=below.get_yaxis_transform(),
-                xytext=(0, 4),
-                textcoords="offset points",
-                ha="right",
+            below.axhline(
+                sweep.budget_ms,
                 color=ORANGE,
-                fontsize=9,
+                linestyle="-.",
+                linewidth=1.6,
+                label=f"budget {milliseconds(sweep.budget_ms)}",
             )
         below.axvline(sweep.recommended_k, color=GREEN, linewidth=1.2)
         below.set_ylim(bottom=0)
         below.margins(y=0.15)
         below.set_ylabel("Time per query (ms)")
-        below.legend(frameon=False, fontsize=9)
         tidy(below)
     last = panels[1] if timed else axes
     last.set_xlabel("Depth K: how many candidates are reranked")
@@ -59,7 +56,27 @@ def depth_curve(sweep: Sweep) -> Figure:
         last.set_xscale("symlog", linthresh=smallest, linscale=0.5)
     last.set_xticks(depths, [str(depth) for depth in depths])
     last.set_xticks([], minor=True)
+    # One for both panels, above them: beside lines there is not always room.
+    figure.legend(loc="outside upper left", ncols=2, frameon=False, fontsize=9)
+    _leave_out_crowded(figure, last, sweep.recommended_k)
     return figure
+
+
+def _leave_out_crowded(figure: Figure, axes: Axes, chosen: int) -> None:
+    """Take the names of those depths away that would stand in another's, the chosen one's last."""
+    figure.draw_without_rendering()  # Lays the figure out: from here on, places are known.
+    kept: list[Bbox] = []
+    labels = axes.get_xticklabels()
+    for label in sorted(labels, key=lambda one: (one.get_text() != f"{chosen}", -_depth(one))):
+        box = label.get_window_extent().expanded(1.25, 1)
+        if box.count_overlaps(kept):
+            label.set_visible(False)
+        else:
+            kept.append(box)
+
+
+def _depth(label: Text) -> int:
+    return int(label.get_text())
 
 
 def _quality_by_depth(axes: Axes, sweep: Sweep) -> None:
@@ -93,5 +110,4 @@ def _quality_by_depth(axes: Axes, sweep: Sweep) -> None:
     )
     axes.set_ylabel(f"{sweep.measure} (mean)")
     axes.margins(y=0.08)
-    axes.figure.legend(loc="outside upper left", ncols=2, frameon=False, fontsize=9)
     tidy(axes)

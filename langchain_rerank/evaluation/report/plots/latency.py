@@ -5,8 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from langchain_rerank.errors import ConfigurationError
-from langchain_rerank.evaluation.report.plots.canvas import BLUE, GREEN, GREY, canvas, tidy
-from langchain_rerank.evaluation.report.rendering.words import short_label
+from langchain_rerank.evaluation.report.plots.canvas import (
+    BLUE,
+    GREEN,
+    GREY,
+    LONGEST_NAME,
+    canvas,
+    tidy,
+)
+from langchain_rerank.evaluation.report.plots.labels import name_points
+from langchain_rerank.evaluation.report.rendering.words import short_names
 from langchain_rerank.evaluation.score.pareto import pareto
 from langchain_rerank.evaluation.score.results import EvaluationResult
 
@@ -31,8 +39,9 @@ def timed(result: EvaluationResult) -> list[Timed]:
             (f"K = {one.k}", one.latency, one.measures.get(measure)) for one in result.sweep.points
         ]
     else:
+        names = short_names(result.systems, LONGEST_NAME)
         found = [
-            (short_label(name), one.latency, one.measures.get(measure))
+            (names[name], one.latency, one.measures.get(measure))
             for name, one in result.systems.items()
         ]
     return [
@@ -54,15 +63,17 @@ def quality_latency(result: EvaluationResult) -> Figure:
         raise ConfigurationError("Nothing was timed, so there is no latency to draw.")
     figure, axes = canvas()
     front = [points[at] for at in pareto([(one.ms, one.mean) for one in points])]
-    axes.plot(
-        [one.ms for one in front],
-        [one.mean for one in front],
-        color=GREEN,
-        linewidth=1.6,
-        linestyle="--",
-        label="Pareto set: nothing is both faster and better",
-        zorder=1,
-    )
+    best = [(one.ms, one.mean) for one in front]
+    if len(front) > 1:
+        axes.plot(
+            *zip(*best, strict=True),
+            color=GREEN,
+            linewidth=1.6,
+            linestyle="--",
+            label="Pareto set: nothing is both faster and better",
+            zorder=1,
+        )
+        figure.legend(loc="outside upper left", frameon=False, fontsize=9)
     for one in points:
         on_front = one in front
         axes.errorbar(
@@ -75,19 +86,6 @@ def quality_latency(result: EvaluationResult) -> Figure:
             markersize=7,
             elinewidth=1,
         )
-        # Downhill below the Pareto line, which only rises, and uphill off it: names stay clear of
-        # the line and, mostly, of each other.
-        axes.annotate(
-            one.label,
-            (one.ms, one.mean),
-            xytext=(7, -3 if on_front else 3),
-            textcoords="offset points",
-            rotation=-35 if on_front else 35,
-            va="top" if on_front else "bottom",
-            rotation_mode="anchor",
-            fontsize=9,
-            parse_math=False,
-        )
     times = [one.ms for one in points]
     if min(times) > 0 and max(times) / min(times) > 10:
         axes.set_xscale("log")
@@ -96,8 +94,11 @@ def quality_latency(result: EvaluationResult) -> Figure:
     axes.margins(x=0.18, y=0.18)
     axes.set_xlabel("Median time per query (ms)")
     axes.set_ylabel(f"{result.measures[0]} (mean, 95 % interval)")
-    figure.legend(loc="outside upper left", frameon=False, fontsize=9)
     tidy(axes)
+    whiskers = [[(one.ms, end) for end in one.ci] for one in points if one.ci is not None]
+    # Of a sweep's many depths, those that something beats in both are nobody's choice.
+    named = [one for one in points if result.sweep is None or one in front]
+    name_points(figure, axes, [(one.ms, one.mean, one.label) for one in named], [best, *whiskers])
     return figure
 
 

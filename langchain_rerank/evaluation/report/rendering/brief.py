@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable
 from dataclasses import replace
 
 from langchain_rerank.evaluation.report.rendering.tables import Table
@@ -14,6 +12,7 @@ from langchain_rerank.evaluation.report.rendering.words import (
     fraction,
     milliseconds,
     p_value,
+    short_names,
     signed,
     system_label,
 )
@@ -69,15 +68,3 @@ def brief(result: EvaluationResult) -> View:
         f"measure, the latencies and the queries.".strip(),
     )
     return replace(whole, tables=(table,), extremes=())
-
-
-def short_names(systems: Iterable[str]) -> dict[str, str]:
-    """Return a short name for each system: the last part of a path, where no other has it.
-
-    Examples:
-        >>> short_names(["first_stage", "BAAI/bge-m3", "a/x", "b/x"])
-        {'first_stage': 'First stage', 'BAAI/bge-m3': 'bge-m3', 'a/x': 'a/x', 'b/x': 'b/x'}
-    """
-    last = {one: one.rstrip("/").rpartition("/")[2] or one for one in systems}
-    used = Counter(last.values())
-    return {one: system_label(short if used[short] == 1 else one) for one, short in last.items()}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 
 from langchain_rerank.evaluation.score.results import FIRST_STAGE, RERANKED
 
@@ -16,7 +17,6 @@ _DEVICES = {
     "NUL",
     *(f"{port}{n}" for port in ("COM", "LPT") for n in range(10)),
 }
-_SHORT = 28
 _LABELS = {FIRST_STAGE: "First stage", RERANKED: "Reranked"}
 
 
@@ -30,17 +30,45 @@ def system_label(name: str) -> str:
     return _LABELS.get(name, name)
 
 
-def short_label(name: str) -> str:
-    """Return how a system is called where there is little room: of a long name, its end.
+def short_names(systems: Iterable[str], longest: int | None = None) -> dict[str, str]:
+    """Return a short name for each system: the last part of a path, where no other has it.
+
+    Args:
+        systems: The names.
+        longest: A name with more characters loses those in its middle, unless two would then be
+            called the same.
 
     Examples:
-        >>> short_label("BAAI/bge-reranker-v2-m3")
-        'BAAI/bge-reranker-v2-m3'
-        >>> short_label("/models/of/the/team/in/2026/final-model")
-        '…he/team/in/2026/final-model'
+        >>> short_names(["first_stage", "BAAI/bge-m3", "a/x", "b/x"])
+        {'first_stage': 'First stage', 'BAAI/bge-m3': 'bge-m3', 'a/x': 'a/x', 'b/x': 'b/x'}
+        >>> short_names(["team/reranker-of-the-year-large-v2"], longest=20)
+        {'team/reranker-of-the-year-large-v2': 'reranker-o…-large-v2'}
     """
-    label = system_label(name)
-    return label if len(label) <= _SHORT else f"…{label[-_SHORT + 1 :]}"
+    last = {one: one.rstrip("/").rpartition("/")[2] or one for one in systems}
+    names = _where_unique(last, {one: one for one in last})
+    if longest is not None:
+        names = _where_unique({one: _without_middle(names[one], longest) for one in names}, names)
+    return {one: system_label(name) for one, name in names.items()}
+
+
+def in_sentence(names: Mapping[str, str]) -> dict[str, str]:
+    """Return names for the middle of a sentence: a model keeps its capitals.
+
+    Examples:
+        >>> in_sentence({"first_stage": "First stage", "BAAI/bge": "BAAI/bge"})
+        {'first_stage': 'first stage', 'BAAI/bge': 'BAAI/bge'}
+    """
+    return {one: name.lower() if one in _LABELS else name for one, name in names.items()}
+
+
+def _where_unique(short: Mapping[str, str], long: Mapping[str, str]) -> dict[str, str]:
+    used = Counter(short.values())
+    return {one: name if used[name] == 1 else long[one] for one, name in short.items()}
+
+
+def _without_middle(name: str, longest: int) -> str:
+    kept = longest - 1
+    return name if len(name) <= longest else f"{name[: kept - kept // 2]}…{name[-(kept // 2) :]}"
 
 
 def file_names(systems: Iterable[str]) -> dict[str, str]:
