@@ -25,6 +25,17 @@ class Shape(StrEnum):
     qwen3_06b = "qwen3-0.6b"
 
 
+LIKE = {
+    Shape.minilm_l6: "cross-encoder/ms-marco-MiniLM-L6-v2, embedded",
+    Shape.bge_base: "BAAI/bge-reranker-base",
+    Shape.bge_large: "BAAI/bge-reranker-large, -v2-m3",
+    Shape.modernbert_base: "Alibaba-NLP/gte-reranker-modernbert-base",
+    Shape.ettin_17m: "cross-encoder/ettin-reranker-17m-v1",
+    Shape.qwen3_06b: "Qwen/Qwen3-Reranker-0.6B",
+}
+"""Published models of each shape."""
+
+
 @dataclass(frozen=True)
 class _Build:
     family: str
@@ -43,12 +54,9 @@ def _bert_sizes(hidden: int, layers: int, heads: int, vocabulary: int) -> dict[s
 
 
 _BUILDS = {
-    # cross-encoder/ms-marco-MiniLM-L6-v2
     Shape.minilm_l6: _Build("bert", _bert_sizes(384, 6, 12, 30522)),
-    # BAAI/bge-reranker-base and -large
     Shape.bge_base: _Build("xlm-roberta", _bert_sizes(768, 12, 12, 250002)),
     Shape.bge_large: _Build("xlm-roberta", _bert_sizes(1024, 24, 16, 250002)),
-    # Alibaba-NLP/gte-reranker-modernbert-base
     Shape.modernbert_base: _Build(
         "modernbert",
         {
@@ -61,7 +69,6 @@ _BUILDS = {
             "global_attn_every_n_layers": 3,
         },
     ),
-    # cross-encoder/ettin-reranker-17m-v1
     Shape.ettin_17m: _Build(
         "modernbert",
         {
@@ -75,7 +82,6 @@ _BUILDS = {
         },
         chain=True,
     ),
-    # Qwen/Qwen3-Reranker-0.6B
     Shape.qwen3_06b: _Build(
         "qwen3",
         {

@@ -11,6 +11,7 @@ import typer
 from langchain_rerank.bench.shapes import Shape
 from langchain_rerank.bench.workload import Lengths
 from langchain_rerank.cli.json_output import SCREEN, JsonOption, check_json, write_json
+from langchain_rerank.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -25,8 +26,19 @@ def bench(
         typer.Option(help="Cross-encoder: hub name or path. Without it, --shape is built."),
     ] = None,
     shape: Annotated[
-        Shape, typer.Option(help="Real shape to build with random weights, offline.")
-    ] = Shape.minilm_l6,
+        list[Shape] | None,
+        typer.Option(
+            help="Real shape to build with random weights, offline: minilm-l6, or with --alone "
+            "all of them. Repeatable with --alone."
+        ),
+    ] = None,
+    alone: Annotated[
+        bool,
+        typer.Option(
+            "--alone",
+            help="This package without its peers: what one query costs, with a row a model.",
+        ),
+    ] = False,
     device: Annotated[str, typer.Option(help='"auto" or a torch device, such as cuda:1.')] = "auto",
     dtype: Annotated[
         str, typer.Option(help='Precision beside float32; "auto" is the device\'s own.')
@@ -51,7 +63,6 @@ def bench(
 
     Ctrl-C stops and shows what was measured so far.
     """
-    from rich.console import Console
     from rich.progress import Progress
 
     from langchain_rerank.bench.machine import PeakMemory, describe
@@ -62,9 +73,14 @@ def bench(
     from langchain_rerank.cli.console import notes_console
 
     check_json(json_file)
+    if shape and len(shape) > 1 and not alone:
+        raise ConfigurationError(
+            f"--shape was given {len(shape)} times, and beside its peers one model is measured: "
+            f"give one shape, or --alone for a row each."
+        )
     settings = Settings(
         model=model,
-        shape=shape,
+        shape=shape[0] if shape else Shape.minilm_l6,
         device=device,
         dtype=dtype,
         sizes=Sizes(queries, candidates, min_tokens, max_tokens, lengths),
@@ -75,6 +91,11 @@ def bench(
     )
     # What is not the result goes to stderr, so that `--json -` can be piped.
     notes = notes_console()
+    if alone:
+        from langchain_rerank.cli.bench_alone import bench_alone
+
+        bench_alone(shape or list(Shape), settings, notes, json_file)
+        return
     measured: Measured = {}
     interrupted = False
     with prepared(settings, lambda what: notes.print(f"{what}…", style="dim")) as ready:
@@ -91,17 +112,23 @@ def bench(
         result = rows(measured, ready.work, ready.ceilings)
         about = describe(ready.device)
     if json_file != SCREEN:
-        console = Console()
-        if not console.is_terminal:
-            console.width = 140  # a file has no width of its own
-        for table in _tables(result):
-            console.print(table)
-        for line in _remarks(ready, about):
-            console.print(line, style="dim")
+        _show(ready, result, about)
     if json_file is not None:
         write_json(_report(settings, ready, about, result, not interrupted), json_file)
     if interrupted:
         raise typer.Exit(130)
+
+
+def _show(ready: Bench, result: Sequence[Row], about: dict[str, Any]) -> None:
+    from rich.console import Console
+
+    console = Console()
+    if not console.is_terminal:
+        console.width = 140  # a file has no width of its own
+    for table in _tables(result):
+        console.print(table)
+    for line in _remarks(ready, about):
+        console.print(line, style="dim")
 
 
 def _tables(result: Sequence[Row]) -> Iterator[Table]:
