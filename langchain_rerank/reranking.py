@@ -54,7 +54,7 @@ from langchain_rerank.errors import (
     ScorerError,
     see,
 )
-from langchain_rerank.resolving import LOAD_SETTINGS, ScorerUser, SharedScorer
+from langchain_rerank.resolving import LOAD_SETTINGS, ModelLike, ScorerUser, SharedScorer
 from langchain_rerank.result import RerankResult
 from langchain_rerank.scorers import contract, deadline
 from langchain_rerank.scorers.contract import Scorer, Scores
@@ -89,7 +89,7 @@ class Reranking(BaseModel):
         validate_default=True,
     )
 
-    model: Any = DEFAULT_MODEL
+    model: ModelLike = DEFAULT_MODEL
     """A hub name or local path ("embedded" names the small model that ships with the package), a
     `sentence_transformers.CrossEncoder`, a `langchain_core` `BaseCrossEncoder`, or any scorer.
     Loaded on first use and shared between objects with the same load settings."""

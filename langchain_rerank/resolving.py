@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping
 from inspect import Parameter, signature
 from os import PathLike
-from typing import Any, Final, Literal, TypedDict
+from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict
 from weakref import WeakSet
 
 from langchain_core.cross_encoders import BaseCrossEncoder
@@ -17,6 +17,15 @@ from langchain_rerank.scorers.contract import Scorer
 from langchain_rerank.scorers.cross_encoder import CrossEncoderScorer
 from langchain_rerank.scorers.pairs import PairScorer
 from langchain_rerank.scorers.prompt import RerankPrompt
+
+if TYPE_CHECKING:
+    from sentence_transformers import CrossEncoder
+
+    ModelLike = str | PathLike[str] | Scorer | BaseCrossEncoder | CrossEncoder
+    """What may stand as `model`: a hub name or path, a scorer, LangChain's or
+    sentence-transformers' cross-encoder."""
+else:
+    ModelLike = Any  # `resolve_scorer` checks it, and pydantic would have to import all of them
 
 LOAD_SETTINGS: Final[dict[str, Any]] = {
     name: parameter.default
@@ -41,7 +50,7 @@ class ModelSettings(TypedDict, total=False):
     model_kwargs: Mapping[str, Any] | None
 
 
-def resolve_scorer(model: Any, **load_settings: Any) -> Scorer:
+def resolve_scorer(model: ModelLike, **load_settings: Any) -> Scorer:
     """Return the scorer that `model` stands for; nothing is loaded.
 
     Args:
@@ -99,7 +108,7 @@ class SharedScorer:
         ConfigurationError: As from `resolve_scorer`.
     """
 
-    def __init__(self, model: Any, load_settings: Mapping[str, Any]) -> None:
+    def __init__(self, model: ModelLike, load_settings: Mapping[str, Any]) -> None:
         self._made_from = (model, *load_settings.values())
         self._scorer = resolve_scorer(model, **load_settings)
         self._users = _Users()

@@ -13,7 +13,12 @@ from langchain_rerank.evaluation.report.report import Report
 from langchain_rerank.evaluation.run.background import run
 from langchain_rerank.evaluation.run.passes import opened, rankings, run_pass
 from langchain_rerank.evaluation.run.setting import RerankingSettings, Setting
-from langchain_rerank.evaluation.run.systems import Reranker, reranker_name
+from langchain_rerank.evaluation.run.systems import (
+    FirstStageLike,
+    Reranker,
+    RerankerLike,
+    reranker_name,
+)
 from langchain_rerank.evaluation.score import assemble
 from langchain_rerank.evaluation.score.decision import among_systems
 from langchain_rerank.evaluation.score.measures import Measure, parse_measures
@@ -23,8 +28,8 @@ DEFAULT_MEASURES = ("nDCG@10", "RR@10", "Success@1", "R@10", "Judged@10")
 
 
 def compare_rerank(
-    retriever: Any,
-    model: Any,
+    retriever: FirstStageLike,
+    model: RerankerLike,
     dataset: DatasetLike,
     *,
     first_stage_k: int = 50,
@@ -71,8 +76,8 @@ def compare_rerank(
 
 
 def compare_models(
-    retriever: Any,
-    models: Mapping[str, Any] | Sequence[Any],
+    retriever: FirstStageLike,
+    models: Mapping[str, RerankerLike] | Sequence[RerankerLike],
     dataset: DatasetLike,
     *,
     first_stage_k: int = 50,

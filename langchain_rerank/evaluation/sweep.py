@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Unpack
+from typing import Unpack
 
 from langchain_rerank.checks import check_top_n, whole_number
 from langchain_rerank.errors import ConfigurationError
@@ -25,7 +25,12 @@ from langchain_rerank.evaluation.run.depths import Depths, at_depths
 from langchain_rerank.evaluation.run.latency import FEWEST_TIMED, measured
 from langchain_rerank.evaluation.run.passes import Pass, opened
 from langchain_rerank.evaluation.run.setting import RerankingSettings, Setting
-from langchain_rerank.evaluation.run.systems import Reranker, reranker_name
+from langchain_rerank.evaluation.run.systems import (
+    FirstStageLike,
+    Reranker,
+    RerankerLike,
+    reranker_name,
+)
 from langchain_rerank.evaluation.score import decision, statistics
 from langchain_rerank.evaluation.score.choice import Choice, choose, knee
 from langchain_rerank.evaluation.score.measures import Measure, parse_measures
@@ -42,8 +47,8 @@ DEFAULT_KS = (10, 20, 30, 50, 75, 100)
 
 
 def sweep_k(
-    retriever: Any,
-    model: Any,
+    retriever: FirstStageLike,
+    model: RerankerLike,
     dataset: DatasetLike,
     ks: Sequence[int] = DEFAULT_KS,
     *,

@@ -16,7 +16,13 @@ from langchain_rerank.evaluation.run.background import run
 from langchain_rerank.evaluation.run.passes import Pass, opened, run_pass
 from langchain_rerank.evaluation.run.setting import RerankingSettings, Setting
 from langchain_rerank.evaluation.run.stage import Found
-from langchain_rerank.evaluation.run.systems import Reranker, own_order, reranker_name
+from langchain_rerank.evaluation.run.systems import (
+    FirstStageLike,
+    Reranker,
+    RerankerLike,
+    own_order,
+    reranker_name,
+)
 from langchain_rerank.evaluation.score import assemble, statistics
 from langchain_rerank.evaluation.score.bootstrap import SIGNIFICANT, Floats
 from langchain_rerank.evaluation.score.choice import spread
@@ -87,8 +93,8 @@ class WeightTuning:
 
 
 def tune_first_stage_weight(
-    retriever: Any,
-    model: Any,
+    retriever: FirstStageLike,
+    model: RerankerLike,
     dataset: DatasetLike,
     *,
     first_stage_k: int = 50,

@@ -31,22 +31,45 @@ BLOCK = re.compile(
 )
 
 
+OUTPUT = re.compile(r"<!-- output -->\s*^```[a-z]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
+# Scores depend on the precision that a machine computes in, times on everything.
+FIGURE = re.compile(r"\d+\.\d+|\d+ ms")
+
+
 class Block(NamedTuple):
     code: str
     line: int
     not_run: str | None
+    output: str | None = None
 
 
 def blocks(path):
     text = path.read_text(encoding="utf-8")
+    codes = list(BLOCK.finditer(text))
+    outputs = {}
+    for found in OUTPUT.finditer(text):
+        before = [number for number, code in enumerate(codes) if code.end() <= found.start()]
+        assert before, f"{path}: an output that no code comes before"
+        assert outputs.setdefault(before[-1], found[1]) == found[1], f"{path}: two outputs"
     return [
         Block(
             textwrap.dedent(found["code"]),
             text.count("\n", 0, found.start("code")) + 1,
             found["why"],
+            outputs.get(number),
         )
-        for found in BLOCK.finditer(text)
+        for number, found in enumerate(codes)
     ]
+
+
+def assert_shows(expected, printed):
+    """Assert that lines of a page are what was printed, but for times and the last digits."""
+    assert FIGURE.sub("#", expected).strip() in FIGURE.sub("#", printed)
+    start = FIGURE.sub("#", printed).index(FIGURE.sub("#", expected).strip())
+    before = FIGURE.sub("#", printed)[:start].count("#")
+    for shown, got in zip(FIGURE.findall(expected), FIGURE.findall(printed)[before:], strict=False):
+        if not shown.endswith("ms"):
+            assert float(got) == pytest.approx(float(shown), abs=0.02)
 
 
 PAGES = {
@@ -67,7 +90,7 @@ EACH_PAGE = [
 
 
 @pytest.mark.parametrize("name", EACH_PAGE)
-def test_the_python_blocks_of_the_page_run(name, tmp_path, monkeypatch):
+def test_the_python_blocks_of_the_page_run(name, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     names = {"__name__": "__main__"}
     assert blocks(PAGES[name])
@@ -76,6 +99,22 @@ def test_the_python_blocks_of_the_page_run(name, tmp_path, monkeypatch):
             # Blank lines before it, so that a traceback names the line of the page.
             code = "\n" * (block.line - 1) + block.code
             exec(compile(code, PAGES[name], "exec"), names)  # noqa: S102 - our own pages
+            printed = capsys.readouterr().out
+            if block.output is not None:
+                assert_shows(block.output, printed)
+
+
+def test_the_first_pages_show_what_their_code_prints():
+    for name in ("docs/index.md", "docs/getting-started.md", "README.md"):
+        assert any(block.output for block in blocks(PAGES[name])), name
+
+
+def test_an_output_that_is_not_printed_is_found():
+    printed = "a query\n1  0.9000  =  doc\n2 of 2 candidates (total 62 ms)\n"
+    assert_shows("1  0.9101  =  doc\n2 of 2 candidates (total 7 ms)\n", printed)
+    for stale in ("1  0.9900  =  doc", "1  0.9000  =  other", "3 of 2 candidates"):
+        with pytest.raises(AssertionError):
+            assert_shows(stale, printed)
 
 
 @pytest.fixture(scope="module")

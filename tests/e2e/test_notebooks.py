@@ -1,4 +1,4 @@
-"""The notebooks run from top to bottom, offline, and nothing but results shows on screen."""
+"""The notebooks are kept without outputs. test_docs_build.py runs them, and here those with Ray."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ from pathlib import Path
 
 import pytest
 
-nbformat = pytest.importorskip("nbformat", reason="needs nbclient and ipykernel")
 nbclient = pytest.importorskip("nbclient", reason="needs nbclient and ipykernel")
+nbformat = pytest.importorskip("nbformat", reason="needs nbclient and ipykernel")
 
 NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
-NEEDS = {"05_ragas": "ragas"}
 RAY = {"04_production"}  # has a part that runs where Ray is
 
 
@@ -29,21 +28,12 @@ def test_the_notebook_is_kept_without_outputs(path):
         assert cell.execution_count is None
 
 
-def with_ray(path):
-    return pytest.param(path, marks=pytest.mark.ray, id=f"{path.stem} with Ray")
-
-
+@pytest.mark.ray
 @pytest.mark.enable_socket  # the kernel is another process, spoken to over local sockets
 @pytest.mark.parametrize(
-    "path",
-    [
-        *(pytest.param(path, marks=pytest.mark.slow, id=path.stem) for path in NOTEBOOKS),
-        *(with_ray(path) for path in NOTEBOOKS if path.stem in RAY),
-    ],
+    "path", [one for one in NOTEBOOKS if one.stem in RAY], ids=lambda path: path.stem
 )
 def test_the_notebook_runs_and_shows_figures_and_no_warnings(path, tmp_path, monkeypatch):
-    if path.stem in NEEDS:
-        pytest.importorskip(NEEDS[path.stem])
     # Whatever asks the network fails: there is nothing behind this proxy.
     for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")

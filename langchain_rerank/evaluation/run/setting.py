@@ -18,7 +18,7 @@ from langchain_rerank.evaluation.run.environment import now
 from langchain_rerank.evaluation.run.identity import identity
 from langchain_rerank.evaluation.run.journal import Journal
 from langchain_rerank.evaluation.run.progress import Progress
-from langchain_rerank.evaluation.run.systems import Reranker, as_runnable, own_order
+from langchain_rerank.evaluation.run.systems import FirstStageLike, Reranker, as_runnable, own_order
 from langchain_rerank.resolving import LOAD_SETTINGS, ModelSettings, resolve_scorer
 
 Identity = str | Mapping[str, str]
@@ -125,7 +125,7 @@ class Setting:
     @classmethod
     def of_reranking(
         cls,
-        retriever: Any,
+        retriever: FirstStageLike,
         dataset: DatasetLike,
         k: int,
         **settings: Unpack[RerankingSettings],

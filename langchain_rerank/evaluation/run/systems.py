@@ -6,7 +6,7 @@ import asyncio
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from langchain_core.documents import BaseDocumentCompressor, Document
 from langchain_core.retrievers import BaseRetriever
@@ -24,6 +24,7 @@ from langchain_rerank.errors import ConfigurationError, InputTypeError
 from langchain_rerank.evaluation.data.questions import Record
 from langchain_rerank.evaluation.run.environment import scorer_settings
 from langchain_rerank.evaluation.run.stage import Found, Stage, stopwatch
+from langchain_rerank.resolving import ModelLike
 from langchain_rerank.result import RerankResult
 from langchain_rerank.retriever import CrossEncoderRerankRetriever
 from langchain_rerank.scorers import contract
@@ -34,6 +35,11 @@ if TYPE_CHECKING:
 
 Key = Callable[[Document], str]
 Reranker = Scorer | BaseDocumentCompressor | Runnable[Any, Any]
+RerankerLike: TypeAlias = ModelLike | Reranker
+"""What may stand as `model` in an evaluation: that of a reranking retriever, and any compressor,
+retriever or chain of LangChain."""
+FirstStageLike: TypeAlias = FirstStage | Callable[[str], Any]
+"""What may stand as `retriever`: a first stage, or a function from a query to documents."""
 
 
 @dataclass(frozen=True)
