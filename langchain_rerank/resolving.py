@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping
 from inspect import Parameter, signature
 from os import PathLike
-from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict
+from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict, cast
 from weakref import WeakSet
 
 from langchain_core.cross_encoders import BaseCrossEncoder
@@ -63,7 +63,9 @@ def resolve_scorer(model: ModelLike, **load_settings: Any) -> Scorer:
             loads by itself.
     """
     if isinstance(model, (str, PathLike)) or _is_sentence_transformers(model):
-        return CrossEncoderScorer(model, **load_settings)
+        return CrossEncoderScorer(
+            cast("str | PathLike[str] | CrossEncoder", model), **load_settings
+        )
     given = sorted(key for key, value in load_settings.items() if value != LOAD_SETTINGS[key])
     if given:
         raise ConfigurationError(

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from time import perf_counter
-from typing import Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from langchain_core.callbacks import (
     AsyncCallbackManagerForRetrieverRun,
@@ -31,6 +31,11 @@ from langchain_rerank.reranking import Cut, Reranking
 from langchain_rerank.result import RerankResult
 from langchain_rerank.scorers.contract import scorer_name
 
+if TYPE_CHECKING:
+    from langchain_rerank.base_retrievers.depth import FirstStage
+else:
+    FirstStage = Any  # or pydantic would refuse a function before it is made a Runnable
+
 
 class CrossEncoderRerankRetriever(Reranking, BaseRetriever):
     """Retriever that fetches candidates from a base retriever and reranks them.
@@ -54,7 +59,7 @@ class CrossEncoderRerankRetriever(Reranking, BaseRetriever):
     # Again, since BaseRetriever would ignore a misspelt setting.
     model_config = ConfigDict(extra="forbid")
 
-    base_retriever: Any
+    base_retriever: FirstStage
     """The first stage: any `BaseRetriever` or `Runnable[str, list[Document]]`. Never changed."""
     first_stage_k: int = Field(default=50, ge=1)
     """How many candidates are scored. Sets the depth of the base where that is possible, for this

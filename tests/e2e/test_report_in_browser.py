@@ -274,3 +274,27 @@ def test_on_a_phone_nothing_is_wider_than_the_screen(browse, page, tmp_path):
     assert not head
     assert sort
     assert chart < 360  # drawn for this width, not shrunk to it
+
+
+def test_on_a_phone_a_table_that_goes_on_says_so_and_scrolls_by_keys(browse, page, tmp_path):
+    frame = tmp_path / "frame.html"
+    frame.write_text(
+        "<body style='margin:0'><iframe style='width:390px;height:800px;border:0' src='"
+        f"{page.as_uri()}'></iframe></body>"
+    )
+    tables = browse(
+        frame,
+        "const inner = document.querySelector('iframe').contentDocument;"
+        "return [...inner.querySelectorAll('.wide')].map((one) => {"
+        "  const style = getComputedStyle(one);"
+        "  return [one.scrollWidth > one.clientWidth, style.overflowX, style.backgroundAttachment,"
+        "    one.tabIndex, getComputedStyle(one.querySelector('td')).backgroundColor]; });",
+        "--allow-file-access-from-files",
+    )
+    assert any(wide for wide, *_ in tables)
+    for _, overflow, attachment, tab, cell in tables:
+        assert overflow == "auto"
+        # Shadows that stay at the edges, under covers that scroll along; cells do not hide them.
+        assert attachment.startswith("local, local, scroll, scroll")
+        assert tab == 0
+        assert cell == "rgba(0, 0, 0, 0)"

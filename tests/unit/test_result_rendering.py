@@ -81,7 +81,7 @@ def test_sources_of_one_name_stay_apart_and_give_way_from_the_left(width):
     assert "a/README.md" in shown
     assert "b/README.md" in shown
     assert "lora.md" in shown
-    if width < 200:
+    if width < 120:
         assert "…" in next(line for line in shown.splitlines() if "lora.md" in line)
 
 
