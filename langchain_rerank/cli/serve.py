@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
+import socket
 import sys
 import threading
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from langchain_rerank.cli import options
+from langchain_rerank.errors import ConfigurationError, ModelLoadError
 
 KEY_VARIABLE = "RERANK_SERVER_API_KEY"
 _LOOPBACK = {"127.0.0.1", "::1", "localhost"}
@@ -32,7 +35,8 @@ def serve(
     ] = 0.0,
     host: Annotated[str, typer.Option("--host", help="Address to listen at.")] = "127.0.0.1",
     port: Annotated[
-        int, typer.Option("--port", min=0, max=65535, help="Port to listen at.")
+        int,
+        typer.Option("--port", min=0, max=65535, help="Port to listen at; 0: any that is free."),
     ] = 8100,
     max_documents: Annotated[
         int, typer.Option("--max-documents", min=1, help="Texts in a request.")
@@ -51,7 +55,6 @@ def serve(
         langchain-rerank serve --model embedded
     """
     from langchain_rerank.cli.console import notes_console
-    from langchain_rerank.errors import ConfigurationError
     from langchain_rerank.optional import require
     from langchain_rerank.serve.application import application
     from langchain_rerank.serve.forms import Limits
@@ -69,6 +72,7 @@ def serve(
     notes = notes_console()
     ray = require("ray", extra="ray")
     ray_serve = require("ray.serve", extra="ray")
+    logging.getLogger("ray.serve").setLevel(logging.WARNING)  # it tells of its own start
     name = model or options.MODEL
     app = application(
         name,
@@ -79,18 +83,55 @@ def serve(
         limits=Limits(documents=max_documents, concurrent=max_concurrent),
         key=key,
     )
+    port = _free(host, port)
     stopped = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stopped.set())
-    with notes.status(f"Starting Ray and loading {name}…"):
-        if not ray.is_initialized():
-            ray.init(include_dashboard=False, log_to_driver=False)
-        ray_serve.start(http_options={"host": host, "port": port})
-        ray_serve.run(app, name="rerank", route_prefix="/")
-    notes.print(f"Serving {name} at http://{host}:{port}. Ctrl-C ends it.", highlight=False)
     try:
+        with notes.status(f"Starting Ray and loading {name}…"):
+            if not ray.is_initialized():
+                ray.init(include_dashboard=False, log_to_driver=False, logging_level="WARNING")
+            # After Ray, which ends the process at once.
+            signal.signal(signal.SIGTERM, lambda *_: stopped.set())
+            ray_serve.start(http_options={"host": host, "port": port})
+            _run(ray_serve, app, name)
+        at = f"[{host}]" if ":" in host else host
+        notes.print(f"Serving {name} at http://{at}:{port}. Ctrl-C ends it.", highlight=False)
         while not stopped.wait(1.0):
             pass
     finally:
         sys.stderr.write("Stopping…\n")
         ray_serve.shutdown()
         ray.shutdown()
+
+
+def _free(host: str, port: int) -> int:
+    """Return `port` if one can listen at it, or a free one for 0: Ray takes long to find out.
+
+    Raises:
+        ConfigurationError: Somebody else listens there, or this machine has no such address.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        with socket.create_server((host, port), family=family) as free:
+            number: int = free.getsockname()[1]
+    except OSError as error:
+        raise ConfigurationError(
+            f"Nobody can listen at {host}:{port} ({error.strerror or error}): stop whoever does "
+            f"already, or give another --port or --host."
+        ) from error
+    return number
+
+
+def _run(ray_serve: Any, app: Any, name: str) -> None:
+    """Return when the model is loaded.
+
+    Raises:
+        ModelLoadError: It cannot be.
+    """
+    try:
+        ray_serve.run(app, name="rerank", route_prefix="/")
+    except RuntimeError as error:
+        # Serve says that it failed, and keeps the reason to itself.
+        found = ray_serve.status().applications["rerank"].deployments.values()
+        lines = [line for one in found for line in one.message.splitlines() if line.strip()]
+        reason = next((one for one in reversed(lines) if "Error: " in one), str(error))
+        raise ModelLoadError(f"{name} cannot be served: {reason.strip()}") from error

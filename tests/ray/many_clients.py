@@ -15,7 +15,6 @@ import asyncio
 import json
 import os
 import random
-import signal
 import socket
 import subprocess
 import sys
@@ -133,7 +132,7 @@ def main() -> None:
                 )
             )
         finally:
-            server.send_signal(signal.SIGINT)
+            server.terminate()
     waits = sorted(clients.waits)
     settled = memory[len(memory) // 3 :]
     growth = max(settled) / settled[0] - 1.0

@@ -47,7 +47,7 @@ def started(*arguments, **settings):
     )
 
 
-def run(*arguments, timeout=120):
+def run(*arguments, timeout=600):
     return subprocess.run(
         [*COMMAND, *map(str, arguments)],
         capture_output=True,
@@ -57,7 +57,7 @@ def run(*arguments, timeout=120):
     )
 
 
-def test_serve_answers_with_a_key_until_it_is_interrupted(tiny_model, environment):
+def test_serve_answers_with_a_key_until_it_is_told_to_end(tiny_model, environment):
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     server = started(
@@ -65,7 +65,7 @@ def test_serve_answers_with_a_key_until_it_is_interrupted(tiny_model, environmen
         env=environment | {"RERANK_SERVER_API_KEY": "sk-test"},
     )
     try:
-        end = time.monotonic() + 120
+        end = time.monotonic() + 300
         while True:
             assert server.poll() is None
             assert time.monotonic() < end
@@ -81,17 +81,16 @@ def test_serve_answers_with_a_key_until_it_is_interrupted(tiny_model, environmen
             RemoteScorer(url, dialect="cohere", model="m", api_key="other") as stranger,
         ):
             assert scorer.score("fox", TEXTS) == pytest.approx(expected, abs=1e-5)
-            with pytest.raises(RequestRejectedError, match="batch size 31 > maximum"):
-                scorer.score("fox", ["a"] * 31)
+            assert len(scorer.score("fox", ["a"] * 31)) == 31  # in two requests
             with pytest.raises(RequestRejectedError, match="HTTP 401"):
                 stranger.score("fox", TEXTS)
     finally:
-        server.send_signal(signal.SIGINT)
-        shown, _ = server.communicate(timeout=60)
+        server.terminate()
+        shown, _ = server.communicate(timeout=300)
     assert f"Serving {tiny_model} at {url}." in shown.replace("\n", "")
     assert "Traceback" not in shown
     assert "sk-test" not in shown
-    assert server.returncode in {0, 130}
+    assert server.returncode == 0
     with pytest.raises(httpx.ConnectError):
         httpx.get(f"{url}/ready")
 
@@ -101,14 +100,15 @@ def test_serve_says_that_its_port_is_taken(tiny_model, environment):
         port = taken.getsockname()[1]
         done = run("serve", "--model", tiny_model, "--port", port)
     assert done.returncode == 2
-    assert f"127.0.0.1:{port}" in done.stderr
+    assert f"Nobody can listen at 127.0.0.1:{port}" in done.stderr
     assert "Traceback" not in done.stderr
 
 
 def test_serve_says_that_its_model_cannot_be_loaded(tmp_path, environment):
     done = run("serve", "--model", tmp_path / "nowhere", "--port", free_port())
     assert done.returncode == 2
-    assert "nowhere" in done.stderr
+    assert f"{tmp_path / 'nowhere'} cannot be served:" in done.stderr
+    assert "ModelLoadError" in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -140,7 +140,7 @@ def test_rerank_run_that_is_killed_goes_on_where_it_was(tiny_model, tmp_path, en
     parts = tmp_path / "again.jsonl.parts"
     # A group of its own: its Ray dies with it, as with a machine.
     process = started("rerank-run", source, "--out", again, *options, start_new_session=True)
-    end = time.monotonic() + 120
+    end = time.monotonic() + 300
     while len(list(parts.glob("part-??????"))) < 5 and time.monotonic() < end:
         time.sleep(0.02)
     os.killpg(process.pid, signal.SIGKILL)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import copy
 import pickle
+import subprocess
+import sys
 import threading
 import time
 
 import pytest
+import torch
 
 from langchain_rerank import CrossEncoderScorer, RayScorer
 from langchain_rerank.errors import (
@@ -117,6 +120,49 @@ def test_a_model_that_cannot_be_loaded_is_that_error_and_no_death(local_ray, tmp
             scorer.load()
         with pytest.raises(ModelLoadError):
             scorer.score("q", ["a"])
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="the device is there")
+def test_settings_that_an_actor_cannot_keep_are_that_error_and_no_death(local_ray, tiny_model):
+    with RayScorer(tiny_model, num_actors=1, device="cuda") as scorer:
+        with pytest.raises(ConfigurationError, match="cuda"):
+            scorer.load()
+        with pytest.raises(ConfigurationError, match="cuda"):
+            scorer.score("q", ["a"])
+
+
+LEFT = """
+import sys
+import ray
+from langchain_rerank import RayScorer
+
+def start():
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+
+start()
+scorer = RayScorer(sys.argv[1], num_actors=1, dtype="float32", device="cpu")
+first = scorer.score("a fox", ["fox", "hen"])
+ray.shutdown()
+start()
+assert scorer.score("a fox", ["fox", "hen"]) == first
+ray.shutdown()
+scorer.close()
+assert scorer.score("a fox", ["fox", "hen"]) == first  # in a Ray of its own
+scorer.close()
+ray.shutdown()
+"""
+
+
+def test_a_scorer_goes_on_in_another_cluster_after_its_own_was_left(tiny_model):
+    # A process of its own: the other tests share the Ray of this one.
+    done = subprocess.run(
+        [sys.executable, "-c", LEFT, tiny_model],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
 
 
 def test_closing_ends_calls_under_way_and_the_scorer_starts_again(local_ray, tiny_model):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from langchain_rerank.checks import real_number
-from langchain_rerank.errors import ConfigurationError, ScorerError
+from langchain_rerank.errors import ConfigurationError, RerankError
 from langchain_rerank.scorers.cross_encoder import CrossEncoderScorer
 
 
@@ -25,10 +25,10 @@ class ModelCopy:
 
     def __init__(self, model: str, load_settings: Mapping[str, Any]) -> None:
         self._scorer = CrossEncoderScorer(model, **load_settings)
-        self._failure: ScorerError | None = None
+        self._failure: RerankError | None = None
         try:
             self._scorer.load()
-        except ScorerError as error:
+        except RerankError as error:
             self._failure = error  # Told to every caller: a constructor's would look like a death.
 
     def ready(self) -> bool:
@@ -78,3 +78,9 @@ def resources_of(**shares: object) -> dict[str, float]:
             raise ConfigurationError(f"{name}={value!r}: it must be a number of at least 0.")
         found[name] = number
     return found
+
+
+def session_of(ray: Any) -> tuple[str, str]:
+    """Return what tells this connection to a cluster from those before it; actors end with it."""
+    context = ray.get_runtime_context()
+    return context.get_node_id(), context.get_job_id()

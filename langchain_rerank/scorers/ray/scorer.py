@@ -10,6 +10,7 @@ from typing import Any
 
 from langchain_rerank.checks import whole_number
 from langchain_rerank.errors import (
+    RerankError,
     ScorerClosedError,
     ScorerError,
     ScorerTimeoutError,
@@ -32,6 +33,7 @@ from langchain_rerank.scorers.ray.actors import (
     had_loaded,
     model_name,
     resources_of,
+    session_of,
 )
 from langchain_rerank.scorers.ray.chunks import Chunk, chunks_of
 
@@ -51,7 +53,8 @@ class RayScorer(ClosedOnExit):
     twice. Where none is to be had, the call waits, as Ray does, up to a deadline if there is one.
 
     Cheap to construct: the actors start on first use, in the cluster that `ray.init` connected to,
-    else on this machine, and stop with `close`. A closed scorer starts them again.
+    else on this machine, and stop with `close`. A closed scorer starts them again, and so does one
+    whose cluster was left (`ray.shutdown`) for another.
 
     Args:
         model: A hub name, a folder that all machines have, or "embedded".
@@ -84,6 +87,7 @@ class RayScorer(ClosedOnExit):
 
     def _restart(self) -> None:
         self._members: list[Member] = []
+        self._session = ("", "")
         self._lock = threading.Lock()
 
     @property
@@ -100,6 +104,7 @@ class RayScorer(ClosedOnExit):
         """Start the actors now rather than on first use, and wait until all have loaded the model.
 
         Raises:
+            ConfigurationError: What the settings ask for is not there on the actors' machines.
             ScorerError: The model cannot be loaded.
         """
         ray = require("ray", extra="ray")
@@ -146,17 +151,19 @@ class RayScorer(ClosedOnExit):
         """Stop the actors; calls under way end in `ScorerClosedError`."""
         with self._lock:
             members, self._members = self._members, []
-        if members:
-            ray = require("ray", extra="ray")
+        ray = require("ray", extra="ray")
+        if members and ray.is_initialized() and session_of(ray) == self._session:
             for member in members:
                 ray.kill(member.handle)
 
     def _pool(self, ray: Any) -> list[Member]:
         with self._lock:
-            if not self._members:
-                if not ray.is_initialized():
-                    ray.init(log_to_driver=False, include_dashboard=False)
+            if not ray.is_initialized():
+                ray.init(log_to_driver=False, include_dashboard=False)
+            session = session_of(ray)
+            if not self._members or session != self._session:
                 self._members = [self._start(ray) for _ in range(self.num_actors)]
+                self._session = session
             return self._members
 
     def _start(self, ray: Any) -> Member:
@@ -246,7 +253,7 @@ class RayScorer(ClosedOnExit):
             reason = getattr(error, "cause", None)
             raise _ActorGoneError(f"{type(error).__name__}: {error}"[:300]) from reason
         except ray.exceptions.RayTaskError as error:
-            if isinstance(error.cause, ScorerError):
+            if isinstance(error.cause, RerankError):
                 raise error.cause from None
             raise ScorerError(
                 f"{self.name} failed on a Ray actor: {type(error.cause).__name__}: {error.cause}"
