@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,18 +12,20 @@ import typer
 from langchain_rerank.cli import options
 from langchain_rerank.documents import FIRST_STAGE_RANK, FIRST_STAGE_SCORE, RELEVANCE_SCORE
 from langchain_rerank.plain_text import printable
+from langchain_rerank.scorers import contract
 
 if TYPE_CHECKING:
     from langchain_core.documents import Document
     from rich.console import Console
 
-    from langchain_rerank.evaluation.data.questions import Dataset
+    from langchain_rerank.evaluation.data.datasets import Dataset
     from langchain_rerank.evaluation.report.report import Report
     from langchain_rerank.evaluation.score.summaries import Comparison, SweepPoint
     from langchain_rerank.result import RerankResult
+    from langchain_rerank.scorers.contract import Scorer, Scores
 
-KS = (10, 20, 30, 50, 75, 100)
-MEASURES = ("R@1", "R@3", "R@5")
+KS = (5, 10, 20, 30)
+MEASURES = ("R@5", "R@3", "R@1")  # five documents are what a chain gets, so these decide
 TIMED_QUESTIONS = 4
 
 
@@ -46,62 +49,104 @@ def demo(
     limit: Annotated[
         int,
         typer.Option(min=1, help="How many of the questions are asked, evenly spread over them."),
-    ] = 40,
+    ] = 100,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder for the report: HTML, plots, every question."),
+    ] = None,
 ) -> None:
     """Show, offline, what reranking changes: scores, ranks, recall, latency, the best depth."""
     from rich.console import Console
+    from rich.text import Text
 
-    from langchain_rerank.cli.loading import FirstStage, build_first_stage
-    from langchain_rerank.cli.models import default_weight, open_scorer
-    from langchain_rerank.embedded import CORPUS_FOLDER, QUESTIONS_FILE
+    from langchain_rerank.cli.models import open_scorer
+    from langchain_rerank.embedded import CORPUS_FOLDER, FIRST_STAGE_WEIGHT, QUESTIONS_FILE
     from langchain_rerank.errors import ConfigurationError
+    from langchain_rerank.evaluation.compare import compare_rerank
     from langchain_rerank.evaluation.data.files import load_dataset
     from langchain_rerank.evaluation.sweep import sweep_k
     from langchain_rerank.files import load_documents
+    from langchain_rerank.first_stage import BM25Retriever
     from langchain_rerank.retriever import CrossEncoderRerankRetriever
-    from langchain_rerank.scorers.contract import scorer_name
 
     if docs and not questions:
         raise ConfigurationError(
             "--docs needs --questions too: recall is measured on questions about these documents."
         )
     scorer = open_scorer(model, default="embedded", model_url=model_url, dialect=dialect)
-    name, weight = scorer_name(scorer), default_weight(scorer, FirstStage.dense)
+    name = contract.scorer_name(scorer)
     console = Console()
     documents = load_documents(docs or [CORPUS_FOLDER])
     dataset = _spread(load_dataset(questions or QUESTIONS_FILE), limit)
     console.print(
         f"[bold]{len(documents)}[/] passages, [bold]{len(dataset)}[/] questions. First stage: "
-        f"all-MiniLM-L6-v2, a bi-encoder. Second stage: [bold]{name}[/], a cross-encoder."
-        + (f" Its order keeps {weight:.0%} of the first stage's." if weight else "")
+        f"BM25, which counts shared words. Second stage: [bold]{name}[/], a cross-encoder."
     )
     # Beyond the corpus there is nothing more to retrieve.
     depths = [k for k in KS if k < len(documents)] or [len(documents)]
-    base = build_first_stage("dense", documents, k=depths[-1])
+    base = BM25Retriever.from_documents(documents, k=depths[-1])
+    heard = _Heard(scorer)
     with CrossEncoderRerankRetriever(
         base_retriever=base,
         model=scorer,
         first_stage_k=depths[-1],
         top_n=None,
-        first_stage_weight=weight,
     ) as retriever:
         console.print(f"Scoring up to {depths[-1]} candidates a question, once for all of this…")
         report = sweep_k(
             base,
-            retriever.scorer,
+            heard,
             dataset,
             depths,
             measures=MEASURES,
-            first_stage_weight=weight,
             latency_queries=TIMED_QUESTIONS,
         )
-        gained = _comparison(report, MEASURES[0]).gained
+        mixed = compare_rerank(
+            base,
+            heard.again(),
+            dataset,
+            first_stage_k=report.settings["first_stage_k"],
+            first_stage_weight=FIRST_STAGE_WEIGHT,
+            measures=MEASURES,
+        )
+        gained = _comparison(report, MEASURES[-1]).gained
         question = gained[0].question if gained else report.queries[0].question
         result = retriever.search(question)
         _show_pair(console, result)
         _show_search(console, result)
-        _show_recall(console, report)
+        _show_recall(console, report, mixed)
         _show_depths(console, report)
+    if out is not None:
+        report.save(out)
+        console.print(Text(f"The report is in {printable(str(out))}."))
+
+
+class _Heard:
+    """A scorer whose scores are kept as they come, so that nothing is scored twice."""
+
+    def __init__(self, scorer: Scorer) -> None:
+        self._scorer = scorer
+        self._known: dict[tuple[str, str], float] = {}
+        self.name = contract.scorer_name(scorer)
+
+    def score(self, query: str, texts: Sequence[str]) -> Scores:
+        """Return the scorer's scores."""
+        scores = contract.score(self._scorer, query, texts)
+        self._known.update(zip(((query, text) for text in texts), scores, strict=True))
+        return scores
+
+    def again(self) -> Scorer:
+        """Return a scorer that gives what was heard, and nothing else."""
+        return _Again(self._known, self.name)
+
+
+class _Again:
+    def __init__(self, known: Mapping[tuple[str, str], float], name: str) -> None:
+        self._known = known
+        self.name = name
+
+    def score(self, query: str, texts: Sequence[str]) -> list[float]:
+        return [self._known[query, text] for text in texts]
 
 
 def _spread(dataset: Dataset, limit: int) -> Dataset:
@@ -118,7 +163,7 @@ def _show_pair(console: Console, result: RerankResult) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    _heading(console, "1. Bi-encoder against cross-encoder: one question, two texts")
+    _heading(console, "1. BM25 against cross-encoder: one question, two texts")
     pair = [_by_first_stage(result)[0], result.documents[0]]
     columns = [
         [float(document.metadata[key]) for document in pair]
@@ -126,7 +171,7 @@ def _show_pair(console: Console, result: RerankResult) -> None:
     ]
     # Text, not str: square brackets in a document are no markup.
     table = Table(title=Text(printable(result.query)), title_justify="left", show_lines=True)
-    for heading in ("text", "bi-encoder", "cross-encoder"):
+    for heading in ("text", "BM25", "cross-encoder"):
         table.add_column(heading, justify="left" if heading == "text" else "right")
     for row, document in enumerate(pair):
         cells = [_marked(column[row], max(column)) for column in columns]
@@ -134,8 +179,8 @@ def _show_pair(console: Console, result: RerankResult) -> None:
         table.add_row(Text(text, overflow="ellipsis"), *cells)
     console.print(table)
     console.print(
-        "The bi-encoder compares two vectors that were made apart; the cross-encoder reads the "
-        "question and the text together. Each column has a scale of its own."
+        "BM25 counts the words that question and text share; the cross-encoder reads the two "
+        "together. Each column has a scale of its own."
     )
 
 
@@ -159,36 +204,42 @@ def _by_first_stage(result: RerankResult) -> list[Document]:
     return sorted(result.documents, key=lambda one: int(one.metadata[FIRST_STAGE_RANK]))
 
 
-def _show_recall(console: Console, report: Report) -> None:
+def _show_recall(console: Console, report: Report, mixed: Report) -> None:
     from rich.table import Table
 
+    from langchain_rerank.embedded import FIRST_STAGE_WEIGHT
     from langchain_rerank.evaluation.report.rendering.words import between, fraction, signed
 
+    depth = report.settings["first_stage_k"]
     _heading(console, f"3. Recall and latency over {len(report.queries)} questions")
-    before, after = report.systems["first_stage"], report.systems["reranked"]
     table = Table()
     table.add_column("")
-    for heading in ("first stage", f"reranked (K={report.settings['first_stage_k']})", "change"):
+    for heading in (*(one.replace("R@", "recall@") for one in MEASURES), "mean latency"):
         table.add_column(heading, justify="right")
+    before, after = report.systems["first_stage"], report.systems["reranked"]
+    for name, system, timed in (
+        ("not reranked", before, before),
+        (f"reranked, K={depth}", after, after),
+        # Arithmetic on the same scores, which takes no time that could be seen.
+        (f"mixed with {FIRST_STAGE_WEIGHT:.0%} BM25", mixed.systems["reranked"], after),
+    ):
+        means = [system.measures[one].mean for one in MEASURES]
+        table.add_row(
+            name,
+            *("-" if mean is None else fraction(mean) for mean in means),
+            f"{timed.latency['total'].mean:.0f} ms",
+        )
+    console.print(table)
     for measure in MEASURES:
         compared = _comparison(report, measure)
         percent = compared.improvement_percent
-        table.add_row(
-            measure.replace("R@", "recall@"),
-            fraction(compared.baseline_mean),
-            fraction(compared.mean),
-            ("" if percent is None else f"{percent:+.0f} %, ")
+        console.print(
+            f"{measure.replace('R@', 'recall@')}, reranked: "
             + signed(compared.difference)
-            + ("" if compared.ci is None else f" {between(compared.ci, signed)}"),
+            + ("" if percent is None else f" ({percent:+.0f} %)")
+            + ("" if compared.ci is None else f", 95 % interval {between(compared.ci, signed)}"),
+            highlight=False,
         )
-    table.add_row(
-        "mean latency",
-        f"{before.latency['total'].mean:.0f} ms",
-        f"{after.latency['total'].mean:.0f} ms",
-        f"{after.latency['total'].mean - before.latency['total'].mean:+.0f} ms",
-    )
-    console.print(table)
-    console.print("In brackets: 95 % interval of the difference, over questions.")
 
 
 def _show_depths(console: Console, report: Report) -> None:
@@ -204,13 +255,13 @@ def _show_depths(console: Console, report: Report) -> None:
     slowest = max(_latency(point) for point in sweep.points)
     table = Table()
     table.add_column("K", justify="right")
-    table.add_column("recall@1 (K=0: not reranked)")
+    table.add_column(sweep.measure.replace("R@", "recall@"))
     table.add_column("latency (median)")
     for point in sweep.points:
         mean = point.measures[sweep.measure].mean or 0.0
         style = "bold green" if point.k == sweep.recommended_k else ""
         table.add_row(
-            f"{point.k}",
+            f"{point.k}" if point.k else "0, not reranked",
             f"{_bar(mean, console)} {mean:.3f}",
             f"{_bar(_latency(point) / slowest, console)} {_latency(point):.0f} ms",
             style=style,
