@@ -15,6 +15,7 @@ from langchain_rerank.cli.loading import FirstStage
 from langchain_rerank.first_stage.kept.refresh import Progress
 from langchain_rerank.first_stage.kept.retriever import IndexRetriever
 from langchain_rerank.reading import Form
+from langchain_rerank.reading.text import is_file
 
 EncodingOption = Annotated[
     str | None,
@@ -126,7 +127,7 @@ def where_it_is(roots: Sequence[Path]) -> Callable[[str], str]:
     def path(source: str) -> str:
         for root in roots:
             for one in (root / source, root):
-                if one.is_file() and (one != root or root.name == source):
+                if is_file(one) and (one != root or root.name == source):
                     return str(one)
         return source
 

@@ -16,6 +16,7 @@ from langchain_rerank.files.walking import FOLDER_SUFFIXES, Found, LeftOut, file
 from langchain_rerank.optional import require, versions
 from langchain_rerank.passages import read_passages
 from langchain_rerank.reading import ROW_SUFFIXES, Form, suffix_of
+from langchain_rerank.reading.text import is_folder
 
 VERSION = 1
 """Counted up when a file is read or cut in another way: what was kept of it is read again."""
@@ -174,7 +175,7 @@ def read_file(file: Found, settings: ChunkSettings) -> list[Document]:
         MissingExtraError: As `load_documents`.
     """
     path, source = file.path, file.source
-    if path.is_dir() or suffix_of(path) in ROW_SUFFIXES:
+    if is_folder(path) or suffix_of(path) in ROW_SUFFIXES:
         rows = read_passages(path, source, form=settings.form)
         return [
             piece

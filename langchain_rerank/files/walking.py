@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from langchain_rerank.errors import DataFileError, RerankWarning, see
 from langchain_rerank.reading import is_saved_dataset
+from langchain_rerank.reading.text import is_folder
 
 TEXT_SUFFIXES = (".txt", ".md", ".markdown")
 HTML_SUFFIXES = (".html", ".htm")
@@ -94,7 +95,7 @@ def files_below(
     seen: set[str] = set()
     for root in roots:
         left_out = LeftOut()
-        if not root.is_dir() or is_saved_dataset(root):
+        if not is_folder(root) or is_saved_dataset(root):
             found = [(root, root.name, _named(root))]
         else:
             found = list(_walk(root, left_out, follow_symlinks=follow_symlinks))
@@ -201,10 +202,17 @@ def _entries(root: Path, left_out: LeftOut, *, follow_symlinks: bool) -> Iterato
             if name.startswith("."):
                 continue
             # A link that leads nowhere may have meant anything.
-            if suffix in FOLDER_SUFFIXES or (path.is_symlink() and not path.exists()):
+            if suffix in FOLDER_SUFFIXES or (path.is_symlink() and not _leads_somewhere(path)):
                 yield path
             else:
                 left_out.others[suffix or "without a suffix"] += 1
+
+
+def _leads_somewhere(link: Path) -> bool:
+    try:
+        return link.exists()
+    except OSError:  # into a folder without permission
+        return False
 
 
 def _enters(

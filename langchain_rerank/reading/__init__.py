@@ -15,6 +15,7 @@ from langchain_rerank.errors import DataFileError
 from langchain_rerank.reading.columnar import is_saved_dataset, read_parquet, read_saved_dataset
 from langchain_rerank.reading.json_values import read_json
 from langchain_rerank.reading.tables import read_table
+from langchain_rerank.reading.text import is_folder
 
 Row = tuple[int, Any]
 """A line (1-based; the position where a format has no lines) and what stands there."""
@@ -77,7 +78,7 @@ def read_rows(
         ConfigurationError: An unknown encoding, or an impossible delimiter.
     """
     form = form or Form()
-    if path.is_dir() and is_saved_dataset(path):
+    if is_folder(path) and is_saved_dataset(path):
         return read_saved_dataset(path, form.split)
     suffix = suffix_of(path)
     if suffix in JSON_SUFFIXES:
@@ -88,7 +89,7 @@ def read_rows(
         )
     if suffix in PARQUET_SUFFIXES:
         return read_parquet(path)
-    if path.is_dir():
+    if is_folder(path):
         raise DataFileError(
             "this folder is neither a collection (corpus.jsonl, queries.jsonl, qrels/test.tsv) nor "
             "one that datasets saved (with state.json); name a file in it",

@@ -11,12 +11,12 @@ from typing import Any
 
 from langchain_rerank.errors import ConfigurationError, DataFileError
 from langchain_rerank.optional import require
-from langchain_rerank.reading.text import read_bytes, read_text
+from langchain_rerank.reading.text import is_file, read_bytes, read_text
 
 
 def is_saved_dataset(path: Path) -> bool:
     """Return whether `datasets` saved this folder: one data set, or several splits."""
-    return any((path / name).is_file() for name in ("state.json", "dataset_dict.json"))
+    return any(is_file(path / name) for name in ("state.json", "dataset_dict.json"))
 
 
 def read_parquet(path: Path) -> list[tuple[int, dict[str, Any]]]:
@@ -45,7 +45,7 @@ def read_saved_dataset(path: Path, split: str | None = None) -> list[tuple[int, 
         ConfigurationError: No such split, or several and none was named.
         MissingExtraError: pyarrow is not installed.
     """
-    if (path / "dataset_dict.json").is_file():
+    if is_file(path / "dataset_dict.json"):
         splits = _named(path / "dataset_dict.json", "splits")
         path /= chosen_split(splits, split, str(path))
     arrow = require("pyarrow", extra="eval")

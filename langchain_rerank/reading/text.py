@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import gzip
+import stat
 import zlib
 from contextlib import suppress
 from pathlib import Path
@@ -21,6 +22,23 @@ _MARKS = (
 )
 _GZIP = b"\x1f\x8b"
 _SAMPLE = 20_000  # bytes that are looked at for the hint in a message
+
+
+def is_folder(path: Path) -> bool:
+    """Return whether a path is a folder; no where that cannot be seen, as without permission."""
+    return stat.S_ISDIR(_mode(path))
+
+
+def is_file(path: Path) -> bool:
+    """Return whether a path is a regular file; no where that cannot be seen."""
+    return stat.S_ISREG(_mode(path))
+
+
+def _mode(path: Path) -> int:
+    try:
+        return path.stat().st_mode
+    except (OSError, ValueError):  # ValueError: a name that no file can have
+        return 0
 
 
 def read_bytes(path: Path) -> bytes:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import sys
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
 
 import docx
 import pytest
@@ -305,6 +309,59 @@ def test_a_link_to_a_file_that_is_read_anyway_is_no_second_document(tmp_path):
     write(tmp_path / ".trash" / "old.md", "An old note.")
     (tmp_path / "old.md").symlink_to(".trash/old.md")
     assert [document.id for document in load_documents([tmp_path])] == ["old.md#1", "z.md#1"]
+
+
+@contextmanager
+def as_nobody():
+    """As somebody who is not root, whom no permission stops."""
+    root = os.geteuid() == 0
+    if root:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        if root:
+            os.seteuid(0)
+
+
+@pytest.fixture
+def half_denied():
+    """A folder with a note to read, and others behind a folder that nobody may enter."""
+    folder = Path(tempfile.mkdtemp())  # pytest's own folders let nobody else in
+    try:
+        write(folder / "a.md", "A note to read.")
+        write(folder / "denied" / "deep" / "b.md", "A secret.")
+        (folder / "denied" / "deep" / "c.md").mkdir()
+        for name, target in (
+            ("one.md", "b.md"),
+            ("two", "."),
+            ("three.xyz", "c"),
+            ("four", "c.md"),
+        ):
+            (folder / name).symlink_to(folder / "denied" / "deep" / target)
+        folder.chmod(0o755)
+        (folder / "denied").chmod(0)
+        load_documents(folder / "a.md")  # what is imported on use is imported by root
+        yield folder
+    finally:
+        (folder / "denied").chmod(0o755)
+        shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize("follow", [False, True])
+def test_what_nobody_may_read_is_told_about_and_hides_nothing(half_denied, follow):
+    with as_nobody(), pytest.warns(RerankWarning) as warned:
+        (found,) = load_documents(half_denied, follow_symlinks=follow)
+    assert found.page_content == "A note to read."
+    (said,) = (str(one.message) for one in warned)
+    assert f"{half_denied}/denied: cannot be read: Permission denied" in said
+    assert "one.md: cannot be read: Permission denied" in said
+
+
+@pytest.mark.parametrize("name", ["denied", "denied/deep", "denied/deep/b.md", "x" * 300])
+def test_a_path_that_cannot_be_seen_is_one_clear_error(half_denied, name):
+    with as_nobody(), pytest.raises(DataFileError, match="cannot be read"):
+        load_documents(half_denied / name)
 
 
 def test_several_roots_and_strings_are_taken_and_none_is_refused(tmp_path, monkeypatch):

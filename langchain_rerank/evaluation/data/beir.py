@@ -16,6 +16,7 @@ from langchain_rerank.evaluation.data.questions import Dataset, from_records, so
 from langchain_rerank.evaluation.data.trec import QrelsByQuery, read_qrels
 from langchain_rerank.evaluation.data.values import read_id
 from langchain_rerank.reading import ROW_SUFFIXES, Form, read_rows, suffix_of
+from langchain_rerank.reading.text import is_folder
 
 _PARTS = ("corpus", "queries")
 _QRELS = ("qrels", "default", "data")  # what the folder of judgements is called
@@ -38,7 +39,7 @@ class Collection:
 
 def is_collection(path: str | Path) -> bool:
     """Return whether `path` is a folder in the layout of BEIR or MTEB."""
-    return Path(path).is_dir() and all(_files(Path(path), name) for name in _PARTS)
+    return is_folder(Path(path)) and all(_files(Path(path), name) for name in _PARTS)
 
 
 def load_collection(path: str | Path, *, split: str | None = None) -> Collection:
@@ -113,7 +114,7 @@ def _document(id_: str, row: Mapping[str, Any]) -> Document:
 
 def _files(folder: Path, name: str) -> list[Path]:
     """Return the files of a part: `NAME.jsonl` and its like, or what the folder `NAME` holds."""
-    if not folder.is_dir():
+    if not is_folder(folder):
         return []
     for held in (folder, folder / name):
         found = [

@@ -22,6 +22,7 @@ from langchain_rerank.files.walking import Found, LeftOut, files_below
 from langchain_rerank.first_stage.kept.store import KeptFile, NewFile, Store, sha
 from langchain_rerank.first_stage.plain import not_json
 from langchain_rerank.first_stage.terms import Terms
+from langchain_rerank.reading.text import is_folder
 
 BLOCK = 256  # texts that are embedded, and then kept, at a time: what a kill loses at most
 _FILES, _TEXTS = 64, 1000  # that are read and cut, and then kept, at a time
@@ -198,7 +199,7 @@ def _new(key: tuple[str, str], file: Found, now: int, documents: Sequence[Docume
         plain = False
     # A file whose metadata JSON cannot hold (dates of a Parquet file) is read each time, and so is
     # a folder, whose own time says nothing of what is in it.
-    stamp = _stamp(file.stat) if plain and not file.path.is_dir() else ""
+    stamp = _stamp(file.stat) if plain and not is_folder(file.path) else ""
     chunks = [
         (one.page_content, json.dumps([one.id, one.metadata if plain else {}])) for one in documents
     ]
