@@ -65,7 +65,7 @@ def test_an_empty_question_makes_one_record_invalid(question):
         ("qrels", {"d": 0.5}),
         ("expected_source", {"a": 1}),
         ("reference_contexts", [["nested"]]),
-        ("reference", 3),
+        ("reference", {"a": 1}),
     ],
 )
 def test_a_value_of_the_wrong_type_makes_one_record_invalid_and_names_the_key(key, value):

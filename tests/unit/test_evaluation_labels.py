@@ -393,3 +393,71 @@ def test_qrels_of_queries_that_are_not_asked_are_named():
         data.with_qrels({9: {"d": 1}})
     with pytest.raises(ConfigurationError, match=r"query 1: the grade of 'd' is 0\.5"):
         data.with_qrels({1: {"d": 0.5}})
+
+
+# Values that other data sets have
+
+
+@pytest.mark.parametrize(
+    "positives",
+    [
+        {"positive_passages": [{"docid": "7#0", "title": "T", "text": FIRST}]},  # MIRACL
+        {"positive_ctxs": [{"title": "T", "text": FIRST, "passage_id": "7"}]},  # DPR
+        {"expected_chunks": f'[{{"text": "{FIRST}"}}]'},  # TruLens, in a cell
+        {"positive": [FIRST], "negative": [SECOND]},  # MTEB's reranking tasks
+    ],
+)
+def test_passages_that_are_objects_or_called_positive_are_reference_contexts(positives):
+    assert value("RR@10", [Document(FIRST, id="a")], **positives) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("answer", "read"),
+    [
+        ({"Value": "Paris", "Aliases": ["City of Light"]}, "Paris"),  # TriviaQA
+        (1969, "1969"),
+        (np.float64(1969.0), "1969"),
+        (True, "True"),  # BoolQ
+        ([1969, 1970], "1969"),
+    ],
+)
+def test_an_answer_that_is_no_text_loses_no_question(answer, read):
+    data = from_records([{"question": "q", "answer": answer, "qrels": {"a": 1}}])
+    assert (data.records[0].problem, data.records[0].reference) == (None, read)
+
+
+@pytest.mark.parametrize("written", ['{"question": "Why?"}', "{'question': 'Why?'}"])
+def test_inputs_that_became_text_are_read_as_json_and_as_python(written):
+    assert from_records([{"inputs": written}]).records[0].question == "Why?"
+
+
+def test_a_column_that_cannot_be_used_is_named_as_the_file_names_it():
+    data = from_records([{"question": "a"}, {"question": "q", "context": [["title", ["one"]]]}])
+    assert "'context' cannot be used as reference_contexts" in data.records[1].problem
+    assert "Rename or leave out the column" in data.records[1].problem
+
+
+@pytest.mark.parametrize("key", ["reference_context_ids", "expected_source", "reference_contexts"])
+def test_an_empty_text_in_a_list_is_no_label(key):
+    data = from_records([{"question": "q", key: ["a", "", " "]}, {"question": "r", key: [""]}])
+    assert [getattr(one, key) for one in data.records] == [("a",), ()]
+
+
+@pytest.mark.parametrize("written", ["a;b", "a, b", "a|b", "a\nb"])
+def test_several_ids_in_one_text_are_named_as_what_they_are(written):
+    documents = [Document("one", id="a"), Document("two", id="b")]
+    rows = [{"question": "q", "qrels": {"a": 1}}, {"question": "r", "doc_ids": written}]
+    report = compare_rerank(lambda _: documents, WordOverlapScorer(), rows, progress=False)
+    assert 'which are 2 in one text; write them as a list: ["a", "b"]' in report.warnings[-1]
+
+
+def test_questions_without_a_grade_above_0_are_named_and_nothing_else_is_an_error():
+    documents = [Document("one", id="a")]
+    bad = {"question": "q", "qrels": {"a": 0, "b": -1}}
+    report = compare_rerank(
+        lambda _: documents, WordOverlapScorer(), [bad, {**bad, "qrels": {"a": 1}}], progress=False
+    )
+    (warning,) = report.warnings
+    assert "1 of 2 questions have no grade above 0 in their qrels ('1')" in warning
+    with pytest.raises(ConfigurationError, match="No grade is above 0 in the qrels of 2 questions"):
+        compare_rerank(lambda _: documents, WordOverlapScorer(), [bad, bad], progress=False)

@@ -8,7 +8,7 @@ from langchain_core.documents import Document
 
 from langchain_rerank.errors import ConfigurationError, see
 from langchain_rerank.evaluation.data.labels import LabelReading, Rule
-from langchain_rerank.evaluation.data.questions import Record
+from langchain_rerank.evaluation.data.questions import Record, some
 from langchain_rerank.evaluation.data.texts import contains, holds, squeezed
 from langchain_rerank.evaluation.data.unmatched import Label, Unmatched, described
 
@@ -31,6 +31,17 @@ def check(relevance: LabelReading, judged: Judged) -> list[str]:
     if not documents:
         return []
     _check_keys(relevance, [one for one, _ in judged], documents)
+    nothing = [one.id for one, _ in judged if _without_relevant(relevance, one)]
+    if nothing and len(nothing) == sum(relevance.rule_for(one) is not None for one, _ in judged):
+        raise ConfigurationError(
+            f"No grade is above 0 in the qrels of {len(nothing)} questions ({some(nothing)}), so "
+            f"every measure would be 0 whatever the systems do. Give what is relevant a grade of "
+            f"at least 1."
+        )
+    said = []
+    if nothing:
+        count = f"{len(nothing)} of {len(judged)} questions have no grade above 0 in their qrels"
+        said.append(f"{count} ({some(nothing)}), and count 0 whatever the systems do.")
     found = unmatched(relevance, judged)
     if found is not None and found.all:
         raise ConfigurationError(
@@ -38,7 +49,12 @@ def check(relevance: LabelReading, judged: Judged) -> list[str]:
             f"{found.message} Correct the labels, or say what they name with "
             f"Relevance(rule=..., id_key=..., source_key=...). {see('labels-that-match-nothing')}"
         )
-    return [found.message] if found else []
+    return [*said, found.message] if found else said
+
+
+def _without_relevant(relevance: LabelReading, record: Record) -> bool:
+    """Return whether qrels decide on a record and have nothing that is relevant."""
+    return relevance.rule_for(record) == "qrels" and max(record.qrels.values()) <= 0
 
 
 def unmatched(relevance: LabelReading, judged: Judged) -> Unmatched | None:

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
-from langchain_rerank.reading.json_values import parse
+from langchain_rerank.errors import InputTypeError
+from langchain_rerank.evaluation.data.values import unwritten
 
 # What each key of a record is called elsewhere: BEIR and MTEB, RAGAS, LangSmith, SQuAD, TREC.
 SYNONYMS: dict[str, tuple[str, ...]] = {
@@ -16,7 +17,7 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
     "question": (
         *("query", "user_input", "inputs_question", "input_question", "inputs_query"),
         *("input_query", "inputs_input", "input_input", "input", "inputs", "prompt", "text"),
-        *("q", "questions"),
+        *("q", "questions", "question_text", "query_text", "claim"),
     ),
     "reference": (
         *("references", "ground_truth", "ground_truths", "reference_answer", "expected_answer"),
@@ -30,7 +31,8 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
     ),
     "reference_contexts": (
         *("reference_context", "ground_truth_contexts", "gold_contexts", "gold_context"),
-        *("supporting_contexts", "context"),
+        *("supporting_contexts", "positive_passages", "positive_ctxs", "positives", "positive"),
+        *("pos", "expected_chunks", "context"),
     ),
     "expected_source": ("expected_sources", "source_document", "source_file", "sources", "source"),
     "tags": ("tag",),
@@ -41,6 +43,7 @@ LABELS = (
 )
 # Names that many tables use for other things: read as labels only where nothing else is one.
 _WEAK = {"source", "sources", "source_file", "context", "doc_id", "document_id", "docid"}
+_WEAK |= {"positive", "pos"}
 _QUESTIONS = {"question", *SYNONYMS["question"]}
 
 
@@ -110,15 +113,15 @@ def flattened(row: Mapping[str, Any]) -> dict[str, Any]:
     """Return a row with the parts of nested `inputs` and `outputs`, as LangSmith has them, on top.
 
     Examples:
-        >>> flattened({"inputs": {"question": "Why?"}, "outputs": {"answer": "So."}})
+        >>> flattened({"inputs": {"question": "Why?"}, "outputs": "{'answer': 'So.'}"})
         {'inputs_question': 'Why?', 'outputs_answer': 'So.'}
     """
     found: dict[str, Any] = {}
     for key, value in row.items():
         inside = value
         if key in {"inputs", "outputs"} and isinstance(value, str) and value.startswith("{"):
-            with suppress(ValueError):
-                inside = parse(value)  # as LangSmith writes it into a cell
+            with suppress(InputTypeError):
+                inside = unwritten(value)  # as LangSmith, or pandas, writes it into a cell
         if key in {"inputs", "outputs"} and isinstance(inside, Mapping):
             found.update({f"{key}_{inner}": one for inner, one in inside.items()})
         else:

@@ -232,13 +232,17 @@ def _record(row: Any, position: str, keys: Mapping[str, str]) -> Record:
         return Record(
             id_, shown, problem=f"{found} ({question!r}); its keys are {', '.join(row) or 'none'}."
         )
+    columns_of = {key: name for name, key in keys.items()}
     read: dict[str, Any] = {"metadata": metadata}
     for key, value in mapped.items():
         try:
             if values.is_there(value):
                 read[key] = _READERS[key](value)
         except InputTypeError as error:
-            return Record(id_, shown, problem=f"{key!r} cannot be used: {error}")
+            name = columns_of[key]
+            other = "" if columns.normal(name) == key else f" as {key}"
+            advice = " Rename or leave out the column if it is something else." if other else ""
+            return Record(id_, shown, problem=f"{name!r} cannot be used{other}: {error}{advice}")
     return Record(id_, shown, **read)
 
 

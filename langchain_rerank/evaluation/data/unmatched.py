@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import unicodedata
 import urllib.parse
@@ -112,6 +113,9 @@ class Nearest:
         whole = next((one for one in self._names if _is_chunk(label, one)), None)
         if whole is not None:
             return f"it is a chunk of {whole!r}"
+        parts = [one.strip() for one in re.split(r"[,;|\n]", label) if one.strip()]
+        if len(parts) > 1 and all(one in self._names for one in parts):
+            return f"which are {len(parts)} in one text; write them as a list: {json.dumps(parts)}"
         found = self._alike(label)
         return None if found is None else f"the nearest that was seen is {found!r}"
 

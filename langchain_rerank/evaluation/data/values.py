@@ -19,6 +19,8 @@ from langchain_rerank.reading.json_values import parse
 
 # RAGAS writes it before each context of a question that needs several.
 _HOP = re.compile(r"^\s*<\d+-hop>\s*")
+# What passages and answers call their text: MIRACL and DPR, TriviaQA, LangChain, TruLens.
+_TEXT_KEYS = ("text", "value", "page_content", "content")
 _QUOTED_FIRST = re.compile(r"^[\[(]\s*[rbu]?['\"]")
 
 
@@ -78,24 +80,31 @@ def read_text(value: Any) -> str:
 
 
 def read_reference(value: Any) -> str:
-    """Return a reference answer: a text, or the first of several that all answer.
+    """Return a reference answer: a text, a number, or the first of several that all answer.
 
     Raises:
-        InputTypeError: There is no text in it.
+        InputTypeError: There is neither in it.
 
     Examples:
         >>> read_reference({"text": ["QLoRA", "QLoRA."], "answer_start": [3, 3]})
         'QLoRA'
+        >>> read_reference({"value": "Paris", "aliases": ["City of Light"]}), read_reference(1969)
+        ('Paris', '1969')
     """
-    value = plain_value(value)
-    if isinstance(value, Mapping) and "text" in value:
-        value = plain_value(value["text"])
+    value = _text_in(plain_value(value))
     if isinstance(value, (list, tuple)):
-        texts = [
-            one["text"] if isinstance(one, Mapping) and "text" in one else one for one in value
-        ]
-        return read_text(texts[0]) if texts else ""
+        return read_reference(value[0]) if value else ""
+    if isinstance(value, Real):  # a truth value, too
+        return read_id(value) or str(value)
     return read_text(value)
+
+
+def _text_in(value: Any) -> Any:
+    """Return what an object of a text and more holds as its text; anything else as it is."""
+    if isinstance(value, Mapping):
+        held = {str(key).casefold(): one for key, one in value.items()}
+        return next((plain_value(held[key]) for key in _TEXT_KEYS if key in held), value)
+    return value
 
 
 def read_texts(value: Any) -> tuple[str, ...]:
@@ -115,7 +124,8 @@ def read_texts(value: Any) -> tuple[str, ...]:
         raise InputTypeError(f"a text or a list of texts was expected, got {_shown(value)}.")
     found = []
     for one in values:
-        if plain_value(one) is None:
+        # An empty text names nothing and is in everything.
+        if plain_value(one) is None or (isinstance(one, str) and not one.strip()):
             continue
         text = read_id(one)
         if text is None:
@@ -136,7 +146,15 @@ def read_contexts(value: Any) -> tuple[str, ...]:
     Examples:
         >>> read_contexts("['<1-hop>\\n\\nLoRA trains adapters.']")
         ('LoRA trains adapters.',)
+        >>> read_contexts([{"docid": "7", "text": "LoRA trains adapters."}])
+        ('LoRA trains adapters.',)
     """
+    value = plain_value(value)
+    value = unwritten(value) if isinstance(value, str) else value
+    if isinstance(value, Mapping):
+        value = [value]
+    if isinstance(value, (list, tuple)):
+        value = [_text_in(plain_value(one)) for one in value]
     return tuple(_HOP.sub("", one) for one in read_texts(value))
 
 

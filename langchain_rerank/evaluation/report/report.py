@@ -76,7 +76,7 @@ class Report(EvaluationResult):
         require("rich.console", extra="eval").Console().print(self)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        yield from terminal.renderables(self._view(narrow=True))
+        yield from terminal.renderables(self._view(narrow=True), options.max_width)
 
     def _repr_html_(self) -> str:
         return html.fragment(self._view())
