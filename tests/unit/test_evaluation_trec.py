@@ -60,6 +60,10 @@ def test_scores_decide_the_order_and_ranks_break_ties(tmp_path):
         ("q Q0 d 1 0.5 t\nq Q0 e 2 high t\n", "no number"),
         ("q Q0 d 1 0.5 t\nq Q0 e 2 nan t\n", "'nan' is no finite number"),
         ("q Q0 d 1 0.5 t\nq Q0 e 2 -inf t\n", "'-inf' is no finite number"),
+        # Not the document "a" with the score 1, which is its rank.
+        ("q Q0 d 1 0.5 t\nq Q0 a file.pdf 1 0.5 t\n", "an id has a space in it"),
+        ("q Q0 d 1 0.5 t\nq Q0 file 7 1 0.5 t\n", "an id has a space in it"),
+        ("q Q0 d 1 0.5 t\nq Q0 d\u00a0x 1 0.5 t\n", "an id has a space in it"),
     ],
 )
 def test_a_broken_run_is_an_error_with_its_line(tmp_path, text, message):

@@ -42,7 +42,8 @@ def read_run(path: str | Path, *, encoding: str | None = None) -> Run:
         cells = _run_cells(text)
         if len(cells) != 6:
             raise DataFileError(
-                f"{len(cells)} fields; a run has six: query Q0 document rank score tag.",
+                f"{len(cells)} fields; a run has six: query Q0 document rank score tag."
+                + (" Where an id has a space in it, part them by tabs." if len(cells) > 6 else ""),
                 path=path,
                 line=line,
             )
@@ -192,9 +193,16 @@ def _run_cells(text: str) -> list[str]:
     tabs, spaces = _by_tabs(text), text.split()
     if len(tabs) == 6 and _finite(tabs[4]) is not None:
         return tabs
-    if len(spaces) > 6 and _finite(spaces[4]) is not None:  # a tag of several words
+    if len(spaces) > 6 and _has_long_tag(spaces):
         return [*spaces[:5], " ".join(spaces[5:])]
     return spaces
+
+
+def _has_long_tag(cells: Sequence[str]) -> bool:
+    """Return whether it is the tag that has several words: an id may have a space in it as well."""
+    _, _, _, rank, score, tag, *_ = cells
+    ranked = rank == "-" or _finite(rank) is not None
+    return ranked and _finite(score) is not None and _finite(tag) is None
 
 
 def _qrels_cells(text: str, width: int) -> list[str]:
