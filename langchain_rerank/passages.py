@@ -6,6 +6,7 @@ A passage is what somebody cut already: it keeps its id, its text and its metada
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,15 @@ from langchain_core.documents import Document
 
 from langchain_rerank.errors import DataFileError
 from langchain_rerank.reading import Form, read_rows
+from langchain_rerank.reading.json_values import parse
+from langchain_rerank.reading.names import normal
 from langchain_rerank.reading.squad import Paragraph, paragraphs, squad_articles
 
 # The first that a row has counts. "_id" and "text" are BEIR's, "page_content" is LangChain's.
 TEXT_KEYS = ("text", "page_content", "content", "contents", "passage", "body")
-ID_KEYS = ("_id", "id", "docid", "doc_id", "pid", "passage_id", "document_id")
+ID_KEYS = (
+    *("_id", "id", "docid", "doc_id", "pid", "passage_id", "document_id", "corpus_id", "docno"),
+)
 _EXPECTED = (
     'expected an object with a string "text" or "page_content" (and "_id" or "id", "title" and an '
     'object "metadata" where there are any)'
@@ -38,7 +43,7 @@ def read_passages(path: Path, source: str, *, form: Form | None = None) -> list[
     Raises:
         DataFileError: It cannot be read, a row has no text, or an id stands twice.
     """
-    rows = read_rows(path, known=TEXT_KEYS.__contains__, what="the text", form=form)
+    rows = read_rows(path, known=_holds_text, what="the text", form=form)
     articles = squad_articles(rows[0][1]) if len(rows) == 1 else None
     if articles is not None:
         return [_of_paragraph(one) for one in paragraphs(articles, path)]
@@ -62,21 +67,41 @@ def _of_paragraph(one: Paragraph) -> Document:
     return Document(one.text, id=one.id, metadata={"source": one.title, "title": one.title})
 
 
+def _holds_text(name: str) -> bool:
+    return normal(name) in TEXT_KEYS
+
+
 def _of_row(row: Any, path: Path, source: str, line: int) -> Document:
     row = row if isinstance(row, Mapping) else {}
-    text_key = next((key for key in TEXT_KEYS if isinstance(row.get(key), str)), None)
-    id_key = next((key for key in ID_KEYS if row.get(key) not in (None, "")), None)
-    id_ = f"{source}:{line}" if id_key is None else row[id_key]
-    title = row.get("title") or ""
-    metadata = row.get("metadata") or {}
+    names = {normal(key): key for key in reversed(row)}
+    held = {name: row[key] for name, key in names.items()}
+    text_key = next((key for key in TEXT_KEYS if isinstance(held.get(key), str)), None)
+    id_key = next((key for key in ID_KEYS if _is_id(held.get(key))), None)
+    id_ = f"{source}:{line}" if id_key is None else held[id_key]
+    if isinstance(id_, float) and id_.is_integer():
+        id_ = int(id_)  # a column of whole numbers with a gap, as pandas has it
+    title = held.get("title") or ""
+    metadata = _unwritten(held.get("metadata")) or {}
     if text_key is None or not isinstance(title, str) or isinstance(id_, (Mapping, list, bool)):
         raise DataFileError(_EXPECTED, path=path, line=line)
     if not isinstance(metadata, Mapping):
         raise DataFileError(_EXPECTED, path=path, line=line)
-    own = {text_key, id_key, "title", "metadata"}
+    own = {names.get(key) for key in (text_key, id_key or "", "title", "metadata")}
     extra = {key: value for key, value in row.items() if key not in own and value not in (None, "")}
     return Document(
-        f"{title}\n{row[text_key]}" if title else row[text_key],
+        f"{title}\n{held[text_key]}" if title else held[text_key],
         id=str(id_),
         metadata={"source": source, **extra, **({"title": title} if title else {}), **metadata},
     )
+
+
+def _is_id(value: Any) -> bool:
+    return value is not None and value != "" and value == value  # noqa: PLR0124 - not NaN
+
+
+def _unwritten(metadata: Any) -> Any:
+    """Return metadata as an object where a cell holds it as JSON."""
+    if isinstance(metadata, str) and metadata.startswith("{"):
+        with suppress(ValueError):
+            return parse(metadata)
+    return metadata

@@ -148,3 +148,26 @@ def test_a_folder_that_datasets_saved_is_passages(tmp_path):
     assert [one.id for one in load_documents([tmp_path / "splits"])] == ["1", "2"]
     with pytest.raises(ConfigurationError, match=r"no split 'b': it has a\."):
         load_documents([tmp_path / "splits"], form=Form(split="b"))
+
+
+@pytest.mark.parametrize(
+    ("row", "id_"),
+    [
+        ({"ID": "d1", "Text": "a"}, "d1"),
+        ({"Doc ID": "d1", "text": "a"}, "d1"),
+        ({"corpus-id": "d1", "text": "a"}, "d1"),
+        ({"DOCNO": "d1", "TEXT": "a"}, "d1"),
+        ({"id": 7.0, "text": "a"}, "7"),
+        ({"id": float("nan"), "text": "a"}, "a.jsonl:1"),
+    ],
+)
+def test_the_id_of_a_passage_is_found_however_its_column_is_written(tmp_path, row, id_):
+    (found,) = load_documents([jsonl(tmp_path / "a.jsonl", row)])
+    assert (found.id, found.page_content) == (id_, "a")
+
+
+def test_a_sheet_of_passages_may_have_capitals_and_metadata_as_json(tmp_path):
+    (tmp_path / "a.csv").write_text('ID;Text;Title;Metadata\n007;a;T;"{""lang"": ""en""}"\n')
+    (found,) = load_documents([tmp_path / "a.csv"])
+    assert (found.id, found.page_content) == ("007", "T\na")
+    assert found.metadata == {"source": "a.csv", "title": "T", "lang": "en"}

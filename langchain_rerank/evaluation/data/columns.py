@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
 from langchain_rerank.errors import InputTypeError
 from langchain_rerank.evaluation.data.values import unwritten
+from langchain_rerank.reading.names import normal
 
 # What each key of a record is called elsewhere: BEIR and MTEB, RAGAS, LangSmith, SQuAD, TREC.
 SYNONYMS: dict[str, tuple[str, ...]] = {
@@ -45,16 +45,6 @@ LABELS = (
 _WEAK = {"source", "sources", "source_file", "context", "doc_id", "document_id", "docid"}
 _WEAK |= {"positive", "pos"}
 _QUESTIONS = {"question", *SYNONYMS["question"]}
-
-
-def normal(name: str) -> str:
-    """Return a name of a column as this module compares it.
-
-    Examples:
-        >>> normal("User Input"), normal("inputs.question"), normal("query-id")
-        ('user_input', 'inputs_question', 'query_id')
-    """
-    return re.sub(r"[\s.\-]+", "_", name.strip()).casefold()
 
 
 def holds_question(name: str) -> bool:

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from langchain_rerank.errors import DataFileError
-from langchain_rerank.evaluation.data.columns import normal
 from langchain_rerank.evaluation.data.values import read_grade, read_id
 from langchain_rerank.reading import ROW_SUFFIXES, Form, read_rows, suffix_of
+from langchain_rerank.reading.names import normal
 from langchain_rerank.reading.text import read_text
 
 Run = dict[str, list[tuple[str, float]]]
