@@ -14,6 +14,7 @@ from typing import Any
 from langchain_rerank.errors import ConfigurationError, InputTypeError
 from langchain_rerank.evaluation.data import columns, values
 from langchain_rerank.evaluation.data.tables import as_rows
+from langchain_rerank.reading.names import normal
 
 
 @dataclass(frozen=True)
@@ -240,7 +241,7 @@ def _record(row: Any, position: str, keys: Mapping[str, str]) -> Record:
                 read[key] = _READERS[key](value)
         except InputTypeError as error:
             name = columns_of[key]
-            other = "" if columns.normal(name) == key else f" as {key}"
+            other = "" if normal(name) == key else f" as {key}"
             advice = " Rename or leave out the column if it is something else." if other else ""
             return Record(id_, shown, problem=f"{name!r} cannot be used{other}: {error}{advice}")
     return Record(id_, shown, **read)
