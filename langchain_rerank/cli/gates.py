@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 
 from langchain_rerank.errors import ConfigurationError, RegressionError
+from langchain_rerank.evaluation.report.regression import refuse_invalid
 from langchain_rerank.evaluation.report.report import Report
 from langchain_rerank.evaluation.score.measures import Measure, parse_measure
 
@@ -46,9 +47,12 @@ class Gates:
         """Return a sentence for each gate that does not hold; reranked systems have to hold all.
 
         Raises:
-            ConfigurationError: The earlier report has no such system, question or measure.
+            ConfigurationError: The earlier report has no such system, question or measure, or most
+                records could not be used.
         """
         said = []
+        if self.floors:
+            refuse_invalid(report)
         for measure, floor in self.floors:
             for name, system in report.systems.items():
                 mean = system.measures[str(measure)].mean

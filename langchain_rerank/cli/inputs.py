@@ -22,7 +22,7 @@ from langchain_rerank.cli.run_candidates import run_retriever
 from langchain_rerank.errors import ConfigurationError
 from langchain_rerank.evaluation.data.beir import load_collection
 from langchain_rerank.evaluation.data.files import load_dataset
-from langchain_rerank.evaluation.data.questions import Dataset
+from langchain_rerank.evaluation.data.questions import Dataset, some
 from langchain_rerank.evaluation.data.relevance import Relevance
 from langchain_rerank.evaluation.report.report import Report
 from langchain_rerank.evaluation.score.measures import Measure
@@ -204,6 +204,16 @@ def open_first_stage(
     )
     if source.run is not None:
         retriever = run_retriever(source.run, documents, dataset, k=source.k)
+        asked = [one for one in dataset.records if not one.problem]
+        silent = [one.id for one in asked if one.question not in retriever.candidates]
+        if silent:
+            notes.print(
+                f"{source.run} answers {len(asked) - len(silent)} of {len(asked)} questions. The "
+                f"others ({some(silent)}) have no candidates and count 0.",
+                highlight=False,
+                markup=False,
+                soft_wrap=True,
+            )
         source.content["run_sha256"] = hashlib.sha256(source.run.read_bytes()).hexdigest()
         return retriever
     kind = source.first_stage or FirstStage.bm25

@@ -418,6 +418,38 @@ def test_quality_under_a_floor_is_exit_code_1_and_the_report_is_written(
     assert run(*quick(collection, model, tmp_path / "ok", "--fail-under", "nDCG@10=0"))[0] == 0
 
 
+@pytest.fixture
+def little(tmp_path, model):
+    """Return a function to evaluate one document with these questions."""
+
+    def arguments(*questions):
+        files = {"docs": [{"_id": "d", "text": "about the river"}], "questions": questions}
+        for name, rows in files.items():
+            (tmp_path / f"{name}.jsonl").write_text("\n".join(map(json.dumps, rows)))
+        data = [text for name in files for text in (f"--{name}", tmp_path / f"{name}.jsonl")]
+        return ["evaluate", *data, "--model", model, "--out", tmp_path / "out"]
+
+    return arguments
+
+
+RIVER = {"id": "q1", "question": "which river?", "qrels": {"d": 1}}
+
+
+def test_a_floor_is_no_use_where_most_questions_could_not_be_asked(run, little):
+    command = little(RIVER, {"question": ""}, {"question": " "})
+    code, _, err = run(*command, "--fail-under", "nDCG@10=0")
+    assert code == 2
+    assert "2 of 3 records could not be used" in err
+
+
+def test_questions_that_a_run_does_not_answer_are_named(run, little, tmp_path):
+    (tmp_path / "r").write_text("q1 Q0 d 1 0.5 t\n")
+    command = little(RIVER, {**RIVER, "id": "q2", "question": "another?"})
+    code, _, err = run(*command, "--run", tmp_path / "r")
+    assert code == 0
+    assert "answers 1 of 2 questions. The others ('q2') have no candidates and count 0." in err
+
+
 def test_a_system_that_is_worse_than_in_an_earlier_report_is_exit_code_1(
     run, collection, model, tmp_path
 ):

@@ -69,7 +69,7 @@ def check_no_regression(
     """
     if margin < 0:
         raise ConfigurationError(f"margin must be at least 0, got {margin}.")
-    _refuse_invalid(result)
+    refuse_invalid(result)
     compared = [
         _paired(result, name, other, reference, measure)
         for name, reference, other in _systems(result, system, against)
@@ -97,13 +97,19 @@ def check_no_regression(
         )
 
 
-def _refuse_invalid(result: EvaluationResult) -> None:
+def refuse_invalid(result: EvaluationResult) -> None:
+    """Refuse a result of which most records could not be used: the others say little of them.
+
+    Raises:
+        ConfigurationError: They are more than half.
+    """
     invalid = result.counts["invalid"]
     if 2 * invalid > len(result.queries):
         first = next(row for row in result.queries if row.status == "invalid")
         raise ConfigurationError(
             f"{invalid} of {len(result.queries)} records could not be used, so the others say "
-            f"little about them. The first, {first.query_id!r}: {first.error}. Mend the data set."
+            f"little about them. The first, {first.query_id!r}: "
+            f"{(first.error or '').rstrip('.')}. Mend the data set."
         )
 
 
