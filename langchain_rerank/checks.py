@@ -5,8 +5,67 @@ from __future__ import annotations
 import math
 import operator
 import sys
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any, TypeVar
 
 from langchain_rerank.errors import ConfigurationError, InputError, InputTypeError, see
+
+T = TypeVar("T")
+
+
+def listed(values: Iterable[T], name: str, what: str) -> list[T]:
+    """Return `values` as a list: whatever gives its items in order, but for texts.
+
+    Args:
+        values: A list, a tuple, a generator, a NumPy array, a pandas Series.
+        name: How messages call it.
+        what: What is in it, for the message: "documents".
+
+    Raises:
+        InputTypeError: It is a text, gives no items, or none in order, as a set or a mapping.
+
+    Examples:
+        >>> listed(("a", "b"), "texts", "texts")
+        ['a', 'b']
+    """
+    try:
+        unfit = isinstance(values, (str, bytes, bytearray, Mapping, set, frozenset))
+        items = None if unfit else iter(values)
+    except TypeError:
+        items = None
+    if items is None:
+        raise InputTypeError(
+            f"{name} must be a list of {what}, in order, got {type(values).__name__}: "
+            f"{shown(values)}. Make a list of it, of one thing alone too."
+        )
+    return list(items)
+
+
+def check_embeddings(embeddings: object) -> None:
+    """Refuse what cannot embed queries and documents.
+
+    Raises:
+        ConfigurationError: It lacks a method.
+    """
+    for name in ("embed_query", "embed_documents"):
+        if not callable(getattr(embeddings, name, None)):
+            raise ConfigurationError(
+                f"embeddings is a {type(embeddings).__name__} without {name}(); expected "
+                f"LangChain embeddings, or an object with embed_query and embed_documents."
+            )
+
+
+def check_text(query: object) -> str:
+    """Return a query that is a text.
+
+    Raises:
+        InputTypeError: Not a string.
+    """
+    if not isinstance(query, str):
+        raise InputTypeError(
+            f"The query must be a string, got {type(query).__name__}: {shown(query)}."
+        )
+    return query
 
 
 def check_query(query: object) -> None:
@@ -16,11 +75,11 @@ def check_query(query: object) -> None:
         InputTypeError: Not a string.
         InputError: Empty, or only white space.
     """
-    if not isinstance(query, str):
-        raise InputTypeError(f"The query must be a string, got {type(query).__name__}: {query!r}.")
-    if not query.strip():
+    text = check_text(query)
+    if not text.strip():
         raise InputError(
-            f"The query is {query!r}: there is nothing to rank by. Give a query with at least one "
+            f"The query is {shown(query)}: there is nothing to rank by. Give a query with at "
+            f"least one "
             f"word, or skip retrieval where the user asked nothing. {see('nothing-to-rank-by')}"
         )
 
@@ -35,7 +94,7 @@ def whole_number(value: object, name: str, *, least: int = 1, otherwise: str = "
         otherwise: What else the setting takes, for the message, such as "None for all".
 
     Raises:
-        ConfigurationError: Not a whole number, or less than `least`.
+        ConfigurationError: Not a whole number, less than `least`, or more than `sys.maxsize`.
 
     Examples:
         >>> whole_number(50, "first_stage_k")
@@ -47,7 +106,11 @@ def whole_number(value: object, name: str, *, least: int = 1, otherwise: str = "
         number = None
     if number is None or number < least:
         raise ConfigurationError(
-            f"{name}={_shown(value)}: it must be a whole number of at least {least}{otherwise}."
+            f"{name}={shown(value)}: it must be a whole number of at least {least}{otherwise}."
+        )
+    if number > sys.maxsize:  # no list is longer, and Python refuses to print much larger ones
+        raise ConfigurationError(
+            f"{name}={shown(value)}: it must be at most {sys.maxsize}{otherwise}."
         )
     return number
 
@@ -74,6 +137,26 @@ def real_number(value: object) -> float | None:
 def is_boolean(value: object) -> bool:
     """Return whether `value` is a truth value, Python's, NumPy's or torch's."""
     return isinstance(value, bool) or str(getattr(value, "dtype", "")).endswith("bool")
+
+
+def check_flag(value: object, name: str) -> bool:
+    """Return `value` if it is True or False (NumPy's too): "no" would count as yes.
+
+    Raises:
+        ConfigurationError: It is not.
+
+    Examples:
+        >>> check_flag(False, "pointwise")
+        False
+    """
+    if not is_boolean(value) or getattr(value, "ndim", False):
+        raise ConfigurationError(f"{name}={shown(value)}: it must be True or False.")
+    return bool(value)
+
+
+def is_one_of(value: object, names: Collection[str]) -> bool:
+    """Return whether `value` is one of the `names`: False for what has no hash or no equality."""
+    return isinstance(value, str) and value in names
 
 
 def check_top_n(value: object) -> int | None:
@@ -106,7 +189,7 @@ def check_seconds(name: str, value: object, *, zero: bool = False) -> float:
     if seconds is not None and math.isfinite(seconds) and (seconds > 0 or (zero and seconds == 0)):
         return seconds
     least = "of at least 0" if zero else "above 0"
-    raise ConfigurationError(f"{name}={_shown(value)}: it must be a number of seconds {least}.")
+    raise ConfigurationError(f"{name}={shown(value)}: it must be a number of seconds {least}.")
 
 
 def check_threshold(value: object) -> float | None:
@@ -119,7 +202,7 @@ def check_threshold(value: object) -> float | None:
         return None
     number = real_number(value)
     if number is None or math.isnan(number):
-        raise ConfigurationError(f"score_threshold must be a number or None, got {_shown(value)}.")
+        raise ConfigurationError(f"score_threshold must be a number or None, got {shown(value)}.")
     return number
 
 
@@ -135,16 +218,16 @@ def check_weight(value: object, name: str = "first_stage_weight") -> float:
     """
     number = real_number(value)
     if number is None or not 0.0 <= number <= 1.0:
-        raise ConfigurationError(f"{name}={_shown(value)}: it must be a number from 0 to 1.")
+        raise ConfigurationError(f"{name}={shown(value)}: it must be a number from 0 to 1.")
     return number
 
 
-def device_name(value: object) -> object:
+def device_name(value: Any) -> Any:
     """Return a torch device as its name; anything else as it is."""
     return str(value) if _is_from_torch(value, "device") else value
 
 
-def dtype_name(value: object) -> object:
+def dtype_name(value: Any) -> Any:
     """Return a torch dtype as its name without `torch.`; anything else as it is."""
     return str(value).removeprefix("torch.") if _is_from_torch(value, "dtype") else value
 
@@ -155,9 +238,15 @@ def _is_from_torch(value: object, name: str) -> bool:
     return torch is not None and isinstance(value, getattr(torch, name))
 
 
-def _shown(value: object) -> str:
-    """Return `value` as a message can show it: Python refuses to print very long integers."""
+def shown(value: object) -> str:
+    """Return `value` as a message can show it, in at most 200 characters.
+
+    Python refuses to print very long integers and what is nested too deeply; an object may refuse
+    with anything.
+    """
     try:
         return repr(value)[:200]
-    except ValueError:
-        return f"an integer of {value.bit_length()} bits" if isinstance(value, int) else "?"
+    except Exception:  # noqa: BLE001 - as the docstring says
+        if isinstance(value, int):
+            return f"an integer of {value.bit_length()} bits"
+        return f"a {type(value).__name__} that cannot be shown"

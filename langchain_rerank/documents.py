@@ -6,6 +6,7 @@ import copy
 import itertools
 import math
 from collections.abc import Mapping, Sequence
+from pprint import saferepr
 from typing import Any, Literal
 
 from langchain_core.documents import Document
@@ -177,7 +178,8 @@ def _content(document: Document) -> tuple[str, str]:
     """Return what a document without an id is known by."""
     own = _without_scores(document.metadata or {})
     try:
-        return document.page_content, repr(sorted(own.items(), key=lambda item: str(item[0])))
+        # Whatever the order of the keys, in nested dictionaries too.
+        return document.page_content, saferepr(own)
     except Exception:  # noqa: BLE001  # nested too deeply, or a user's object refuses
         return document.page_content, f"of the document {id(document)}"
 

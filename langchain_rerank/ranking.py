@@ -30,17 +30,16 @@ def z_scores(values: Sequence[float]) -> list[float]:
         >>> z_scores([2.0, 2.0])
         [0.0, 0.0]
     """
-    # Within -1 to 1, so that neither sum nor square of very large values is infinite. A power of
-    # two, which changes no other digit.
-    largest = max(map(abs, values), default=0.0)
-    if largest > 1e100:
-        values = [math.ldexp(value, -math.frexp(largest)[1]) for value in values]
     if not values:
         return []
+    # Within -1 to 1, so that no sum or square is infinite, nor vanishes where all are tiny. By a
+    # power of two, which changes no digit.
+    exponent = math.frexp(max(map(abs, values)))[1]
+    values = [math.ldexp(value, -exponent) for value in values]
     mean = math.fsum(values) / len(values)
     spread = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / len(values))
     # Rounding leaves a spread of the order of the last bit where all values are equal.
-    if spread <= 1e-12 * max(1.0, abs(mean)):
+    if spread <= 1e-12:
         return [0.0] * len(values)
     return [(value - mean) / spread for value in values]
 

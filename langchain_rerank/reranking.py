@@ -17,7 +17,6 @@ from langchain_core.callbacks import Callbacks
 from langchain_core.documents import Document
 from langchain_core.runnables import RunnableConfig, RunnableLambda
 from pydantic import (
-    BaseModel,
     ConfigDict,
     Field,
     PrivateAttr,
@@ -27,13 +26,16 @@ from pydantic import (
 )
 
 from langchain_rerank.checks import (
+    check_flag,
     check_query,
     check_seconds,
     check_threshold,
     check_top_n,
     device_name,
     dtype_name,
+    listed,
     real_number,
+    shown,
     whole_number,
 )
 from langchain_rerank.documents import (
@@ -54,6 +56,7 @@ from langchain_rerank.errors import (
     ScorerError,
     see,
 )
+from langchain_rerank.fields import CheckedAssignment, Count
 from langchain_rerank.resolving import LOAD_SETTINGS, ModelLike, ScorerUser, SharedScorer
 from langchain_rerank.result import RerankResult
 from langchain_rerank.scorers import contract, deadline
@@ -78,14 +81,13 @@ class Scored(NamedTuple):
     error: Exception | None = None
 
 
-class Reranking(BaseModel):
+class Reranking(CheckedAssignment):
     """The settings that a reranker has, and reranking itself."""
 
     model_config = ConfigDict(
         arbitrary_types_allowed=True,
         extra="forbid",
         protected_namespaces=(),
-        validate_assignment=True,
         validate_default=True,
     )
 
@@ -131,7 +133,7 @@ class Reranking(BaseModel):
     the candidates; of a hybrid with a `DenseRetriever` the scores of that one, and reciprocal ranks
     where the first stage gives no scores that fit its order. `relevance_score` stays the
     reranker's; the mixture stands in `interpolated_score`."""
-    max_candidates: int = Field(default=1000, ge=1)
+    max_candidates: Count = 1000
     """More candidates than this are an error: nobody reranks a corpus by accident."""
     on_error: Literal["raise", "first_stage"] = "raise"
     """What to do when the scorer fails: raise, or return the first stage's order (and say so in the
@@ -155,22 +157,26 @@ class Reranking(BaseModel):
     def _check_threshold(cls, value: object) -> float | None:
         return check_threshold(value)
 
-    @field_validator(
-        "max_candidates", "max_length", "first_stage_k", mode="before", check_fields=False
-    )
+    @field_validator("max_length", "max_batch_tokens", mode="before")
     @classmethod
-    def _check_count(cls, value: object, info: ValidationInfo) -> object:
+    def _check_tokens(cls, value: object, info: ValidationInfo) -> object:
         # Before pydantic, which takes True for 1 and refuses NumPy's integers.
-        if value is None or isinstance(value, str):
+        name = str(info.field_name)
+        if value is None or (name == "max_length" and isinstance(value, str) and value == "model"):
             return value
-        return whole_number(value, str(info.field_name))
+        return whole_number(value, name, otherwise=", or 'model'" if name == "max_length" else "")
+
+    @field_validator("trust_remote_code", mode="before")
+    @classmethod
+    def _check_trust(cls, value: object) -> bool:
+        return check_flag(value, "trust_remote_code")
 
     @field_validator("first_stage_weight", mode="before")
     @classmethod
     def _check_weight(cls, value: object) -> object:
         number = real_number(value)
         if number is None:
-            raise ConfigurationError(f"first_stage_weight={value!r:.200}: give a number, 0 to 1.")
+            raise ConfigurationError(f"first_stage_weight={shown(value)}: give a number, 0 to 1.")
         return number
 
     @field_validator("device", mode="before")
@@ -192,28 +198,13 @@ class Reranking(BaseModel):
     @classmethod
     def _check_metadata_fields(cls, value: object) -> object:
         if isinstance(value, str):
-            raise ConfigurationError(f"metadata_fields must be a list of names: [{value!r}].")
+            raise ConfigurationError(f"metadata_fields must be a list of names: [{shown(value)}].")
         return value
 
     @model_validator(mode="after")
     def _check_model(self) -> Self:
         _ = self.scorer  # what is impossible is refused here, not at the first query
         return self
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        """Assign, or leave everything as it was where the value is refused."""
-        if name not in type(self).model_fields:
-            super().__setattr__(name, value)
-            return
-        before, known = dict(self.__dict__), set(self.__pydantic_fields_set__)
-        try:
-            super().__setattr__(name, value)
-        except BaseException:
-            # pydantic assigns before it asks the validators of the whole model.
-            self.__dict__.clear()
-            self.__dict__.update(before)
-            object.__setattr__(self, "__pydantic_fields_set__", known)
-            raise
 
     @property
     def scorer(self) -> Scorer:
@@ -292,7 +283,7 @@ class Reranking(BaseModel):
         self, documents: Sequence[Document], *, limit: int | None = None
     ) -> list[Document]:
         """Return the first `limit` documents without duplicates, or refuse them."""
-        documents = list(documents)  # a generator can be read once
+        documents = listed(documents, "documents", "LangChain documents")
         for position, document in enumerate(documents):
             if not isinstance(document, Document):
                 raise InputTypeError(

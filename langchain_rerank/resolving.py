@@ -11,6 +11,7 @@ from weakref import WeakSet
 
 from langchain_core.cross_encoders import BaseCrossEncoder
 
+from langchain_rerank.checks import shown
 from langchain_rerank.errors import ConfigurationError
 from langchain_rerank.scorers import contract
 from langchain_rerank.scorers.contract import Scorer
@@ -78,7 +79,7 @@ def resolve_scorer(model: ModelLike, **load_settings: Any) -> Scorer:
         return model
     raise ConfigurationError(
         f"model must be a model name, a path, a sentence_transformers.CrossEncoder, a LangChain "
-        f"BaseCrossEncoder or an object with score(query, texts); got {model!r}."
+        f"BaseCrossEncoder or an object with score(query, texts); got {shown(model)}."
     )
 
 

@@ -17,7 +17,7 @@ from langchain_core.retrievers import BaseRetriever
 from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
 from langchain_core.runnables.config import patch_config, run_in_executor
 from langchain_core.runnables.utils import ConfigurableFieldSpec
-from pydantic import ConfigDict, Field, field_validator, model_validator
+from pydantic import ConfigDict, field_validator, model_validator
 
 from langchain_rerank.base_retrievers.call_arguments import (
     arguments_refused,
@@ -25,8 +25,15 @@ from langchain_rerank.base_retrievers.call_arguments import (
 )
 from langchain_rerank.base_retrievers.depth import depth_of, with_depth
 from langchain_rerank.calls import call_of, keep_result, receipt_of, taken_up
-from langchain_rerank.checks import check_first_stage_k, check_query, check_threshold, check_top_n
+from langchain_rerank.checks import (
+    check_first_stage_k,
+    check_query,
+    check_threshold,
+    check_top_n,
+    shown,
+)
 from langchain_rerank.errors import ConfigurationError, InputTypeError, see
+from langchain_rerank.fields import Count
 from langchain_rerank.reranking import Cut, Reranking
 from langchain_rerank.result import RerankResult
 from langchain_rerank.scorers.contract import scorer_name
@@ -61,7 +68,7 @@ class CrossEncoderRerankRetriever(Reranking, BaseRetriever):
 
     base_retriever: FirstStage
     """The first stage: any `BaseRetriever` or `Runnable[str, list[Document]]`. Never changed."""
-    first_stage_k: int = Field(default=50, ge=1)
+    first_stage_k: Count = 50
     """How many candidates are scored. Sets the depth of the base where that is possible, for this
     retriever's calls only; what the base gives beyond it is cut off."""
 
@@ -80,7 +87,7 @@ class CrossEncoderRerankRetriever(Reranking, BaseRetriever):
             return RunnableLambda(value)
         raise ConfigurationError(
             f"base_retriever must be a LangChain retriever or a Runnable from query to documents, "
-            f"got {value!r}. A vector store becomes one by .as_retriever()."
+            f"got {shown(value)}. A vector store becomes one by .as_retriever()."
         )
 
     @model_validator(mode="after")
@@ -251,7 +258,8 @@ def _check_settings_of_a_call(kwargs: Mapping[str, Any]) -> None:
         )
     if "k" in kwargs:
         raise ConfigurationError(
-            f"k={kwargs['k']!r}: say top_n for how many documents to return, or first_stage_k for "
+            f"k={shown(kwargs['k'])}: say top_n for how many documents to return, or "
+            f"first_stage_k for "
             f"how many candidates to rerank."
         )
 

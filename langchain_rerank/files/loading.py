@@ -10,7 +10,13 @@ from typing import Any
 
 from langchain_core.documents import Document
 
-from langchain_rerank.errors import ConfigurationError, DataFileError, MissingExtraError
+from langchain_rerank.checks import listed, shown
+from langchain_rerank.errors import (
+    ConfigurationError,
+    DataFileError,
+    InputTypeError,
+    MissingExtraError,
+)
 from langchain_rerank.files.formats import Part, read_parts
 from langchain_rerank.files.walking import FOLDER_SUFFIXES, Found, LeftOut, files_below
 from langchain_rerank.optional import require, versions
@@ -120,7 +126,14 @@ def as_paths(paths: Iterable[str | PathLike[str]] | str | PathLike[str]) -> list
     Raises:
         ConfigurationError: There is none.
     """
-    several = [paths] if isinstance(paths, (str, PathLike)) else list(paths)
+    several = (
+        [paths]
+        if isinstance(paths, (str, PathLike))
+        else listed(paths, "paths", "files and folders")
+    )
+    for path in several:
+        if not isinstance(path, (str, PathLike)):
+            raise InputTypeError(f"A path must be a text or a Path, got {shown(path)}.")
     if not several:
         raise ConfigurationError("No file or folder was named; give at least one.")
     return [Path(path).expanduser() for path in several]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from os import PathLike
 from typing import Any, ClassVar, Self
@@ -16,9 +16,10 @@ from langchain_core.runnables.config import run_in_executor
 from numpy.typing import NDArray
 from pydantic import ConfigDict, Field
 
-from langchain_rerank.checks import whole_number
+from langchain_rerank.checks import check_text, listed, shown, whole_number
 from langchain_rerank.documents import FIRST_STAGE_SCORE, with_metadata
 from langchain_rerank.errors import ConfigurationError, InputError, InputTypeError
+from langchain_rerank.fields import CheckedAssignment, Count
 from langchain_rerank.first_stage.bm25_files import read_bm25, write_bm25
 from langchain_rerank.first_stage.bm25_index import Backend, BM25Index, SearchedIndex
 from langchain_rerank.first_stage.filters import DocumentFilter, predicate
@@ -35,7 +36,7 @@ from langchain_rerank.first_stage.terms import (
 _CHANGING = threading.Lock()
 
 
-class BM25Retriever(BaseRetriever):
+class BM25Retriever(CheckedAssignment, BaseRetriever):
     """Retriever that ranks documents held in memory by BM25.
 
     Only documents that share a term with the query are returned, so there may be fewer than `k`,
@@ -57,7 +58,7 @@ class BM25Retriever(BaseRetriever):
     """The corpus. Read it; `add_documents` and `delete` change it."""
     index: Any = Field(repr=False)
     """The index of `documents`, as `from_documents` builds it."""
-    k: int = Field(default=50, ge=1, strict=True)
+    k: Count = 50
     """How many documents to return at most."""
     preprocess_func: TextToTerms = Terms(ENGLISH)
     """How a text becomes terms."""
@@ -139,9 +140,13 @@ class BM25Retriever(BaseRetriever):
             InputTypeError: One of `texts` is not a string.
             InputError: As for `from_documents`.
         """
-        texts = list(texts)
-        metadatas = [{}] * len(texts) if metadatas is None else list(metadatas)
-        names = [None] * len(texts) if ids is None else list(ids)
+        texts = listed(texts, "texts", "strings")
+        metadatas = (
+            [{}] * len(texts)
+            if metadatas is None
+            else listed(metadatas, "metadatas", "dictionaries")
+        )
+        names = [None] * len(texts) if ids is None else listed(ids, "ids", "strings")
         if not len(texts) == len(metadatas) == len(names):
             raise ConfigurationError(
                 f"Got {len(texts)} texts, {len(metadatas)} metadatas and {len(names)} ids; "
@@ -152,6 +157,12 @@ class BM25Retriever(BaseRetriever):
                 raise InputTypeError(
                     f"texts[{position}] is of type {type(text).__name__}; expected a string. "
                     f"Documents go into BM25Retriever.from_documents."
+                )
+        for position, metadata in enumerate(metadatas):
+            if not isinstance(metadata, Mapping):
+                raise InputTypeError(
+                    f"metadatas[{position}] is of type {type(metadata).__name__}; expected a "
+                    f"dictionary, {{}} for none."
                 )
         documents = [
             Document(text, metadata=dict(metadata), id=name)
@@ -180,7 +191,9 @@ class BM25Retriever(BaseRetriever):
             InputTypeError: `ids` is one string.
         """
         if isinstance(ids, str):
-            raise InputTypeError(f"ids={ids!r} is one string; expected several, as in [{ids!r}].")
+            raise InputTypeError(
+                f"ids={shown(ids)} is one string; expected several, as in [{shown(ids)}]."
+            )
         self._change(set(ids), [], [])
 
     def _change(self, without: set[str], added: list[Document], terms: list[list[str]]) -> None:
@@ -257,10 +270,7 @@ class BM25Retriever(BaseRetriever):
         )
 
     def _search(self, query: str, k: int, given: DocumentFilter | None) -> list[Document]:
-        if not isinstance(query, str):
-            raise InputTypeError(
-                f"The query must be a string, got {type(query).__name__}: {query!r}."
-            )
+        check_text(query)
         keep = predicate(given)
         index: SearchedIndex = self.index
         scores = index.scores(terms_of_query(self.preprocess_func, query))
@@ -269,12 +279,14 @@ class BM25Retriever(BaseRetriever):
         found = ((index.documents[position], float(scores[position])) for position in ranked)
         return [
             with_metadata(document, {FIRST_STAGE_SCORE: score})
-            for document, score in islice((pair for pair in found if keep(pair[0])), k)
+            for document, score in islice(
+                (pair for pair in found if keep(pair[0])), min(k, len(ranked))
+            )
         ]
 
 
 def _checked(documents: Iterable[Document]) -> list[Document]:
-    corpus = list(documents)
+    corpus = listed(documents, "documents", "LangChain documents")
     for position, document in enumerate(corpus):
         if not isinstance(document, Document):
             raise InputTypeError(

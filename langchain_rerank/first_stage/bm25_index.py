@@ -23,6 +23,7 @@ import numpy as np
 from langchain_core.documents import Document
 from numpy.typing import NDArray
 
+from langchain_rerank.checks import is_one_of, real_number, shown
 from langchain_rerank.errors import ConfigurationError
 from langchain_rerank.optional import require
 
@@ -73,26 +74,29 @@ class BM25Index:
         k1: float = 0.9,
         b: float = 0.4,
     ) -> None:
-        if backend not in {"auto", "rank_bm25", "bm25s"}:
+        if not is_one_of(backend, ("auto", "rank_bm25", "bm25s")):
             raise ConfigurationError(
-                f"backend={backend!r}: expected 'auto', 'rank_bm25' or 'bm25s'."
+                f"backend={shown(backend)}: expected 'auto', 'rank_bm25' or 'bm25s'."
             )
-        if not (k1 > 0 and math.isfinite(k1)):
-            raise ConfigurationError(f"k1={k1!r}: expected a number above 0 (0.9 is the default).")
-        if not 0 <= b <= 1:
+        saturation, length_weight = real_number(k1), real_number(b)
+        if saturation is None or not (saturation > 0 and math.isfinite(saturation)):
             raise ConfigurationError(
-                f"b={b!r}: expected a number from 0 to 1 (0.4 is the default)."
+                f"k1={shown(k1)}: expected a number above 0 (0.9 is the default)."
+            )
+        if length_weight is None or not 0 <= length_weight <= 1:
+            raise ConfigurationError(
+                f"b={shown(b)}: expected a number from 0 to 1 (0.4 is the default)."
             )
         self.documents = list(documents)
         # One object per term, however often it occurs: long corpora repeat few words.
         seen: dict[str, str] = {}
         self.corpus = [[seen.setdefault(term, term) for term in terms] for terms in corpus]
-        self.settings: dict[str, Any] = {"backend": backend, "k1": k1, "b": b}
+        self.settings: dict[str, Any] = {"backend": backend, "k1": saturation, "b": length_weight}
         self._scoring: Scoring | None = None
         if seen:
             small = backend == "auto" and len(corpus) <= AUTO_LIMIT
             make = RankBM25Index if backend == "rank_bm25" or small else BM25SIndex
-            self._scoring = make(self.corpus, k1=k1, b=b)
+            self._scoring = make(self.corpus, k1=saturation, b=length_weight)
 
     def scores(self, terms: Sequence[str]) -> NDArray[np.float64]:
         """Return `(n,)` scores of the documents, in corpus order; 0 where no term occurs."""

@@ -16,14 +16,15 @@ from langchain_core.vectorstores import InMemoryVectorStore, VectorStore
 from pydantic import ConfigDict, Field, field_validator
 
 from langchain_rerank.base_retrievers.search_kwargs import search_kwargs_with_depth
-from langchain_rerank.checks import whole_number
+from langchain_rerank.checks import check_text, shown, whole_number
 from langchain_rerank.documents import FIRST_STAGE_SCORE, with_metadata
 from langchain_rerank.errors import ConfigurationError, InputTypeError
+from langchain_rerank.fields import CheckedAssignment, Count
 from langchain_rerank.first_stage.filters import predicate
 from langchain_rerank.first_stage.vectors import VectorIndex
 
 
-class DenseRetriever(BaseRetriever):
+class DenseRetriever(CheckedAssignment, BaseRetriever):
     """Retriever over a vector store, with scores in `metadata["first_stage_score"]`.
 
     The score is higher for better documents, whatever the store returns: a similarity as it is, a
@@ -45,7 +46,7 @@ class DenseRetriever(BaseRetriever):
 
     vectorstore: VectorStore
     """The store to search in."""
-    k: int = Field(default=50, ge=1, strict=True)
+    k: Count = 50
     """How many documents to return at most."""
     search_kwargs: dict[str, Any] = Field(default_factory=dict)
     """Arguments of the store's `similarity_search_with_score` (`filter`, say)."""
@@ -57,7 +58,7 @@ class DenseRetriever(BaseRetriever):
     def _no_second_depth(cls, value: dict[str, Any]) -> dict[str, Any]:
         if "k" in value:
             raise ConfigurationError(
-                f"search_kwargs={value!r}: the number of documents is the field k of this "
+                f"search_kwargs={shown(value)}: the number of documents is the field k of this "
                 f"retriever; write DenseRetriever(k={value['k']!r}) instead."
             )
         return value
@@ -70,7 +71,7 @@ class DenseRetriever(BaseRetriever):
         k: int | None = None,
         **kwargs: Any,
     ) -> list[Document]:
-        k, arguments = self._arguments(k, kwargs)
+        k, arguments = self._arguments(query, k, kwargs)
         try:
             found = self.vectorstore.similarity_search_with_score(query, **arguments)
         except NotImplementedError as error:
@@ -85,14 +86,17 @@ class DenseRetriever(BaseRetriever):
         k: int | None = None,
         **kwargs: Any,
     ) -> list[Document]:
-        k, arguments = self._arguments(k, kwargs)
+        k, arguments = self._arguments(query, k, kwargs)
         try:
             found = await self.vectorstore.asimilarity_search_with_score(query, **arguments)
         except NotImplementedError as error:
             raise self._no_scores() from error
         return self._scored(found, k)
 
-    def _arguments(self, k: int | None, kwargs: Mapping[str, Any]) -> tuple[int, dict[str, Any]]:
+    def _arguments(
+        self, query: str, k: int | None, kwargs: Mapping[str, Any]
+    ) -> tuple[int, dict[str, Any]]:
+        check_text(query)
         k = self.k if k is None else whole_number(k, "k")
         # One document alone does not show which way the scores go.
         asked = max(k, 2)
@@ -137,7 +141,8 @@ def _number(score: object, store: VectorStore) -> float:
         return math.inf
     except (TypeError, ValueError) as error:
         raise InputTypeError(
-            f"{type(store).__name__} gave {score!r} as the score of a document; expected a number. "
+            f"{type(store).__name__} gave {shown(score)} as the score of a document; expected a "
+            f"number. "
             f"Use store.as_retriever() instead; the reranker then goes by the ranks."
         ) from error
 

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from langchain_core.documents import Document
 
+from langchain_rerank.checks import shown
 from langchain_rerank.errors import ConfigurationError
 
 DocumentFilter: TypeAlias = Callable[[Document], bool] | Mapping[Any, Any]
@@ -37,12 +38,14 @@ def predicate(given: DocumentFilter | None) -> Callable[[Document], bool]:
         return given
     if not isinstance(given, Mapping):
         raise ConfigurationError(
-            f"filter={given!r}: expected a function of a document, or metadata as a dictionary."
+            f"filter={shown(given)}: expected a function of a document, or metadata as a "
+            f"dictionary."
         )
     for key, value in given.items():
         if (isinstance(key, str) and key.startswith("$")) or isinstance(value, Mapping):
             raise ConfigurationError(
-                f"filter={given!r}: this retriever compares metadata with a value or a list of "
+                f"filter={shown(given)}: this retriever compares metadata with a value or a list "
+                f"of "
                 f"values and knows no operators. Pass a function of a document instead."
             )
 

@@ -14,6 +14,7 @@ from typing import Any, Literal, Protocol, TypeAlias, TypeVar
 
 from langchain_core.documents import Document
 
+from langchain_rerank.checks import listed, real_number, shown
 from langchain_rerank.documents import (
     DENSE_SCORE,
     FIRST_STAGE_SCORE,
@@ -21,7 +22,7 @@ from langchain_rerank.documents import (
     first_stage_score,
     with_metadata,
 )
-from langchain_rerank.errors import ConfigurationError
+from langchain_rerank.errors import ConfigurationError, InputTypeError
 
 C = 60
 """The constant of the paper: how little the difference between the first ranks counts."""
@@ -65,14 +66,18 @@ def reciprocal_rank_fusion(
         >>> reciprocal_rank_fusion([["a"], ["a"]], c=1)
         [('a', 1.0)]
     """
+    rankings = _rankings(rankings)
     weights = checked_weights(weights, len(rankings))
-    if not (c >= 0 and math.isfinite(c)):
-        raise ConfigurationError(f"c={c!r}: expected a number of at least 0 (60 is the default).")
+    constant = real_number(c)
+    if constant is None or not (constant >= 0 and math.isfinite(constant)):
+        raise ConfigurationError(
+            f"c={shown(c)}: expected a number of at least 0 (60 is the default)."
+        )
     parts: defaultdict[K, list[float]] = defaultdict(list)
     best: dict[K, int] = {}
     for ranking, weight in zip(rankings, weights, strict=True):
         for rank, key in enumerate(dict.fromkeys(ranking) if weight else (), start=1):
-            parts[key].append(weight / (c + rank))
+            parts[key].append(weight / (constant + rank))
             best[key] = min(rank, best.get(key, rank))
     return _best_first(parts, best)
 
@@ -116,6 +121,18 @@ def normalised_score_fusion(
     return _best_first(parts, best)
 
 
+def _rankings(rankings: Sequence[Sequence[K]]) -> list[list[K]]:
+    several = [
+        listed(ranking, f"rankings[{position}]", "keys")
+        for position, ranking in enumerate(listed(rankings, "rankings", "rankings"))
+    ]
+    try:
+        hash(tuple(map(tuple, several)))
+    except TypeError as error:
+        raise InputTypeError(f"The keys of rankings must be hashable: {error}.") from error
+    return several
+
+
 def normalised(scores: Sequence[float]) -> list[float]:
     """Return the scores stretched over 0 to 1; 1 for all where all are equal.
 
@@ -149,7 +166,7 @@ def _best_first(parts: Mapping[K, Sequence[float]], best: Mapping[K, int]) -> li
     return [(key, scores[key]) for key in ordered]
 
 
-def checked_weights(weights: Sequence[float] | None, n: int) -> Sequence[float]:
+def checked_weights(weights: Sequence[float] | None, n: int) -> list[float]:
     """Return one weight per ranking, or say what is wrong with them.
 
     Raises:
@@ -161,14 +178,16 @@ def checked_weights(weights: Sequence[float] | None, n: int) -> Sequence[float]:
     """
     if weights is None:
         return [1.0] * n
-    if len(weights) != n:
-        raise ConfigurationError(f"Got {len(weights)} weights for {n} rankings: one each.")
-    usable = all(weight >= 0 and math.isfinite(weight) for weight in weights)
-    if not usable or (n and not any(weights)):
+    given = listed(weights, "weights", "numbers")
+    if len(given) != n:
+        raise ConfigurationError(f"Got {len(given)} weights for {n} rankings: one each.")
+    numbers = [number for number in map(real_number, given) if number is not None]
+    usable = len(numbers) == n and min(numbers, default=0) >= 0 and math.isfinite(sum(numbers))
+    if not usable or (n and not any(numbers)):
         raise ConfigurationError(
-            f"weights={list(weights)!r}: expected numbers of at least 0, one of them above."
+            f"weights={shown(given)}: expected numbers of at least 0, one of them above."
         )
-    return weights
+    return numbers
 
 
 def fused_documents(

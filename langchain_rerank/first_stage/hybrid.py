@@ -24,9 +24,10 @@ from langchain_rerank.base_retrievers.call_arguments import (
     only_sync_takes_arguments,
 )
 from langchain_rerank.base_retrievers.depth import FirstStage, with_depth
-from langchain_rerank.checks import whole_number
+from langchain_rerank.checks import check_embeddings, listed, shown, whole_number
 from langchain_rerank.documents import DENSE_SCORE, FIRST_STAGE_SCORE, with_metadata
 from langchain_rerank.errors import ConfigurationError, InputError, InputTypeError
+from langchain_rerank.fields import CheckedAssignment, Count, Real
 from langchain_rerank.first_stage.bm25 import BM25Retriever
 from langchain_rerank.first_stage.dense import DenseRetriever
 from langchain_rerank.first_stage.fusion import C, Fusion, checked_weights, fused_documents
@@ -34,7 +35,7 @@ from langchain_rerank.first_stage.terms import ENGLISH, TextToTerms
 from langchain_rerank.first_stage.vectors import VectorIndex
 
 
-class HybridRetriever(BaseRetriever):
+class HybridRetriever(CheckedAssignment, BaseRetriever):
     """Retriever that asks several stages and fuses their rankings, by rank or by score.
 
     Every stage is asked for `k` documents (where its depth can be set) unless `depths` says
@@ -58,17 +59,17 @@ class HybridRetriever(BaseRetriever):
 
     retrievers: list[Runnable[str, Any]] = Field(min_length=1)
     """The stages: retrievers, or any runnables from a query to documents. Never changed."""
-    weights: list[float] | None = None
+    weights: list[Real] | None = None
     """How much each stage counts, at least 0; None for 1 each. One of weight 0 is not asked."""
-    k: int = Field(default=50, ge=1, strict=True)
+    k: Count = 50
     """How many documents are returned at most, and each stage is asked for."""
-    depths: list[int | None] | None = None
+    depths: list[Count | None] | None = None
     """How many documents each stage is asked for instead; None for `k`."""
     fusion: Fusion = "ranks"
     """Reciprocal "ranks", or normalised "scores" where every stage gives scores."""
     id_key: str | None = None
     """The metadata that tells documents apart, in place of their ids."""
-    c: float = Field(default=C, ge=0, allow_inf_nan=False)
+    c: Real = Field(default=C, ge=0, allow_inf_nan=False)
     """The constant of the fusion: the larger, the less the first ranks stand out."""
 
     model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
@@ -80,9 +81,6 @@ class HybridRetriever(BaseRetriever):
             raise ConfigurationError(
                 f"Got {len(self.depths)} depths for {len(self.retrievers)} retrievers: one each."
             )
-        for depth in self.depths or ():
-            if depth is not None:
-                whole_number(depth, "depths")
         return self
 
     @property
@@ -201,7 +199,7 @@ class HybridRetriever(BaseRetriever):
             if not isinstance(ranking, list) or not all(isinstance(d, Document) for d in ranking):
                 raise InputTypeError(
                     f"{stage.retriever.get_name()} must return a list of documents, got "
-                    f"{ranking!r:.200}."
+                    f"{shown(ranking)}."
                 )
             checked.append(_with_dense_scores(stage.retriever, ranking[: stage.depth]))
         return fused_documents(
@@ -268,7 +266,8 @@ def hybrid_retriever(
     """
     corpus: list[Document] = []
     seen: set[str] = set()
-    for position, document in enumerate(documents):
+    check_embeddings(embeddings)
+    for position, document in enumerate(listed(documents, "documents", "LangChain documents")):
         if not isinstance(document, Document):
             raise InputTypeError(
                 f"documents[{position}] is of type {type(document).__name__}; expected LangChain "
@@ -288,8 +287,8 @@ def hybrid_retriever(
     store = VectorIndex.from_documents(corpus, embeddings)
     return HybridRetriever(
         retrievers=[bm25, DenseRetriever(vectorstore=store, k=k)],
-        weights=None if weights is None else list(weights),
-        depths=None if depths is None else list(depths),
+        weights=None if weights is None else listed(weights, "weights", "numbers"),
+        depths=None if depths is None else listed(depths, "depths", "numbers"),
         fusion=fusion,
         k=k,
     )

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, TypeAlias
 
+from langchain_rerank.checks import shown
 from langchain_rerank.errors import ConfigurationError, RerankWarning, see
 from langchain_rerank.optional import require, versions
 
@@ -204,11 +205,13 @@ def text_to_terms(language: str | None, preprocess_func: TextToTerms | None) -> 
         return Terms(language)
     if not callable(preprocess_func):
         raise ConfigurationError(
-            f"preprocess_func={preprocess_func!r}: expected a function from a text to its terms."
+            f"preprocess_func={shown(preprocess_func)}: expected a function from a text to its "
+            f"terms."
         )
     if language != ENGLISH:
         raise ConfigurationError(
-            f"language={language!r} and preprocess_func both say how a text becomes terms; give "
+            f"language={shown(language)} and preprocess_func both say how a text becomes terms; "
+            f"give "
             f"one of them."
         )
     return preprocess_func
@@ -245,7 +248,7 @@ def _checked_language(language: object) -> str | None:
         if name in known.values():
             return name
     raise ConfigurationError(
-        f"language={language!r}: expected one of {', '.join(sorted(STEMMED.values()))}; "
+        f"language={shown(language)}: expected one of {', '.join(sorted(STEMMED.values()))}; "
         f"{', '.join(sorted(UNSTEMMED.values()))} (which have no stemmer); the ISO 639-1 code of "
         f"one of these; or None, which stems nothing and suits any other language."
     )
@@ -288,7 +291,8 @@ def _stemmer(language: str) -> Any:
             stemmers[language] = package.Stemmer(language)
         except KeyError as error:
             raise ConfigurationError(
-                f"language={language!r}: the installed PyStemmer has no such stemmer; take a newer "
+                f"language={shown(language)}: the installed PyStemmer has no such stemmer; take "
+                f"a newer "
                 f"one (pip install -U PyStemmer), or language=None."
             ) from error
     return stemmers[language]

@@ -24,8 +24,8 @@ from functools import cache, partial
 from types import TracebackType
 from typing import Protocol, Self, TypeAlias, TypeVar, cast, runtime_checkable
 
-from langchain_rerank.checks import real_number
-from langchain_rerank.errors import ConfigurationError, InputTypeError, ScorerContractError, see
+from langchain_rerank.checks import check_text, listed, real_number, shown, whole_number
+from langchain_rerank.errors import InputTypeError, ScorerContractError, see
 from langchain_rerank.scorers import deadline
 
 T = TypeVar("T")
@@ -163,12 +163,9 @@ def checked(scores: Iterable[float], n: int, scorer: object) -> Scores:
 
 
 def _no_numbers(scores: object, scorer: object) -> ScorerContractError:
-    try:
-        shown = f"{scores!r:.200}"
-    except ValueError:  # Python refuses to print very long integers.
-        shown = f"a {type(scores).__name__} with numbers too large to print"
     return ScorerContractError(
-        f"{scorer_name(scorer)} returned {shown}; a scorer returns one number per text, as a list "
+        f"{scorer_name(scorer)} returned {shown(scores)}; a scorer returns one number per text, "
+        f"as a list "
         f"in their order. Text, booleans and integers beyond a float's range are no scores. "
         f"{see('a-scorer-broke-its-contract')}"
     )
@@ -182,23 +179,17 @@ def check_request(query: object, texts: Iterable[object]) -> list[str]:
     Raises:
         InputTypeError: `query`, or one of `texts`, is not a string.
     """
-    if not isinstance(query, str):
-        raise InputTypeError(f"The query must be a string, got {type(query).__name__}: {query!r}.")
+    check_text(query)
     if isinstance(texts, (str, bytes, bytearray)):
         raise InputTypeError("texts must be a sequence of strings, got one string; wrap it: [text]")
-    if isinstance(texts, (Mapping, AbstractSet)) or not isinstance(texts, Iterable):
-        raise InputTypeError(
-            f"texts must be a sequence of strings, in order, got {type(texts).__name__}; make a "
-            f"list of it."
-        )
-    listed = [*texts]
-    for position, text in enumerate(listed):
+    found = listed(texts, "texts", "strings")
+    for position, text in enumerate(found):
         if not isinstance(text, str):
             raise InputTypeError(
                 f"Text {position} must be a string, got {type(text).__name__}; "
                 f"convert it to a string before scoring."
             )
-    return cast("list[str]", listed)
+    return cast("list[str]", found)
 
 
 def score_many(scorer: Scorer, requests: Sequence[Request]) -> list[Scores]:
@@ -255,9 +246,7 @@ def set_scorer_threads(count: int) -> None:
         ConfigurationError: Not a whole number above 0.
     """
     global _scorer_threads  # noqa: PLW0603 - one pool for the process, as the calls share it
-    if type(count) is not int or count < 1:
-        raise ConfigurationError(f"The number of threads must be 1 or more, got {count!r}.")
-    _scorer_threads = count
+    _scorer_threads = whole_number(count, "count")
     _threads.cache_clear()
 
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from langchain_rerank.checks import device_name, dtype_name, whole_number
 from langchain_rerank.errors import ScorerClosedError
 from langchain_rerank.scorers import deadline
 from langchain_rerank.scorers.contract import ClosedOnExit, Request, Scores, check_request
@@ -108,13 +109,20 @@ class CrossEncoderScorer(ClosedOnExit):
         trust_remote_code: bool = False,
         model_kwargs: Mapping[str, Any] | None = None,
     ) -> None:
+        device, dtype = device_name(device), dtype_name(dtype)
+        if not isinstance(max_length, str | None):
+            room = ", with room for a query and a text; or 'model'"
+            max_length = whole_number(max_length, "max_length", least=16, otherwise=room)
+        if max_batch_tokens is not None:
+            some = "; use some thousands"
+            max_batch_tokens = whole_number(max_batch_tokens, "max_batch_tokens", otherwise=some)
         check_load_settings(
             model,
             device=device,
             dtype=dtype,
             backend=backend,
             max_length=max_length,
-            max_batch_tokens=max_batch_tokens,
+            instruction=instruction,
             hub_settings={
                 "revision": revision,
                 "trust_remote_code": trust_remote_code,

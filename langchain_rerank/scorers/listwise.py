@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import operator
 import os
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from langchain_rerank.checks import device_name, dtype_name, is_one_of, shown
 from langchain_rerank.errors import (
     ConfigurationError,
     ModelLoadError,
@@ -19,6 +21,7 @@ from langchain_rerank.errors import (
 from langchain_rerank.scorers.contract import Scores, check_request, checked
 from langchain_rerank.scorers.engine.device import choose_device, choose_dtype
 from langchain_rerank.scorers.engine.memory import is_out_of_memory
+from langchain_rerank.scorers.engine.settings import DTYPES, check_types
 
 
 class ListwiseScorer:
@@ -57,6 +60,21 @@ class ListwiseScorer:
         trust_remote_code: bool = False,
         model_kwargs: Mapping[str, Any] | None = None,
     ) -> None:
+        device, dtype = device_name(device), dtype_name(dtype)
+        if not isinstance(model, str | os.PathLike):
+            raise ConfigurationError(f"model={shown(model)}: give a name on the hub, or a folder.")
+        if not is_one_of(dtype, DTYPES):
+            raise ConfigurationError(
+                f"dtype={shown(dtype)} is unknown; use one of {', '.join(DTYPES)}."
+            )
+        check_types(
+            device=device,
+            instruction=None,
+            revision=revision,
+            trust_remote_code=trust_remote_code,
+            prompt=None,
+            model_kwargs=model_kwargs,
+        )
         if not trust_remote_code:
             raise ConfigurationError(
                 f"A listwise model runs code of its own, and trust_remote_code is False. Read the "
@@ -104,7 +122,7 @@ class ListwiseScorer:
             InputTypeError: The query or a text is not a string.
             ScorerError: The model could not be loaded or could not score.
         """
-        check_request(query, texts)
+        texts = check_request(query, texts)
         if not texts:
             return Scores()
         with self._lock:
@@ -124,12 +142,12 @@ class ListwiseScorer:
         with self._lock:
             self._model = None
 
-    def _in_order(self, answer: Iterable[Any], n: int) -> list[float]:
+    def _in_order(self, answer: Iterable[Any], n: int) -> list[Any]:
         try:
-            found = {int(one["index"]): float(one["relevance_score"]) for one in answer}
-        except (TypeError, KeyError, ValueError) as error:
+            found = {operator.index(one["index"]): one["relevance_score"] for one in answer}
+        except (TypeError, KeyError) as error:
             raise ScorerContractError(
-                f"The rerank of {self.name} returned {answer!r:.200}; it must return one mapping "
+                f"The rerank of {self.name} returned {shown(answer)}; it must return one mapping "
                 f"with 'index' and 'relevance_score' per document. "
                 f"{see('a-scorer-broke-its-contract')}"
             ) from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from langchain_rerank.checks import shown
 from langchain_rerank.errors import ConfigurationError
 
 _PLACE = re.compile(r"\{(query|text|instruction)\}")
@@ -44,6 +45,10 @@ class RerankPrompt:
     instruction: str = ""
 
     def __post_init__(self) -> None:
+        for name in ("template", "true_token", "false_token", "instruction"):
+            value = getattr(self, name)
+            if not isinstance(value, str) and not (value is None and name.endswith("_token")):
+                raise ConfigurationError(f"{name}={shown(value)}: it must be a text.")
         places = _PLACE.findall(self.template)
         for place in ("query", "text"):
             if places.count(place) != 1:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Literal, get_args
 
-from langchain_rerank.checks import whole_number
+from langchain_rerank.checks import is_one_of, shown, whole_number
 from langchain_rerank.errors import ConfigurationError
 from langchain_rerank.scorers.contract import Passage, Request, Scorer, Scores
 from langchain_rerank.wrappers.passages import split_passages
@@ -64,9 +64,10 @@ class LongDocumentScorer(Wrapper):
                 f"overlap_words is {overlap_words}; it must be from 0 to {passage_words - 1}, "
                 f"less than passage_words ({passage_words})."
             )
-        if aggregate not in get_args(Aggregate):
+        if not is_one_of(aggregate, get_args(Aggregate)):
             raise ConfigurationError(
-                f"aggregate is {aggregate!r}; it must be one of {', '.join(get_args(Aggregate))}."
+                f"aggregate is {shown(aggregate)}; it must be one of "
+                f"{', '.join(get_args(Aggregate))}."
             )
         super().__init__(
             scorer, passage_words=passage_words, overlap_words=overlap_words, aggregate=aggregate

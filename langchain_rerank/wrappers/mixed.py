@@ -9,9 +9,9 @@ from typing import Any, Protocol
 import numpy as np
 
 from langchain_rerank import ranking
-from langchain_rerank.checks import check_weight
+from langchain_rerank.checks import check_embeddings, check_weight, shown
 from langchain_rerank.embedded import FIRST_STAGE_WEIGHT
-from langchain_rerank.errors import ConfigurationError, ScorerContractError
+from langchain_rerank.errors import ScorerContractError
 from langchain_rerank.scorers.contract import Request, Scorer, Scores
 from langchain_rerank.wrappers.wrapper import Ask, Do, Steps, Wrapper, identity_of
 
@@ -67,12 +67,7 @@ class MixedScorer(Wrapper):
         self, scorer: Scorer, embeddings: BiEncoder, *, weight: float = FIRST_STAGE_WEIGHT
     ) -> None:
         weight = check_weight(weight, "weight")
-        for name in ("embed_query", "embed_documents"):
-            if not callable(getattr(embeddings, name, None)):
-                raise ConfigurationError(
-                    f"embeddings is a {type(embeddings).__name__} without {name}(); expected "
-                    f"LangChain embeddings, or an object with embed_query and embed_documents."
-                )
+        check_embeddings(embeddings)
         super().__init__(scorer, weight=weight)
         self._embeddings = embeddings
         self._weight = weight
@@ -118,7 +113,7 @@ def _vectors(given: Sequence[Sequence[float]], n: int) -> np.ndarray[Any, np.dty
         found = np.asarray(given, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise ScorerContractError(
-            f"The bi-encoder returned {given!r:.200}; expected {n} vectors of one length."
+            f"The bi-encoder returned {shown(given)}; expected {n} vectors of one length."
         ) from error
     if found.ndim != 2 or len(found) != n or not np.isfinite(found).all():
         raise ScorerContractError(

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar, TypeAlias, cast
 
+from langchain_rerank.checks import shown
+from langchain_rerank.errors import ConfigurationError
 from langchain_rerank.scorers import contract, deadline
 from langchain_rerank.scorers.contract import Request, Scorer, Scores, check_request, scorer_name
 
@@ -165,6 +167,12 @@ class Wrapper(ABC):
     kind: ClassVar[str]
 
     def __init__(self, *scorers: Scorer, **settings: Any) -> None:
+        for one in scorers:
+            if isinstance(one, type) or not callable(getattr(one, "score", None)):
+                raise ConfigurationError(
+                    f"{type(self).__name__} needs scorers, objects with score(query, texts); got "
+                    f"{shown(one)}. CrossEncoderScorer makes one of a model's name."
+                )
         self.scorers = scorers
         self.settings = settings
 

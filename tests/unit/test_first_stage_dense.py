@@ -175,7 +175,7 @@ def test_a_second_depth_and_unknown_settings_are_refused():
         DenseRetriever(vectorstore=store, search_kwargs={"k": 3})
     with pytest.raises(ValueError, match="top_k"):
         DenseRetriever(vectorstore=store, top_k=3)
-    with pytest.raises(ValueError, match="greater than or equal to 1"):
+    with pytest.raises(ValueError, match="k=0: it must be a whole number"):
         DenseRetriever(vectorstore=store, k=0)
     with pytest.raises(ConfigurationError, match="at least 1"):
         DenseRetriever(vectorstore=store).invoke("1", k=0)

@@ -264,7 +264,7 @@ def test_a_stage_that_returns_no_documents_is_an_error(answer):
         ({"depths": [1, 2]}, "2 depths for 1 retrievers"),
         ({"depths": [0]}, "depths=0"),
         ({"fusion": "votes"}, "'ranks' or 'scores'"),
-        ({"k": 0}, "greater than or equal to 1"),
+        ({"k": 0}, "k=0: it must be a whole number of at least 1"),
         ({"c": -1}, "greater than or equal to 0"),
         ({"top_k": 3}, "top_k"),
     ],

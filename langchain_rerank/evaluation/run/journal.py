@@ -18,7 +18,7 @@ from typing import Any, BinaryIO, Self
 from filelock import FileLock, Timeout
 from langchain_core.documents import Document
 
-from langchain_rerank.errors import ConfigurationError, DataFileError
+from langchain_rerank.errors import ConfigurationError, DataFileError, RerankError
 from langchain_rerank.evaluation.data.plain import plain
 from langchain_rerank.evaluation.run import lines
 from langchain_rerank.evaluation.run.lines import Row
@@ -70,10 +70,20 @@ class Journal:
         # Through JSON, so that it compares equal with what is read back.
         head = json.loads(json.dumps(fingerprint, default=str))
         self._path = Path(path)
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        self._lock = _locked(self._path)
         try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._lock = _locked(self._path)
             self._open(head, resume=resume, unknown=unknown)
+        except RerankError:
+            self.close()
+            raise
+        except (OSError, ValueError) as error:  # the second: a name that no file can have
+            self.close()
+            raise DataFileError(
+                f"No journal can be kept there ({type(error).__name__}: {error}); name another "
+                f"file",
+                path=ascii(str(path)),
+            ) from error
         except BaseException:
             self.close()
             raise

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from os import PathLike
 from pathlib import Path
 from typing import Any, Self, TypedDict, Unpack
 
 from langchain_core.runnables import RunnableConfig
 
-from langchain_rerank.checks import check_top_n, check_weight, whole_number
+from langchain_rerank.checks import (
+    check_flag,
+    check_top_n,
+    check_weight,
+    listed,
+    shown,
+    whole_number,
+)
 from langchain_rerank.errors import ConfigurationError, InputTypeError
 from langchain_rerank.evaluation.data.datasets import DatasetLike, as_dataset
 from langchain_rerank.evaluation.data.questions import Dataset
@@ -105,6 +113,20 @@ class Setting:
     config: RunnableConfig = field(default_factory=RunnableConfig)
     started: str = field(default_factory=now)
 
+    def __post_init__(self) -> None:
+        # Before anything is scored: what fails at the end loses what was computed.
+        object.__setattr__(self, "seed", whole_number(self.seed, "seed", least=0))
+        check_flag(self.resume, "resume")
+        for field_name in self.metadata_fields:
+            if not isinstance(field_name, str):
+                raise ConfigurationError(f"metadata_fields has {shown(field_name)}: give names.")
+        for name, kind, expected in (
+            ("journal", str | PathLike | None, "a path or None"),
+            ("relevance", Relevance, "a Relevance or None"),
+        ):
+            if not isinstance(value := getattr(self, name), kind):
+                raise ConfigurationError(f"{name}={shown(value)}: it must be {expected}.")
+
     @classmethod
     def of(cls, **settings: Unpack[RunSettings]) -> Self:
         """Return the setting that `RunSettings` state.
@@ -115,9 +137,10 @@ class Setting:
         """
         _refuse_unknown(settings, RunSettings.__optional_keys__)
         given: dict[str, Any] = {**settings}
+        relevance = given.pop("relevance", None)
         return cls(
             top_n=check_top_n(given.pop("top_n", None)),
-            relevance=given.pop("relevance", None) or Relevance(),
+            relevance=Relevance() if relevance is None else relevance,
             stated=dict(given.pop("settings", None) or {}),
             **given,
         )
@@ -146,7 +169,7 @@ class Setting:
             dataset=as_dataset(dataset),
             retriever=as_runnable(retriever),
             k=whole_number(k, "first_stage_k"),
-            metadata_fields=tuple(metadata_fields),
+            metadata_fields=tuple(listed(metadata_fields, "metadata_fields", "names")),
             config=config or RunnableConfig(),
             load_settings=load,
         )

@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from langchain_rerank.checks import listed
 from langchain_rerank.errors import ConfigurationError, MissingExtraError
 from langchain_rerank.evaluation.score.ir import IrMeasure
 from langchain_rerank.evaluation.score.spelling import known_name, taken_apart
@@ -259,7 +260,7 @@ def ceilings(
 
 def _parts(measures: str | Sequence[str | Measure]) -> Sequence[str | Measure]:
     if not isinstance(measures, str):
-        return measures
+        return listed(measures, "measures", "names or measures")
     # Not at the commas inside brackets.
     return [part for part in re.split(r",(?![^()]*\))", measures) if part.strip()]
 

@@ -17,8 +17,9 @@ from langchain_core.retrievers import BaseRetriever
 from langchain_core.runnables import RunnableConfig
 from pydantic import ConfigDict, Field, PrivateAttr
 
-from langchain_rerank.checks import whole_number
+from langchain_rerank.checks import is_one_of, shown, whole_number
 from langchain_rerank.errors import ConfigurationError
+from langchain_rerank.fields import CheckedAssignment, Count
 from langchain_rerank.files.loading import ChunkSettings, as_paths
 from langchain_rerank.first_stage.bm25 import BM25Retriever
 from langchain_rerank.first_stage.bm25_index import CountedIndex
@@ -34,7 +35,7 @@ from langchain_rerank.reading import Form
 Kind: TypeAlias = Literal["bm25", "dense", "hybrid"]
 
 
-class IndexRetriever(BaseRetriever):
+class IndexRetriever(CheckedAssignment, BaseRetriever):
     """Retriever over the files of folders that reads and embeds each text once.
 
     What was read, embedded and counted is kept in one file in the user's cache folder, by the
@@ -56,7 +57,7 @@ class IndexRetriever(BaseRetriever):
     """The files and folders."""
     kind: Kind = "hybrid"
     """What finds the documents: "bm25", "dense", or "hybrid" for both."""
-    k: int = Field(default=50, ge=1, strict=True)
+    k: Count = 50
     """How many documents to return at most."""
     embeddings: Embeddings | None = Field(default=None, repr=False)
     """The embedding model; None for BM25."""
@@ -121,12 +122,12 @@ class IndexRetriever(BaseRetriever):
             ConfigurationError: A setting is impossible, or `embedding_key` is missing.
             MissingExtraError: An optional package is not installed.
         """
-        if kind not in {"bm25", "dense", "hybrid"}:
-            raise ConfigurationError(f"kind={kind!r}: expected 'bm25', 'dense' or 'hybrid'.")
+        if not is_one_of(kind, ("bm25", "dense", "hybrid")):
+            raise ConfigurationError(f"kind={shown(kind)}: expected 'bm25', 'dense' or 'hybrid'.")
         if (embeddings is None) is not (embedding_key is None):
             raise ConfigurationError(
                 f"embeddings={'None' if embeddings is None else type(embeddings).__name__} and "
-                f"embedding_key={embedding_key!r}: give both, or neither. The key tells the "
+                f"embedding_key={shown(embedding_key)}: give both, or neither. The key tells the "
                 f"vectors of this model from those of others, as in embedding_key='my-model 2'."
             )
         if kind != "bm25" and embeddings is None:

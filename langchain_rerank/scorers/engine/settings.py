@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from langchain_rerank.checks import check_flag, is_one_of, shown
 from langchain_rerank.errors import ConfigurationError
 from langchain_rerank.scorers.prompt import RerankPrompt
 
@@ -57,7 +58,7 @@ def check_load_settings(
     dtype: str,
     backend: str,
     max_length: int | str | None,
-    max_batch_tokens: int | None,
+    instruction: str | None,
     hub_settings: Mapping[str, Any],
 ) -> None:
     """Refuse what no machine and no model can meet.
@@ -65,28 +66,29 @@ def check_load_settings(
     Raises:
         ConfigurationError: An impossible setting.
     """
-    if dtype not in DTYPES:
-        raise ConfigurationError(f"dtype={dtype!r} is unknown; use one of {', '.join(DTYPES)}.")
-    if backend not in BACKENDS:
+    if not isinstance(model, str | os.PathLike) and not hasattr(model, "predict"):
         raise ConfigurationError(
-            f"backend={backend!r} is unknown; use one of {', '.join(BACKENDS)}."
+            f"model must be a model name, a path or a sentence_transformers.CrossEncoder; got "
+            f"{shown(model)}."
+        )
+    check_types(device=device, instruction=instruction, **hub_settings)
+    if not is_one_of(dtype, DTYPES):
+        raise ConfigurationError(
+            f"dtype={shown(dtype)} is unknown; use one of {', '.join(DTYPES)}."
+        )
+    if not is_one_of(backend, BACKENDS):
+        raise ConfigurationError(
+            f"backend={shown(backend)} is unknown; use one of {', '.join(BACKENDS)}."
         )
     if backend == "openvino" and (device not in {"auto", "cpu"} or dtype == "float16"):
         raise ConfigurationError(
             f"backend='openvino' computes on the CPU in float32 or bfloat16, but device="
-            f"{device!r} and dtype={dtype!r} were asked for; leave them out, or the backend."
+            f"{shown(device)} and dtype={shown(dtype)} were asked for; leave them out, or the "
+            f"backend."
         )
     if isinstance(max_length, str) and max_length != "model":
-        raise ConfigurationError(f"max_length={max_length!r} is no number, nor 'model'.")
-    if isinstance(max_length, int) and max_length < 16:
-        raise ConfigurationError(
-            f"max_length={max_length} leaves no room for a query and a text; use 16 or more."
-        )
-    if max_batch_tokens is not None and max_batch_tokens < 1:
-        raise ConfigurationError(
-            f"max_batch_tokens={max_batch_tokens} leaves nothing to compute; use some thousands."
-        )
-    if (model == EMBEDDED or not isinstance(model, str | os.PathLike)) and any(
+        raise ConfigurationError(f"max_length={shown(max_length)} is no number, nor 'model'.")
+    if (not isinstance(model, str | os.PathLike) or model == EMBEDDED) and any(
         hub_settings.values()
     ):
         raise ConfigurationError(
@@ -100,6 +102,32 @@ def check_load_settings(
             raise ConfigurationError(
                 f"model_kwargs has {key!r}; set it with the scorer's {setting}= instead."
             )
+
+
+def check_types(
+    *,
+    device: object,
+    instruction: object,
+    revision: object,
+    trust_remote_code: object,
+    prompt: object,
+    model_kwargs: object,
+) -> None:
+    """Refuse settings of the wrong type.
+
+    Raises:
+        ConfigurationError: One of them.
+    """
+    check_flag(trust_remote_code, "trust_remote_code")
+    for name, value, kind, expected in (
+        ("device", device, str, "'auto' or a torch device such as 'cuda:1'"),
+        ("instruction", instruction, str | None, "a text or None"),
+        ("revision", revision, str | None, "a branch, tag or commit, or None"),
+        ("prompt", prompt, RerankPrompt | None, "a RerankPrompt or None"),
+        ("model_kwargs", model_kwargs, Mapping | None, "a dictionary or None"),
+    ):
+        if not isinstance(value, kind):
+            raise ConfigurationError(f"{name}={shown(value)}: it must be {expected}.")
 
 
 class Reading(NamedTuple):

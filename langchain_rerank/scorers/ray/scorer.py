@@ -133,8 +133,7 @@ class RayScorer(ClosedOnExit):
             InputTypeError: A query or a text is not a string.
             ScorerError: The model could not be loaded or could not score.
         """
-        for query, texts in requests:
-            check_request(query, texts)
+        requests = [(query, check_request(query, texts)) for query, texts in requests]
         chunks = chunks_of(requests)
         if not chunks:
             return [Scores() for _ in requests]

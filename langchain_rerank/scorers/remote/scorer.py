@@ -13,7 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from langchain_rerank.checks import check_seconds, whole_number
+from langchain_rerank.checks import check_flag, check_seconds, is_one_of, shown, whole_number
 from langchain_rerank.errors import ConfigurationError
 from langchain_rerank.optional import require
 from langchain_rerank.scorers import deadline
@@ -102,16 +102,19 @@ class RemoteScorer(ClosedOnExit):
         extra_body: Mapping[str, Any] | None = None,
     ) -> None:
         http = require("httpx", extra="remote")
-        if dialect not in DIALECTS:
+        if not is_one_of(dialect, DIALECTS):
             raise ConfigurationError(
-                f"dialect={dialect!r} is unknown; name what the server speaks: "
+                f"dialect={shown(dialect)} is unknown; name what the server speaks: "
                 f"{', '.join(DIALECT_NAMES)}."
             )
         _check_url(url, http)
+        for name, value in (("model", model), ("revision", revision)):
+            if not isinstance(value, str | None):
+                raise ConfigurationError(f"{name}={shown(value)}: it must be a text or None.")
         self.url, self.dialect = url, dialect
         self.model, self.revision = model, revision
-        self.pointwise = pointwise
-        self.extra_body = _check_extra_body(extra_body or {})
+        self.pointwise = check_flag(pointwise, "pointwise")
+        self.extra_body = _check_extra_body({} if extra_body is None else extra_body)
         self._api_key = _secret(api_key)
         _key(self._api_key)  # what cannot be sent is refused here, not at the first query
         self._server = Server(
@@ -174,7 +177,7 @@ class RemoteScorer(ClosedOnExit):
 
     async def ascore(self, query: str, texts: Sequence[str]) -> Scores:
         """Like `score`, without blocking the event loop; cancelling breaks off the requests."""
-        check_request(query, texts)
+        texts = check_request(query, texts)
         if not texts:
             return Scores()
         connection = self._open_connection()
@@ -193,8 +196,7 @@ class RemoteScorer(ClosedOnExit):
             InputTypeError: A query or a text is not a string.
             ScorerError: As from `score`; the requests that still wait are dropped.
         """
-        for query, texts in requests:
-            check_request(query, texts)
+        requests = [(query, check_request(query, texts)) for query, texts in requests]
         if not any(texts for _, texts in requests):
             return [Scores() for _ in requests]
         asked = self._asked(self._open_connection() or self._connect(), requests)
@@ -293,6 +295,8 @@ def _check_url(url: object, http: Any) -> None:
 
 
 def _check_extra_body(fields: Mapping[str, Any]) -> dict[str, Any]:
+    if not isinstance(fields, Mapping):
+        raise ConfigurationError(f"extra_body={shown(fields)}: it must be a dictionary or None.")
     if ours := sorted(_OUR_FIELDS & fields.keys()):
         raise ConfigurationError(
             f"extra_body has {', '.join(ours)}, which the scorer fills in; leave out what the "
@@ -300,6 +304,6 @@ def _check_extra_body(fields: Mapping[str, Any]) -> dict[str, Any]:
         )
     try:
         json.dumps(dict(fields))
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise ConfigurationError(f"extra_body cannot be sent as JSON: {error}.") from error
     return dict(fields)
