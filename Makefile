@@ -41,8 +41,9 @@ test: $(VENV)/.test ## Run the tests (offline, without the slow ones)
 test-slow: $(VENV)/.test ## Run the slow tests too
 	$(OFFLINE) $(BIN)/python -m pytest -m 'slow and not gpu'
 
-fuzz: $(VENV)/.test ## Damage files of every shape 100,000 times and read them (minutes)
-	READER_MUTATIONS=100000 $(OFFLINE) $(BIN)/python -m pytest -q -o log_cli=true -o log_cli_level=INFO tests/property/test_reader_mutations.py
+fuzz: $(VENV)/.test ## 100,000 random cases of every reader, of reranking and of fusion (minutes)
+	READER_MUTATIONS=100000 ORACLE_CASES=100000 $(OFFLINE) $(BIN)/python -m pytest -q -o log_cli=true -o log_cli_level=INFO \
+		tests/property/test_reader_mutations.py tests/property/test_reranking_oracle.py tests/property/test_fusion_oracle.py
 
 check: $(VENV)/.test ## Lint, format, types, layers and doctests
 	$(BIN)/ruff check

@@ -18,7 +18,7 @@ class TermScorer:
 
     def score(self, query: str, texts: Sequence[str]) -> list[float]:
         """Return one score per text, in order; higher is better."""
-        check_request(query, texts)
+        texts = check_request(query, texts)
         terms = re.findall(r"\w+", query.casefold())
         return [float(sum(map(text.casefold().count, terms))) for text in texts]
 
