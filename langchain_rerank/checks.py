@@ -35,7 +35,7 @@ def listed(values: Iterable[T], name: str, what: str) -> list[T]:
         items = None
     if items is None:
         raise InputTypeError(
-            f"{name} must be a list of {what}, in order, got {type(values).__name__}: "
+            f"{name} must be a sequence of {what}, in order, got {type(values).__name__}: "
             f"{shown(values)}. Make a list of it, of one thing alone too."
         )
     return list(items)
