@@ -84,6 +84,7 @@ def rerank_dataset(
         )
     # Impossible settings are refused here, at once.
     num_actors = whole_number(num_actors, "num_actors")
+    part_pairs = whole_number(part_pairs, "part_pairs")
     resources = resources_of(num_cpus=num_cpus, num_gpus=num_gpus)
     local = CrossEncoderScorer(model_name(model), **load_settings)
     # Whatever decides the scores: parts of another state of it must not be mixed in.
@@ -91,7 +92,7 @@ def rerank_dataset(
         "source": files.fingerprint(source),
         "model": model,
         "state of the model": content_of(local.settings),
-        "part_pairs": whole_number(part_pairs, "part_pairs"),
+        "part_pairs": part_pairs,
         "load_settings": repr(sorted(load_settings.items())),
     }
     folder = out.with_name(f"{out.name}.parts")
