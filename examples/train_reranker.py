@@ -26,21 +26,27 @@ Needs: pip install 'langchain-rerank[demo]' accelerate datasets
 
 from __future__ import annotations
 
+import json
+from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Annotated
 
+import numpy as np
 import typer
-from reranker_training.judging import at_one_half, judge, pairs, scorer_of, table
-from reranker_training.lists import Options, begin, prepare, split
-from reranker_training.questions import Questions, judged
+from reranker_training import judging
+from reranker_training.lists import learnt, prepare
+from reranker_training.questions import bi_encoder, judged
 
 from langchain_rerank.embedded import FIRST_STAGE_WEIGHT
+from langchain_rerank.evaluation.data.beir import Collection
 from langchain_rerank.first_stage.embeddings import packaged_embedding_model
 
 MINILM = packaged_embedding_model() or "sentence-transformers/all-MiniLM-L6-v2"
 MARKS = ("<!-- figures -->\n", "\n<!-- /figures -->")
 
 Folders = Annotated[list[str], typer.Argument(help="BEIR folders, each FOLDER or FOLDER:SPLIT")]
+Model = Annotated[str, typer.Argument(help="Model folder, hub name, or 'embedded'")]
 Cache = Annotated[Path, typer.Option(help="Where vectors and scores are kept")]
 CACHE = Path(".reranker-cache")
 BiEncoder = Annotated[str | None, typer.Option(help="Bi-encoder; default all-MiniLM-L6-v2")]
@@ -77,35 +83,21 @@ def train(
     cache: Cache = CACHE,
 ) -> None:
     """Train a reranker; run the same command again to go on after a stop."""
+    unlabelled = unlabelled or []
+    given = {k: v for k, v in locals().items() if k not in {"output", "pause_at", "cache"}}
+    options, settings = SimpleNamespace(**given), output / "training.json"
+    output.mkdir(parents=True, exist_ok=True)
+    if settings.exists() and json.loads(settings.read_text(encoding="utf-8")) != given:
+        raise typer.BadParameter(
+            f"{output} was begun with other options, see {settings}: repeat those to go on, or "
+            f"name another --output"
+        )
+    settings.write_text(json.dumps(given, indent=2), encoding="utf-8")
+
     from reranker_training.learning import learn
 
-    options = Options(
-        base=base,
-        labelled=folders,
-        unlabelled=unlabelled or [],
-        embedding_model=embedding_model,
-        reranker=reranker,
-        questions=questions,
-        held_apart=held_apart,
-        list_size=list_size,
-        lists_per_step=lists_per_step,
-        epochs=epochs,
-        learning_rate=learning_rate,
-        max_length=max_length,
-        window_words=window_words,
-        cosine_weight=cosine_weight,
-        bm25_weight=bm25_weight,
-        reranker_weight=reranker_weight,
-        label_bonus=label_bonus,
-        seed=seed,
-    )
-    if not begin(options, output):
-        raise typer.BadParameter(
-            f"{output} was begun with other options, see {output / 'training.json'}: "
-            f"repeat those to go on, or name another --output"
-        )
     if learn(options, prepare(options, output, cache), output, pause_at):
-        held = [split(judged(spec, "train"), options)[1] for spec in folders]
+        held = [learnt(spec, options)[1] for spec in folders]
         apply_calibration(output, held, embedding_model, 50, cache)
 
 
@@ -122,12 +114,12 @@ def calibrate(
 
     Use questions that the model was not trained on. Every folder weighs the same.
     """
-    found = [judged(spec, "test").sample(queries, seed=0) for spec in folders]
-    apply_calibration(model, found, embedding_model, depth, cache)
+    held = [judged(spec, "test", queries) for spec in folders]
+    apply_calibration(model, held, embedding_model, depth, cache)
 
 
 def apply_calibration(
-    model: Path, held: list[Questions], embedding_model: str | None, depth: int, cache: Path
+    model: Path, held: list[Collection], embedding_model: str | None, depth: int, cache: Path
 ) -> None:
     """Calibrate the model in a folder and say what a threshold of .5 gives, by collection.
 
@@ -135,28 +127,57 @@ def apply_calibration(
     """
     from reranker_training.learning import fit, fold
 
-    scorer = scorer_of(str(model), cache)
-    found = {
-        one.name: list(
-            pairs(one, scorer, embedding_model=embedding_model, depth=depth, cache=cache)
-        )
-        for one in held
-        if one.asked
-    }
-    scorer.close()
+    with closing(judging.scorer_of(str(model), cache)) as scorer:
+        embeddings = bi_encoder(embedding_model, cache)
+        found = {
+            one.dataset.name: judging.pairs(one, scorer, embeddings, depth)
+            for one in held
+            if len(one.dataset)
+        }
     for name, of_one in found.items():
         others = [of for other, of in found.items() if other != name] or [of_one]
         scale, offset = fit(others)
         moved = [([scale * one + offset for one in scores], right) for scores, right in of_one]
-        print(f"{name}, {at_one_half(moved)}")
+        print(f"{name}, {judging.at_one_half(moved)}")
     scale, offset = fit(list(found.values()))
     fold(model, scale, offset)
     print(f"{model}: logit = {scale:.3f} * logit {offset:+.3f}")
 
 
 @app.command()
+def weigh(
+    model: Model,
+    folders: Folders,
+    depth: Depth = 50,
+    queries: Count = None,
+    tolerance: Annotated[float, typer.Option(help="How much nDCG@10 a weight may miss")] = 0.01,
+    embedding_model: BiEncoder = None,
+    cache: Cache = CACHE,
+) -> None:
+    """Choose the share of the cosine in the mixture, one collection left out at a time.
+
+    Use questions that the model was not trained on, of collections that do not judge it.
+    """
+    embeddings, curves = bi_encoder(embedding_model, cache), {}
+    with closing(judging.scorer_of(model, cache)) as scorer:
+        for spec in folders:
+            one = judged(spec, "test", queries)
+            curves[one.dataset.name] = judging.curve(one, scorer, embeddings, depth)
+    print("| collection | " + " | ".join(f"{one:g}" for one in judging.WEIGHTS) + " |")
+    print("|---" * (1 + len(judging.WEIGHTS)) + "|")
+    for name, values in [*curves.items(), ("mean", np.mean(list(curves.values()), axis=0))]:
+        print(f"| {name} | " + " | ".join(f"{value:.3f}" for value in values) + " |")
+    for name, values in curves.items():
+        others = [curve for other, curve in curves.items() if other != name] or [values]
+        weight = judging.chosen_weight(others, tolerance)
+        value = values[judging.WEIGHTS.index(weight)]
+        print(f"{name}: the others choose {weight:g}: {value:.3f}, without {values[0]:.3f}")
+    print(f"all of them choose {judging.chosen_weight(list(curves.values()), tolerance):g}")
+
+
+@app.command()
 def evaluate(
-    model: Annotated[str, typer.Argument(help="Model folder, hub name, or 'embedded'")],
+    model: Model,
     folders: Folders,
     weight: Annotated[
         float, typer.Option(help="Share of the cosine in the mixture")
@@ -170,25 +191,20 @@ def evaluate(
     cache: Cache = CACHE,
 ) -> None:
     """Rerank BM25, dense and hybrid first stages by the cosine, the model and the mixture."""
-    scorer = scorer_of(model, cache)
-    found = {}
-    for spec in folders:
-        questions = judged(spec, "test").sample(queries, seed=0)
-        found[questions.name] = judge(
-            questions,
-            scorer,
-            weight=weight,
-            embedding_model=embedding_model,
-            depth=depth,
-            cache=cache,
-        )
-        print(table({questions.name: found[questions.name]}))
-    print(figures := table(found))
+    if write is not None and not all(mark in write.read_text(encoding="utf-8") for mark in MARKS):
+        raise typer.BadParameter(f"{write} has no place for the figures: {MARKS}")
+    embeddings, found = bi_encoder(embedding_model, cache), {}
+    with closing(judging.scorer_of(model, cache)) as scorer:
+        for spec in folders:
+            one = judged(spec, "test", queries)
+            found[one.dataset.name] = judging.judge(one, scorer, embeddings, weight, depth)
+            passages = judging.pairs(one, scorer, embeddings, depth)
+            print(f"{one.dataset.name}, {judging.at_one_half(passages)}")
+            print(judging.table({one.dataset.name: found[one.dataset.name]}))
+    print(figures := judging.table(found))
     if write is not None:
         before, begun, rest = write.read_text(encoding="utf-8").partition(MARKS[0])
         _, ended, after = rest.partition(MARKS[1])
-        if not begun or not ended:
-            raise typer.BadParameter(f"{write} has no place for the figures: {MARKS}")
         write.write_text(f"{before}{begun}{figures}{ended}{after}", encoding="utf-8")
 
 

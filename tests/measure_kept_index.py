@@ -62,14 +62,19 @@ def write_notes(folder: Path, n: int) -> None:
 def search(folder: Path, query: str, *more: str) -> tuple[float, list[str]]:
     """Return the seconds that a search takes by the watch, and the ids it finds."""
     begin = time.perf_counter()
-    done = subprocess.run(
-        [*COMMAND, "search", query, "--docs", folder, "--model", "embedded", "--json", "-", *more],
-        capture_output=True,
-        text=True,
-        check=True,
+    said = run(
+        *(*COMMAND, "search", query, "--docs", folder, "--model", "embedded", "--json", "-"), *more
     )
     seconds = time.perf_counter() - begin
-    return seconds, [one["id"] for one in json.loads(done.stdout)["documents"]]
+    return seconds, [one["id"] for one in json.loads(said)["documents"]]
+
+
+def run(*command: str | Path) -> str:
+    """Return what a command prints; end with what it says where it fails."""
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit(f"{' '.join(map(str, command[3:]))} failed:\n{done.stderr}")
+    return done.stdout
 
 
 def main() -> None:
@@ -87,19 +92,10 @@ def main() -> None:
         seconds = sorted(search(folder, query)[0] for query in QUERIES)
         print(f"further searches by the watch: {', '.join(f'{one:.1f}' for one in seconds)} s")
         for query in QUERIES:
-            done = subprocess.run(
-                [sys.executable, "-c", WARM, folder, query],
-                capture_output=True,
-                text=True,
-                check=True,
-            )
-            opened, all_of_it = map(float, done.stdout.split())
+            opened, all_of_it = map(float, run(sys.executable, "-c", WARM, folder, query).split())
             print(f"after the models are loaded: {all_of_it:.1f} s (index opened in {opened:.2f})")
         Path(folder, "added.md").write_text("A note that was added: zebras.\n", encoding="utf-8")
-        done = subprocess.run(
-            [*COMMAND, "index", folder], capture_output=True, text=True, check=True
-        )
-        print(f"one note added: {done.stdout.strip()}")
+        print(f"one note added: {run(*COMMAND, 'index', folder).strip()}")
         for query in (*QUERIES, "zebras"):
             same = search(folder, query)[1] == search(folder, query, "--no-index")[1]
             print(f"the same hits without an index for {query!r}: {same}")

@@ -4,27 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import torch
 from datasets import Dataset
 from sentence_transformers import CrossEncoder
-from sentence_transformers.cross_encoder import (
-    CrossEncoderTrainer,
-    CrossEncoderTrainingArguments,
-)
+from sentence_transformers.cross_encoder import CrossEncoderTrainer, CrossEncoderTrainingArguments
 from sentence_transformers.cross_encoder.losses import ListNetLoss
 from sklearn.linear_model import LogisticRegression
 from transformers import TrainerCallback
 from transformers.trainer_utils import get_last_checkpoint
 
-from reranker_training.lists import Options
-
 SHOWN = 5  # passages of a question that a threshold decides about
 
 
-class PauseAt(TrainerCallback):  # type: ignore[misc, unused-ignore]
+class PauseAt(TrainerCallback):
     """Stops training at a step, with a checkpoint to go on from."""
 
     def __init__(self, step: int | None) -> None:
@@ -37,9 +33,9 @@ class PauseAt(TrainerCallback):  # type: ignore[misc, unused-ignore]
 
 
 def learn(
-    options: Options, lists: Sequence[dict[str, Any]], output: Path, pause_at: int | None
+    options: SimpleNamespace, lists: Sequence[dict[str, Any]], output: Path, pause_at: int | None
 ) -> bool:
-    """Train to the end or to step ``pause_at``, write the model, and return whether it is done.
+    """Train to the end or to step `pause_at`, write the model, and return whether it is done.
 
     The softmax of a list's grades is what the softmax of the student's scores learns. Source:
     Cao et al. 2007, https://doi.org/10.1145/1273496.1273513. Word embeddings stay as they are: the
@@ -52,16 +48,19 @@ def learn(
     for module in network.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.0  # soft grades regularise enough, and dropout is slow on CPUs
+    on_gpu = torch.cuda.is_available()
+    flags = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+    checkpoints = output / "checkpoints"
     arguments = CrossEncoderTrainingArguments(
-        output_dir=str(output / "checkpoints"),
+        output_dir=str(checkpoints),
         num_train_epochs=options.epochs,
         per_device_train_batch_size=options.lists_per_step,
         learning_rate=options.learning_rate,
         lr_scheduler_type="cosine",
         warmup_steps=0.05,
         weight_decay=0.01,
-        bf16=_fast_in_bf16(),
-        use_cpu=not torch.cuda.is_available(),
+        bf16=torch.cuda.is_bf16_supported() if on_gpu else bool(flags.get("avx512_bf16")),
+        use_cpu=not on_gpu,
         save_steps=100,
         save_total_limit=1,
         logging_steps=25,
@@ -75,7 +74,6 @@ def learn(
         loss=ListNetLoss(model),
         callbacks=[PauseAt(pause_at)],
     )
-    checkpoints = output / "checkpoints"
     last = get_last_checkpoint(checkpoints) if checkpoints.is_dir() else None
     if last is not None:
         print(f"going on from {Path(last).name}")
@@ -83,13 +81,6 @@ def learn(
     model.save_pretrained(str(output), create_model_card=False)
     print(f"{output}: step {trainer.state.global_step} of {trainer.state.max_steps}")
     return bool(trainer.state.global_step == trainer.state.max_steps)
-
-
-def _fast_in_bf16() -> bool:
-    if torch.cuda.is_available():
-        return torch.cuda.is_bf16_supported()
-    flags = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
-    return bool(flags.get("avx512_bf16") or flags.get("amx_bf16"))
 
 
 def fit(found: Sequence[Sequence[tuple[Sequence[float], Sequence[bool]]]]) -> tuple[float, float]:
@@ -105,18 +96,14 @@ def fit(found: Sequence[Sequence[tuple[Sequence[float], Sequence[bool]]]]) -> tu
     Raises:
         ValueError: The logits do not separate relevant passages from others at all.
     """
-    logits, relevant, weights = [], [], []
+    rows = []
     for of_one in found:
-        pairs = [
-            pair
-            for scores, right in of_one
-            for pair in sorted(zip(scores, right, strict=True), reverse=True)[:SHOWN]
-        ]
-        logits += [score for score, _ in pairs]
-        relevant += [right for _, right in pairs]
-        weights += [1 / len(pairs)] * len(pairs)
+        shown = [sorted(zip(*one, strict=True), reverse=True)[:SHOWN] for one in of_one]
+        each = sum(map(len, shown))
+        rows += [(score, right, 1 / each) for one in shown for score, right in one]
+    logits, relevant, weights = map(np.array, zip(*rows, strict=True))
     fitted = LogisticRegression(C=1.0, class_weight="balanced").fit(
-        np.asarray(logits)[:, None], relevant, np.asarray(weights) * len(weights) / len(found)
+        logits[:, None], relevant, weights * len(rows) / len(found)
     )
     scale, offset = float(fitted.coef_[0, 0]), float(fitted.intercept_[0])
     if scale <= 0:
@@ -125,7 +112,7 @@ def fit(found: Sequence[Sequence[tuple[Sequence[float], Sequence[bool]]]]) -> tu
 
 
 def fold(folder: Path, scale: float, offset: float) -> None:
-    """Give the model in ``folder`` a head whose logit is ``scale * logit + offset``."""
+    """Give the model in `folder` a head whose logit is `scale * logit + offset`."""
     model = CrossEncoder(str(folder))
     linear = [m for m in model.modules() if isinstance(m, torch.nn.Linear) and m.out_features == 1]
     if not linear or linear[-1].bias is None:
