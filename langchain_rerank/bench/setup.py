@@ -18,7 +18,6 @@ from langchain_rerank.bench.summary import Work
 from langchain_rerank.bench.systems import Skipped, System
 from langchain_rerank.bench.workload import Sizes, Workload, guides, padding_share, pair_tokens
 from langchain_rerank.errors import ModelLoadError
-from langchain_rerank.scorers.contract import Request
 from langchain_rerank.scorers.cross_encoder import CrossEncoderScorer
 
 MAX_LENGTH = 512
@@ -175,20 +174,16 @@ def _cross_encoder(path: str, device: str, dtype: str) -> Any:
 
 
 def _work(reference: Any) -> Work:
-    lengths = partial(_lengths, reference.tokenizer)
+    lengths = partial(pair_tokens, reference.tokenizer, max_length=MAX_LENGTH)
     return Work(
         tokens=lambda requests: float(sum(lengths(requests))),
         flop=lambda requests: machine.flops(reference.model, lengths(requests)),
     )
 
 
-def _lengths(tokenizer: Any, requests: Sequence[Request]) -> list[int]:
-    return pair_tokens(tokenizer, list(requests), MAX_LENGTH)
-
-
 def _padding(tokenizer: Any, rounds: Sequence[Requests]) -> float:
     shares = [
-        padding_share(_lengths(tokenizer, [request]), systems.DEFAULT_BATCH_SIZE)
+        padding_share(pair_tokens(tokenizer, [request], MAX_LENGTH), systems.DEFAULT_BATCH_SIZE)
         for requests in rounds
         for request in requests.alone
     ]

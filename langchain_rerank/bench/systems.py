@@ -5,10 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
+from langchain_rerank.bench.workload import pairs_of
 from langchain_rerank.scorers.contract import Request
 from langchain_rerank.scorers.cross_encoder import CrossEncoderScorer
 
@@ -19,6 +21,7 @@ DEFAULT_BATCH_SIZE = 32
 """Pairs a batch of its `predict`, longest first."""
 
 _BATCH_SIZES = (8, 16, 32, 64, 128)
+_SHORT = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}
 
 
 @dataclass(frozen=True)
@@ -53,10 +56,9 @@ class Skipped:
 def engine_system(scorer: CrossEncoderScorer) -> System:
     """Return this package's scorer as a system; it is loaded."""
     scorer.load()
-    short = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}[scorer.dtype]
     through = ", OpenVINO" if scorer.path == "openvino" else ""
     return System(
-        f"langchain-rerank {short}{through}",
+        f"langchain-rerank {_SHORT[scorer.dtype]}{through}",
         scorer.dtype,
         scorer.score,
         scorer.score_many,
@@ -73,13 +75,13 @@ def langchain_system(model: Any) -> System:
     Args:
         model: A `sentence_transformers.CrossEncoder` in fp32.
     """
-
-    def score(query: str, texts: Sequence[str]) -> Sequence[float]:
-        scores: Sequence[float] = model.predict([(query, text) for text in texts])
-        return scores
-
     # `retriever.batch` makes one such call per query too: what holds for one caller holds for it.
-    return System(REFERENCE, "float32", score, concurrent=True)
+    return System(
+        REFERENCE,
+        "float32",
+        lambda query, texts: _predicted(model, [(query, texts)]),
+        concurrent=True,
+    )
 
 
 def tuned_system(model: Any, dtype: str, sample: Request) -> System:
@@ -92,22 +94,15 @@ def tuned_system(model: Any, dtype: str, sample: Request) -> System:
     """
 
     def seconds(batch_size: int) -> float:
-        query, texts = sample
         begin = time.perf_counter()
-        model.predict([(query, text) for text in texts], batch_size=batch_size)
+        _predicted(model, [sample], batch_size=batch_size)
         return time.perf_counter() - begin
 
     seconds(_BATCH_SIZES[0])  # the first call of all is slow
     best = min(_BATCH_SIZES, key=seconds)
-
-    def score_many(requests: Sequence[Request]) -> Sequence[float]:
-        pairs = [(query, text) for query, texts in requests for text in texts]
-        scores: Sequence[float] = model.predict(pairs, batch_size=best)
-        return scores
-
-    short = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}[dtype]
+    score_many = partial(_predicted, model, batch_size=best)
     return System(
-        f"sentence-transformers {short}, batch {best}",
+        f"sentence-transformers {_SHORT[dtype]}, batch {best}",
         dtype,
         lambda query, texts: score_many([(query, texts)]),
         score_many,
@@ -119,13 +114,11 @@ def one_batch_system(model: Any) -> System:
 
     FlashRank itself runs its own ONNX models; this is its batching over the model at hand.
     """
-
-    def score(query: str, texts: Sequence[str]) -> Sequence[float]:
-        pairs = [(query, text) for text in texts]
-        scores: Sequence[float] = model.predict(pairs, batch_size=len(pairs))
-        return scores
-
-    return System("one padded batch, as FlashRank", "float32", score)
+    return System(
+        "one padded batch, as FlashRank",
+        "float32",
+        lambda query, texts: _predicted(model, [(query, texts)], batch_size=len(texts)),
+    )
 
 
 def flag_embedding_system(path: str, device: str, *, half: bool) -> System | Skipped:
@@ -136,9 +129,13 @@ def flag_embedding_system(path: str, device: str, *, half: bool) -> System | Ski
     reranker = import_module("FlagEmbedding").FlagReranker(path, use_fp16=half, devices=device)
 
     def score_many(requests: Sequence[Request]) -> Sequence[float]:
-        pairs = [(query, text) for query, texts in requests for text in texts]
-        scores: Sequence[float] = reranker.compute_score(pairs)
+        scores: Sequence[float] = reranker.compute_score(pairs_of(requests))
         return scores
 
     dtype = "float16" if half else "float32"
     return System(name, dtype, lambda query, texts: score_many([(query, texts)]), score_many)
+
+
+def _predicted(model: Any, requests: Sequence[Request], **settings: Any) -> Sequence[float]:
+    scores: Sequence[float] = model.predict(pairs_of(requests), **settings)
+    return scores

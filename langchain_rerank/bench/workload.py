@@ -7,18 +7,16 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from importlib.resources import files
 from typing import Any
 
+from langchain_rerank.embedded import CORPUS_FOLDER
 from langchain_rerank.errors import ConfigurationError
 from langchain_rerank.scorers.contract import Request
 
 
 def guides() -> str:
     """Return the guides that ship with the package, as one text."""
-    folder = files("langchain_rerank.embedded") / "corpus"
-    pages = sorted(folder.iterdir(), key=lambda page: page.name)
-    return "\n".join(page.read_text("utf-8") for page in pages if page.name.endswith(".md"))
+    return "\n".join(page.read_text("utf-8") for page in sorted(CORPUS_FOLDER.glob("*.md")))
 
 
 class Lengths(StrEnum):
@@ -95,13 +93,17 @@ def _length(pick: random.Random, sizes: Sizes) -> int:
     return round(math.exp(pick.uniform(math.log(sizes.min_tokens), math.log(sizes.max_tokens))))
 
 
-def pair_tokens(tokenizer: Any, requests: list[Request], max_length: int) -> list[int]:
+def pairs_of(requests: Sequence[Request]) -> list[tuple[str, str]]:
+    """Return every pair of a query and one of its texts, in order."""
+    return [(query, text) for query, texts in requests for text in texts]
+
+
+def pair_tokens(tokenizer: Any, requests: Sequence[Request], max_length: int) -> list[int]:
     """Return the tokens of every pair, special ones counted and cut to `max_length`.
 
     What a chat template puts around a pair is not counted.
     """
-    pairs = [(query, text) for query, texts in requests for text in texts]
-    encoded = tokenizer(pairs, truncation=True, max_length=max_length)
+    encoded = tokenizer(pairs_of(requests), truncation=True, max_length=max_length)
     return [len(ids) for ids in encoded["input_ids"]]
 
 

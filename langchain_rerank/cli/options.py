@@ -21,6 +21,12 @@ def _option(
     return typer.Option(name, help=text, rich_help_panel=panel, show_default=show_default, **more)
 
 
+_MODEL = (
+    'Cross-encoder: hub name, path, or "embedded" (needs no hub). With --model-url, its name on '
+    "the server."
+)
+
+
 CollectionArgument = Annotated[
     Path | None,
     typer.Argument(
@@ -113,8 +119,7 @@ ModelsOption = Annotated[
     list[str] | None,
     _option(
         "--model",
-        'Cross-encoder: hub name, path, or "embedded" (needs no hub). With --model-url, its '
-        "name on the server. Several are compared.",
+        f"{_MODEL} Several are compared.",
     ),
 ]
 ModelNamesOption = Annotated[str | None, _option("--models", "Several --model, with commas.")]
@@ -145,8 +150,7 @@ ModelOption = Annotated[
     str | None,
     _option(
         "--model",
-        'Cross-encoder: hub name, path, or "embedded" (needs no hub). With --model-url, its '
-        "name on the server.",
+        _MODEL,
     ),
 ]
 ModelUrlOption = Annotated[

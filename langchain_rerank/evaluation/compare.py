@@ -8,18 +8,18 @@ from typing import Any, Unpack
 
 from langchain_rerank.errors import ConfigurationError
 from langchain_rerank.evaluation.data.datasets import DatasetLike
-from langchain_rerank.evaluation.report.build import judgements, pass_report
+from langchain_rerank.evaluation.report.build import judgements, pass_report, query_rows
 from langchain_rerank.evaluation.report.report import Report
 from langchain_rerank.evaluation.run.background import run
 from langchain_rerank.evaluation.run.passes import opened, rankings, run_pass
 from langchain_rerank.evaluation.run.setting import RerankingSettings, Setting
+from langchain_rerank.evaluation.run.stage import Found
 from langchain_rerank.evaluation.run.systems import (
     FirstStageLike,
     Reranker,
     RerankerLike,
     reranker_name,
 )
-from langchain_rerank.evaluation.score import assemble
 from langchain_rerank.evaluation.score.decision import among_systems
 from langchain_rerank.evaluation.score.measures import Measure, parse_measures
 from langchain_rerank.evaluation.score.results import FIRST_STAGE, RERANKED
@@ -118,35 +118,21 @@ async def _compared(
     with opened(setting, models) as work:
         candidates, found = await run_pass(work, models)
         judged = judgements(work, candidates, *found.values())
-        rows = []
-        for record in setting.dataset.records:
-            orders = {}
-            if record.id in candidates:
-                reranked = {name: one[record.id] for name, one in found.items()}
-                weight = setting.first_stage_weight
-                orders = rankings(candidates[record.id], reranked, weight)
-            rows.append(
-                assemble.query_row(
-                    record,
-                    orders,
-                    work.documents,
-                    measures,
-                    setting.relevance,
-                    setting.top_n,
-                    judged.get(record.id),
-                )
-            )
+
+        def orders(query: str) -> dict[str, Found]:
+            reranked = {name: one[query] for name, one in found.items()}
+            return rankings(candidates[query], reranked, setting.first_stage_weight)
+
         names = " and ".join(reranker_name(one) for one in models.values())
         report = pass_report(
             work,
-            rows,
+            query_rows(work, measures, judged, orders),
             candidates,
             judged,
             title=f"{names} on {setting.dataset.name}",
             models=models,
             measures=measures,
             k=setting.k,
-            settings={"first_stage_weight": setting.first_stage_weight},
             seen=[candidates, *found.values()],
         )
     return replace(report, decision=among_systems(report, setting.k, setting.seed))

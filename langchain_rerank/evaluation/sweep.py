@@ -157,7 +157,6 @@ def _report(
         measures=measures,
         k=k,
         settings={
-            "first_stage_weight": work.setting.first_stage_weight,
             "ks": curve.ks[1:],
             "margin": margin,
             "budget_ms": budget_ms,

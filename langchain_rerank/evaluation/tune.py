@@ -8,12 +8,11 @@ from typing import Any, Unpack
 
 import numpy as np
 
-from langchain_rerank import ranking
 from langchain_rerank.errors import ConfigurationError, EvaluationError
 from langchain_rerank.evaluation.data.datasets import DatasetLike
 from langchain_rerank.evaluation.data.questions import Record
 from langchain_rerank.evaluation.run.background import run
-from langchain_rerank.evaluation.run.passes import Pass, opened, run_pass
+from langchain_rerank.evaluation.run.passes import Pass, mixed, opened, run_pass
 from langchain_rerank.evaluation.run.setting import RerankingSettings, Setting
 from langchain_rerank.evaluation.run.stage import Found
 from langchain_rerank.evaluation.run.systems import (
@@ -177,13 +176,9 @@ def _values(
     if candidates.error or reranked.error:
         return [0.0] * len(weights)
     judgement = assemble.judge(work.relevance, record, candidates.keys, work.documents)
-    by_key = dict(zip(reranked.keys, reranked.scores, strict=True))
-    scores = [by_key[key] for key in candidates.keys]
     found = []
     for weight in weights:
-        # 0 is the reranker itself: rounding in z-scores must not order what it ties.
-        mixed = ranking.interpolate(scores, candidates.mixed or None, weight) if weight else scores
-        keys = [candidates.keys[position] for position in ranking.order(mixed)]
+        keys = mixed(candidates, reranked, weight).keys
         ids = work.relevance.ids(judgement, keys[: work.setting.top_n])
         found.append(value_of(measure, ids, judgement.qrels)[0])
     return found

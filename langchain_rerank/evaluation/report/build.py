@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from langchain_core.documents import Document
@@ -78,10 +78,38 @@ def judgements(work: Pass, *found: ByQuery) -> dict[str, Judgement]:
     depth would find all that is relevant.
     """
     return {
-        one.id: work.relevance.judge(one, {key: work.documents[key] for key in keys})
+        one.id: assemble.judge(work.relevance, one, keys, work.documents)
         for one in work.records
-        for keys in [dict.fromkeys(key for by_query in found for key in by_query[one.id].keys)]
+        for keys in [[*dict.fromkeys(key for by_query in found for key in by_query[one.id].keys)]]
     }
+
+
+def query_rows(
+    work: Pass,
+    measures: Sequence[Measure],
+    judged: Mapping[str, Judgement],
+    orders: Callable[[str], Mapping[str, Found]],
+) -> list[QueryRow]:
+    """Return one row per record.
+
+    Args:
+        work: What was run.
+        measures: The measures.
+        judged: What is relevant, by query id; a record that was not run has nothing here.
+        orders: From a query id to its rankings by system.
+    """
+    return [
+        assemble.query_row(
+            one,
+            orders(one.id) if one.id in judged else {},
+            work.documents,
+            measures,
+            work.relevance,
+            work.setting.top_n,
+            judged.get(one.id),
+        )
+        for one in work.setting.dataset.records
+    ]
 
 
 def pass_report(
@@ -94,8 +122,8 @@ def pass_report(
     models: Mapping[str, Reranker],
     measures: Sequence[Measure],
     k: int,
-    settings: Mapping[str, Any],
     seen: Sequence[ByQuery],
+    settings: Mapping[str, Any] | None = None,
     beside: Sequence[float | None] = (),
 ) -> Report:
     """Return the report on a first stage and rerankers of its candidates.
@@ -109,8 +137,8 @@ def pass_report(
         models: What reranked.
         measures: The measures.
         k: How many candidates were reranked.
-        settings: What else was asked for.
         seen: Everything that was returned, which a label may be of.
+        settings: What else was asked for.
         beside: p values of what else the report compares.
     """
     systems = list(models)
@@ -127,13 +155,14 @@ def pass_report(
         measures=measures,
         title=title,
         settings={
-            "first_stage": type(work.retriever).__name__,
+            "first_stage": type(setting.retriever).__name__,
             "first_stage_k": k,
-            "metadata_fields": list(work.metadata_fields),
-            **settings,
+            "metadata_fields": list(setting.metadata_fields),
+            "first_stage_weight": setting.first_stage_weight,
+            **(settings or {}),
             "models": {name: reranker_settings(one) for name, one in models.items()},
         },
-        warnings=[*work.check_labels(*seen), *without_terms(work.retriever, work.records)],
+        warnings=[*work.check_labels(*seen), *without_terms(setting.retriever, work.records)],
         beside=beside,
         loss_split=assemble.loss_split(rows, units, reorders, measures, k, setting.top_n),
     )

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
 from langchain_rerank.errors import EvaluationError
 from langchain_rerank.evaluation.data.relevance import Judgement
-from langchain_rerank.evaluation.report.build import judgements
+from langchain_rerank.evaluation.report.build import judgements, query_rows
 from langchain_rerank.evaluation.run.collect import ByQuery
 from langchain_rerank.evaluation.run.depths import Depths
 from langchain_rerank.evaluation.run.latency import FEWEST_TIMED, Times
@@ -90,21 +91,9 @@ def curve_of(
     """
     judged = judgements(work, *passed.candidates.values())
     ks = [0, *depths]
+    weight = work.setting.first_stage_weight
     rows: dict[int, list[QueryRow]] = {
-        k: [
-            assemble.query_row(
-                one,
-                _orders(passed, times, one.id, k, work.setting.first_stage_weight)
-                if one.id in judged
-                else {},
-                work.documents,
-                measures,
-                work.relevance,
-                work.setting.top_n,
-                judged.get(one.id),
-            )
-            for one in work.setting.dataset.records
-        ]
+        k: query_rows(work, measures, judged, partial(_orders, passed, times, k, weight))
         for k in ks
     }
     names = [str(one) for one in measures]
@@ -128,24 +117,20 @@ def curve_of(
 
 
 def _orders(
-    passed: Depths, times: Times, query: str, k: int, first_stage_weight: float
+    passed: Depths, times: Times, k: int, first_stage_weight: float, query: str
 ) -> dict[str, Found]:
     """Return the first stage's own order, and the reranked one at depth `k` (0: the same)."""
     own = passed.candidates[passed.shown][query]
     if k > passed.shown and passed.single_pass:
         own = passed.candidates[k][query]  # the same first ones, and where the others stood
-    own_times = times[0].get(query, {})
-    first = own
-    if k == 0:
-        second, second_times = first, own_times
-    else:
-        own_order = passed.reranked[k][query]
-        second = mixed(passed.candidates[k][query], own_order, first_stage_weight).once()
-        second_times = times[k].get(query, {})
+    second, own_times = own, times[0].get(query, {})
+    if k:
+        found = passed.reranked[k][query]
+        second = mixed(passed.candidates[k][query], found, first_stage_weight).once()
     stages = {stage: own_times[stage] for stage in ("first_stage", "total") if stage in own_times}
     return {
-        FIRST_STAGE: replace(first, latency_ms=stages),
-        RERANKED: replace(second, latency_ms=dict(second_times)),
+        FIRST_STAGE: replace(own, latency_ms=stages),
+        RERANKED: replace(second, latency_ms=dict(times[k].get(query, {}))),
     }
 
 

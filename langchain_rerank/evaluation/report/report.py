@@ -22,6 +22,7 @@ from langchain_rerank.evaluation.report.rendering.brief import MANY, brief
 from langchain_rerank.evaluation.report.rendering.queries import flat_rows
 from langchain_rerank.evaluation.report.rendering.view import View, view
 from langchain_rerank.evaluation.report.rendering.words import file_names
+from langchain_rerank.evaluation.score.assemble import counts
 from langchain_rerank.evaluation.score.results import EvaluationResult
 from langchain_rerank.optional import require
 
@@ -214,7 +215,7 @@ class Report(EvaluationResult):
 
     def _write_trec(self, folder: Path) -> None:
         # What no mean counts is left out, so that other tools compute the same means.
-        counted = [row for row in self.queries if any(one.measures for one in row.systems.values())]
+        counted = [row for row in self.queries if counts(row)]
         write_qrels(folder / "qrels.trec", {row.query_id: row.qrels for row in counted})
         for name, file in file_names(self.systems).items():
             runs = {row.query_id: row.systems[name] for row in counted if name in row.systems}

@@ -11,7 +11,7 @@ from langchain_core.documents import Document
 from langchain_core.runnables import RunnableConfig
 
 from langchain_rerank import ranking
-from langchain_rerank.base_retrievers.depth import FirstStage, with_depth
+from langchain_rerank.base_retrievers.depth import with_depth
 from langchain_rerank.documents import scores_to_mix, unique
 from langchain_rerank.errors import InputTypeError
 from langchain_rerank.evaluation.data.questions import Record
@@ -63,20 +63,9 @@ class Pass:
         return self.setting.dataset.usable
 
     @property
-    def retriever(self) -> FirstStage:
-        """The first stage."""
-        base: FirstStage = self.setting.retriever
-        return base
-
-    @property
     def relevance(self) -> Relevance:
         """What counts as a hit."""
         return self.setting.relevance
-
-    @property
-    def metadata_fields(self) -> Sequence[str]:
-        """Metadata put before the text that is scored."""
-        return self.setting.metadata_fields
 
     async def retrieve(self, record: Record, k: int, config: RunnableConfig) -> Found:
         """Return at most `k` candidates, without repeated ids, as a reranking retriever has them.
@@ -85,7 +74,7 @@ class Pass:
             InputTypeError: The first stage returned something else than documents.
         """
         elapsed = stopwatch()
-        found: Any = await called(with_depth(self.retriever, k), record.question, config)
+        found: Any = await called(with_depth(self.setting.retriever, k), record.question, config)
         ms = elapsed()
         if not isinstance(found, (list, tuple)) or not all(
             isinstance(one, Document) for one in found
@@ -152,7 +141,7 @@ class Pass:
     ) -> Found:
         """Return the order that `model` gives candidates, whatever the journal has."""
         return await reranked(
-            model, record, candidates, self.metadata_fields, config, self.relevance.key
+            model, record, candidates, self.setting.metadata_fields, config, self.relevance.key
         )
 
     async def warm_up(self, models: Mapping[str, Reranker], k: int) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from langchain_rerank.evaluation.score import statistics
+from langchain_rerank.evaluation.score import assemble, statistics
 from langchain_rerank.evaluation.score.bootstrap import (
     DIFFERENCES,
     MEANS,
@@ -133,7 +133,7 @@ def among_systems(result: EvaluationResult, k: int, seed: int = 0) -> Decision |
         seed: Seed of the weights.
     """
     main, baseline = result.measures[0], result.baseline
-    rows = [row for row in result.queries if any(one.measures for one in row.systems.values())]
+    rows = [row for row in result.queries if assemble.counts(row)]
     if not rows:
         return None
     totals = {name: one.latency.get("total") for name, one in result.systems.items()}
@@ -148,10 +148,7 @@ def among_systems(result: EvaluationResult, k: int, seed: int = 0) -> Decision |
             for name in others
         ),
     ]
-    values = np.array(
-        [[row.systems[one.system].measures[main] for one in options] for row in rows],
-        dtype=np.float64,
-    )
+    values = assemble.values_of(rows, [one.system for one in options], [main])[:, :, 0]
     return decide(
         options,
         values,
