@@ -6,6 +6,7 @@ import logging
 import random
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import openvino
@@ -18,6 +19,7 @@ from transformers import AlbertConfig, AlbertForSequenceClassification
 from langchain_rerank.embedded import CORPUS_FOLDER
 from langchain_rerank.embedded.weights import load_embedded_cross_encoder
 from langchain_rerank.scorers.cross_encoder import CrossEncoderScorer
+from langchain_rerank.scorers.engine.forward import openvino as kept_models
 from langchain_rerank.testing.tiny_models import FAMILIES, build_tiny_model
 
 EXACT = 1e-5
@@ -147,6 +149,38 @@ def test_a_model_is_converted_once_for_every_precision(bert, own_cache, caplog):
         assert (again.path, coarse.path) == ("openvino", "openvino")
     assert kept(own_cache) == first
     assert [record.message[:20] for record in caplog.records] == ["Converting BertModel"]
+
+
+def test_of_two_loads_that_meet_one_converts_and_the_other_waits_for_it(
+    bert, own_cache, monkeypatch, caplog
+):
+    convert, conversions = openvino.convert_model, []
+    read, both_found_nothing, seen = kept_models._read, threading.Barrier(2), threading.local()
+
+    def reading(folder):
+        found = read(folder)
+        if not hasattr(seen, "read"):
+            seen.read = True
+            both_found_nothing.wait(timeout=300)
+        return found
+
+    def converting(module, **settings):
+        conversions.append(module)
+        return convert(module, **settings)
+
+    monkeypatch.setattr(kept_models, "_read", reading)
+    monkeypatch.setattr(openvino, "convert_model", converting)
+
+    def load(dtype):
+        with through_openvino(bert, dtype=dtype) as scorer:
+            scorer.load()
+            return scorer.path
+
+    with ThreadPoolExecutor(2) as threads:
+        assert list(threads.map(load, ["float32", "bfloat16"])) == ["openvino", "openvino"]
+    assert len(conversions) == 1
+    assert len(list(own_cache.iterdir())) == 1
+    assert not caplog.records
 
 
 @pytest.mark.slow

@@ -6,6 +6,7 @@ paths, so that 16 bits cost near scores as little as there.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -15,9 +16,11 @@ import sys
 import tempfile
 import threading
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from filelock import FileLock
 
 from langchain_rerank.errors import ScorerError
 from langchain_rerank.optional import require
@@ -125,23 +128,47 @@ def _kept_or_converted(read: ReadOut, padding: int, longest: int) -> Any:
     folder = cache_folder("openvino") / _key(read)
     kept = _read(folder)
     if kept is None:
-        converted = _converted(read, padding, longest)
-        reason: object = "it reads back differently"
-        try:
-            _write(converted, folder)
-        except (OSError, RuntimeError) as error:  # OpenVINO raises the second when a disk is full
-            reason = error
-        # What a first run uses is what every later run reads; another process may have been first.
-        kept = _read(folder)
-        if kept is None:
-            logger.warning(
-                "The converted model cannot be kept in %s (%s); it is converted at every start.",
-                folder,
-                reason,
-            )
-            return converted  # which shares torch's weights
+        with _one_at_a_time(folder):
+            kept = _read(folder)  # Who was first has made it meanwhile.
+            if kept is None:
+                converted = _converted(read, padding, longest)
+                kept = _kept(converted, folder)
+                if kept is None:
+                    return converted  # which shares torch's weights
     read.base.to("meta")  # Its weights come from the file now, once.
     return kept
+
+
+def _kept(converted: Any, folder: Path) -> Any:
+    """Return `converted` as every later run reads it from `folder`; None if it cannot be kept."""
+    reason: object = "it reads back differently"
+    try:
+        _write(converted, folder)
+    except (OSError, RuntimeError) as error:  # OpenVINO raises the second when a disk is full
+        reason = error
+    kept = _read(folder)
+    if kept is None:
+        logger.warning(
+            "The converted model cannot be kept in %s (%s); it is converted at every start.",
+            folder,
+            reason,
+        )
+    return kept
+
+
+@contextlib.contextmanager
+def _one_at_a_time(folder: Path) -> Iterator[None]:
+    """Let one thread of one process make `folder` while the others wait for it.
+
+    Two that met would both convert, and one could take away what the other was about to read. The
+    lock ends with the process that holds it. Without a place for it, nobody waits.
+    """
+    file = cache_folder("openvino-locks") / f"{folder.name}.lock"
+    with contextlib.ExitStack() as held:
+        with contextlib.suppress(OSError, NotImplementedError):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            held.enter_context(FileLock(file))
+        yield
 
 
 def _key(read: ReadOut) -> str:
