@@ -6,6 +6,7 @@ import io
 import json
 import re
 import sys
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -116,6 +117,12 @@ def test_on_the_packaged_guides_reranking_lifts_recall_and_the_depth_matters(run
     # The table moves, and the best depth is neither the smallest nor not to rerank.
     # Five documents in another order are the same five.
     assert by_depth["0"] == by_depth["5"] < by_depth["10"] < max(by_depth.values())
-    assert report["sweep"]["argmax_k"] > KS[0]
-    assert re.search(r"(Best K|K for now|[Rr]erank with K)", table)
+    best = report["sweep"]["recommended_k"]
+    assert best > KS[0]
+    assert f"with K = {best} takes" in " ".join(table.split())
     assert (tmp_path / "report" / "plots" / "depth.svg").is_file()
+    # What the first page says of it.
+    page = (Path(__file__).parents[2] / "docs/index.md").read_text(encoding="utf-8")
+    said = re.search(r"(\.\d+) without reranking, (\.\d+) from (\d+) candidates", page)
+    assert by_depth["0"] == pytest.approx([float(said[1])], abs=0.001)
+    assert by_depth[said[3]] == pytest.approx([float(said[2])], abs=0.02)
