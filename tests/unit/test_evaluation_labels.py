@@ -1,6 +1,8 @@
 """Labels as people have them: every one is matched with a document, or counted and named."""
 
 import time
+import uuid
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -461,3 +463,38 @@ def test_questions_without_a_grade_above_0_are_named_and_nothing_else_is_an_erro
     assert "1 of 2 questions have no grade above 0 in their qrels ('1')" in warning
     with pytest.raises(ConfigurationError, match="No grade is above 0 in the qrels of 2 questions"):
         compare_rerank(lambda _: documents, WordOverlapScorer(), [bad, bad], progress=False)
+
+
+@pytest.mark.parametrize(
+    ("gives", "said"),
+    [
+        (lambda *_: 0.5, r"asked for the record '1' and the document 'a', gave 0\.5; a whole"),
+        (lambda *_: None, "gave None; a whole number was expected"),
+        (lambda *_: 1 / 0, "raised ZeroDivisionError"),
+    ],
+)
+def test_a_rule_that_gives_no_grade_is_an_error_and_not_0(gives, said):
+    asked = (lambda _: [Document("one", id="a")], WordOverlapScorer(), [{"question": "q"}])
+    with pytest.raises(ConfigurationError, match=said):
+        compare_rerank(*asked, relevance=Relevance(rule=gives), progress=False)
+    report = compare_rerank(
+        *asked, relevance=Relevance(rule=lambda *_: np.float64(1)), progress=False
+    )
+    assert report.systems["reranked"].measures["nDCG@10"].mean == 1.0
+
+
+ID = uuid.uuid4()
+
+
+@pytest.mark.parametrize(
+    ("labels", "document"),
+    [
+        ({"expected_source": Path("a.md")}, {"source": Path("a.md")}),
+        ({"expected_source": [Path("b.md"), "a.md"]}, {"source": "a.md"}),
+        ({"expected_source": 7}, {"source": 7.0}),
+        ({"reference_context_ids": [ID]}, {"doc_id": str(ID)}),
+        ({"qrels": {ID: 1}}, {"doc_id": ID}),
+    ],
+)
+def test_paths_uuids_and_numbers_are_labels(labels, document):
+    assert value("RR@10", [Document("text", metadata=document)], **labels) == 1.0

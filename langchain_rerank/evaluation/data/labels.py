@@ -87,7 +87,7 @@ class LabelReading:
     def source(self, document: Document) -> str | None:
         """Return the source of a document as it is compared; None where it has none."""
         source = document.metadata.get(self.source_key)
-        return None if source is None else self.normalize(str(source))
+        return None if source is None else self.normalize(read_id(source) or str(source))
 
     def wanted(self, rule: Rule, record: Record) -> list[str]:
         """Return the ids or the sources that a record asks for by a rule about these."""

@@ -12,11 +12,13 @@ from pathlib import PurePath
 
 from langchain_core.documents import Document
 
+from langchain_rerank.errors import ConfigurationError
 from langchain_rerank.evaluation.data import checking
-from langchain_rerank.evaluation.data.labels import ChunkPolicy, LabelReading, Rule
+from langchain_rerank.evaluation.data.labels import ChunkPolicy, Grader, LabelReading, Rule
 from langchain_rerank.evaluation.data.questions import Record
 from langchain_rerank.evaluation.data.texts import contains, covered, squeezed
 from langchain_rerank.evaluation.data.unmatched import Unmatched
+from langchain_rerank.evaluation.data.values import read_grade
 
 _PASSAGE = "expected passage"
 
@@ -103,7 +105,9 @@ class Relevance(LabelReading):
         if rule is None:
             return Judgement(own, {})
         if callable(rule):
-            return Judgement(own, {key: int(rule(record, one)) for key, one in documents.items()})
+            return Judgement(
+                own, {key: _graded(rule, record, one) for key, one in documents.items()}
+            )
         units, grades = self._units(rule, record, documents)
         if self.chunks != "chunk":
             return Judgement(units, grades)
@@ -171,3 +175,24 @@ class Relevance(LabelReading):
             judged: Records with the documents that any system returned for them.
         """
         return checking.unmatched(self, judged)
+
+
+def _graded(rule: Grader, record: Record, document: Document) -> int:
+    """Return the grade that a rule of the caller's gives.
+
+    Raises:
+        ConfigurationError: It raised, or gave no whole number.
+    """
+    what = (
+        f"The relevance rule, asked for the record {record.id!r} and the document {document.id!r},"
+    )
+    try:
+        given = rule(record, document)
+    except Exception as error:
+        raise ConfigurationError(f"{what} raised {type(error).__name__}: {error}.") from error
+    grade = read_grade(given)
+    if grade is None:
+        raise ConfigurationError(
+            f"{what} gave {given!r}; a whole number was expected, for instance int(score > 0.5)."
+        )
+    return grade

@@ -12,7 +12,9 @@ from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from numbers import Integral, Real
+from pathlib import PurePath
 from typing import Any
+from uuid import UUID
 
 from langchain_rerank.errors import InputTypeError
 from langchain_rerank.reading.json_values import parse
@@ -36,6 +38,8 @@ def plain_value(value: Any) -> Any:
         if callable(getattr(value, method, None)) and not isinstance(value, type):
             value = getattr(value, method)()
             break
+    if isinstance(value, (PurePath, UUID)):
+        return str(value)
     # pandas' NA and NaT are of types of their own, and are equal to nothing.
     if type(value).__name__ in {"NAType", "NaTType"}:
         return None
