@@ -29,9 +29,12 @@ from langchain_core.runnables import RunnableLambda
 
 from langchain_rerank import CrossEncoderRerankRetriever
 from langchain_rerank.errors import ScorerClosedError
+from langchain_rerank.scorers import contract
+from langchain_rerank.scorers.contract import Scorer
 from langchain_rerank.scorers.cross_encoder import CrossEncoderScorer
+from langchain_rerank.testing import WordOverlapScorer
 from langchain_rerank.testing.tiny_models import build_tiny_model
-from langchain_rerank.wrappers import CachedScorer
+from langchain_rerank.wrappers import CachedScorer, LongDocumentScorer, ShardedScorer
 
 FAMILIES = ("bert", "xlm-roberta", "modernbert", "qwen3")
 LIMITS = (256, 384, 512)
@@ -40,19 +43,35 @@ PATIENCE = 120.0  # seconds, after which an answer counts as lost
 WORDS = ["quick", "brown", "fox", "Paris", "Berlin", "vitamin", "compiler", "retrieval", "query"]
 
 
+def cross_encoders(folder: Path) -> dict[tuple[str, int], Scorer]:
+    """Return scorers of every family under every limit of tokens."""
+    for family in FAMILIES:
+        build_tiny_model(family, folder / family, activation="Identity")
+    return {
+        (family, limit): CrossEncoderScorer(
+            folder / family, device="cpu", dtype="float32", max_length=limit
+        )
+        for family, limit in itertools.product(FAMILIES, LIMITS)
+    }
+
+
+def without_models() -> dict[tuple[str, int], Scorer]:
+    """Return scorers that load nothing, so that calls, wrappers and caches are all there is."""
+    words = WordOverlapScorer()
+    return {
+        ("words", 0): words,
+        ("long", 8): LongDocumentScorer(words, passage_words=8, overlap_words=2),
+        ("long", 40): LongDocumentScorer(words, passage_words=40, overlap_words=5),
+        ("sharded", 2): ShardedScorer(words, WordOverlapScorer()),
+    }
+
+
 class Soak:
     """The scorers, what each pair scores, and the counts."""
 
-    def __init__(self, folder: Path, seed: int) -> None:
+    def __init__(self, folder: Path, seed: int, *, models: bool) -> None:
         self.random = random.Random(seed)
-        self.scorers = {
-            (family, limit): CrossEncoderScorer(
-                folder / family, device="cpu", dtype="float32", max_length=limit
-            )
-            for family, limit in itertools.product(FAMILIES, LIMITS)
-        }
-        for family in FAMILIES:
-            build_tiny_model(family, folder / family, activation="Identity")
+        self.scorers = cross_encoders(folder) if models else without_models()
         self.queries = [self._words(2, 12) for _ in range(QUERIES)]
         self.texts = [self._words(1, 250) for _ in range(TEXTS)]
         self.expected = {
@@ -122,7 +141,7 @@ class Soak:
                 else:
                     self.check(scorer.score(query, texts), expected)
                 if chance.random() < 0.002:
-                    chance.choice(list(self.scorers.values())).close()
+                    contract.close(chance.choice(list(self.scorers.values())))
             except Exception as error:  # noqa: BLE001 - counted
                 self.failed(error)
 
@@ -130,7 +149,7 @@ class Soak:
         chance = random.Random(-number)
         while time.monotonic() < until:
             scorer, query, texts, expected = self.request(chance)
-            work = asyncio.ensure_future(scorer.ascore(query, texts))
+            work = asyncio.ensure_future(contract.ascore(scorer, query, texts))
             if chance.random() < 0.1:
                 await asyncio.sleep(chance.random() / 100)
                 work.cancel()
@@ -149,7 +168,7 @@ class Soak:
 
     def close(self) -> None:
         for scorer in (*self.cached.values(), *self.scorers.values()):
-            scorer.close()
+            contract.close(scorer)
 
 
 def resident() -> float:
@@ -157,12 +176,15 @@ def resident() -> float:
     return psutil.Process().memory_info().rss / 2**20
 
 
-def run(seconds: float, threads: int, tasks: int, seed: int) -> dict[str, object]:
+def run(
+    seconds: float, threads: int, tasks: int, seed: int, *, models: bool = True
+) -> dict[str, object]:
     """Return what a soak of `seconds` found; a third of them is the warm-up."""
     process = psutil.Process()
     with tempfile.TemporaryDirectory() as folder:
-        soak = Soak(Path(folder), seed)
-        soak.close()
+        soak = Soak(Path(folder), seed, models=models)
+        for scorer in soak.scorers.values():  # a cache stays open: it would not open again
+            contract.close(scorer)
         files_before, threads_before = process.num_fds(), threading.active_count()
         started = time.monotonic()
         until = started + seconds
@@ -207,6 +229,9 @@ def main() -> int:
     parser.add_argument("--threads", type=int, default=32)
     parser.add_argument("--tasks", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--without-models", dest="models", action="store_false", help="scorers that load nothing"
+    )
     found = run(**vars(parser.parse_args()))
     sys.stdout.write(json.dumps(found, indent=2) + "\n")
     return int(bool(found["wrong"] or found["lost"] or found["failed"]))
