@@ -24,8 +24,7 @@ room = asyncio.Semaphore(AT_ONCE)
 
 @asynccontextmanager
 async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-    await asyncio.to_thread(scorer.load)  # before the first user waits, and outside the time limit
-    await retriever.ainvoke("warm up")
+    await retriever.awarm_up()  # before the first user waits, and outside the time limit
     yield
     scorer.close()
 

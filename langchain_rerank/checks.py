@@ -250,3 +250,17 @@ def shown(value: object) -> str:
         if isinstance(value, int):
             return f"an integer of {value.bit_length()} bits"
         return f"a {type(value).__name__} that cannot be shown"
+
+
+def with_setting(retriever: Any, name: str, value: Any) -> Any:
+    """Return a copy of a reranking retriever or compressor with a setting that was tuned.
+
+    Raises:
+        ConfigurationError: It has no such setting.
+    """
+    if name not in getattr(type(retriever), "model_fields", {}):
+        raise ConfigurationError(
+            f"{type(retriever).__name__} has no {name}; expected a CrossEncoderRerankRetriever or "
+            f"a CrossEncoderReranker."
+        )
+    return retriever.model_copy(update={name: value})

@@ -5,9 +5,10 @@ from __future__ import annotations
 import copy
 import itertools
 import math
+import uuid
 from collections.abc import Mapping, Sequence
 from pprint import saferepr
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from langchain_core.documents import Document
 
@@ -33,6 +34,13 @@ _FROM_A_QUERY = _FROM_RERANKING | {FIRST_STAGE_SCORE, DENSE_SCORE}
 _IMMUTABLE = (str, int, float, bool, bytes, type(None))
 
 
+class Place(NamedTuple):
+    """Where a document stood among those of one search."""
+
+    search: uuid.UUID
+    rank: int
+
+
 class OwnMetadata(dict[str, Any]):
     """Metadata of a document that a query found: what the query gave it is no part of equality.
 
@@ -40,6 +48,9 @@ class OwnMetadata(dict[str, Any]):
     by equality (LangChain's MultiQueryRetriever) takes two that differ for two documents. Beside
     any other dictionary it is compared like one, scores and all.
     """
+
+    place: Place | None = None
+    """Where the first stage that gave the score found the document; None where that is unknown."""
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, OwnMetadata):
@@ -78,13 +89,82 @@ def ranked_copy(document: Document, ranked: Mapping[str, Any]) -> Document:
     """
     metadata = own_copy(document.metadata)
     kept = {key: value for key, value in metadata.items() if key not in _FROM_RERANKING}
-    return document.model_copy(update={"metadata": OwnMetadata(kept, **ranked)})
+    return _with(document, OwnMetadata(kept, **ranked), _place(document))
 
 
 def with_metadata(document: Document, extra: Mapping[str, Any]) -> Document:
     """Return a copy of `document` that keeps its id, its type and its metadata, plus `extra`."""
-    metadata = OwnMetadata(own_copy(document.metadata), **extra)
+    return _with(document, OwnMetadata(own_copy(document.metadata), **extra), _place(document))
+
+
+def with_scores(
+    documents: Sequence[Document], scores: Sequence[float | None], key: str = FIRST_STAGE_SCORE
+) -> list[Document]:
+    """Return copies of what one search found, with their scores, which are known to be its own.
+
+    Args:
+        documents: `(n,)` documents, best first.
+        scores: `(n,)` their scores, higher for better; None for one without.
+        key: Where the score stands in the metadata.
+    """
+    search = uuid.uuid4()
+    return [
+        _with(
+            document,
+            OwnMetadata(own_copy(document.metadata), **({} if score is None else {key: score})),
+            Place(search, rank),
+        )
+        for rank, (document, score) in enumerate(zip(documents, scores, strict=True), start=1)
+    ]
+
+
+def without_scores(document: Document) -> Document:
+    """Return a copy of `document` without the scores of a first stage."""
+    metadata = own_copy(document.metadata)
+    kept = {k: v for k, v in metadata.items() if k not in {FIRST_STAGE_SCORE, DENSE_SCORE}}
+    return _with(document, OwnMetadata(kept), None)
+
+
+def _with(document: Document, metadata: OwnMetadata, place: Place | None) -> Document:
+    if place is not None:
+        metadata.place = place
     return document.model_copy(update={"metadata": metadata})
+
+
+def _place(document: Document) -> Place | None:
+    return getattr(document.metadata, "place", None)
+
+
+def of_one_search(documents: Sequence[Document]) -> bool:
+    """Return whether the scores of `documents` are those of one search, and gave this order.
+
+    An ensemble passes on the scores of its members, each on a scale of its own. Where each document
+    stood is known of those that a first stage of this package found; of others the order shows it.
+    What a reranker ordered since is still one search.
+
+    Args:
+        documents: `(n,)` documents, best first.
+    """
+    places = [_place(document) for document in documents]
+    known = [place for place in places if place is not None]
+    if not known:
+        return _fall(documents)
+    reranked = all(RELEVANCE_SCORE in (document.metadata or {}) for document in documents)
+    ranks = [place.rank for place in known]
+    return (
+        len(known) == len(places)
+        and len({place.search for place in known}) == 1
+        and (reranked or ranks == sorted(ranks))
+    )
+
+
+def _fall(documents: Sequence[Document]) -> bool:
+    """Return whether the first stage's scores, where there are any, fall."""
+    scores = [score for score in map(first_stage_score, documents) if score is not None]
+    return all(
+        after <= before or math.isclose(after, before)
+        for before, after in itertools.pairwise(scores)
+    )
 
 
 def first_stage_score(document: Document) -> float | None:
@@ -130,13 +210,17 @@ def is_missing(value: object) -> bool:
         return False
 
 
-def unique(documents: Sequence[Document], by: Deduplicate) -> list[Document]:
+def unique(
+    documents: Sequence[Document], by: Deduplicate, id_key: str | None = None
+) -> list[Document]:
     """Return the first of each group of equal documents, in order.
 
     Args:
         documents: `(n,)` documents.
         by: "id" compares ids, and where one of two has none text and metadata (but for what a first
             stage or a reranker wrote there); "text" compares texts; "off" keeps all.
+        id_key: The metadata that tells documents apart under "id", in place of their ids; those
+            without it are told apart as above.
 
     Examples:
         >>> [d.id for d in unique([Document("x", id="1"), Document("y", id="1")], "id")]
@@ -152,6 +236,8 @@ def unique(documents: Sequence[Document], by: Deduplicate) -> list[Document]:
         marks: set[Any]
         if by == "text":
             known_by = marks = {document.page_content}
+        elif (own := key_of(document, id_key)) is not None:
+            known_by = marks = {own}
         elif all_have_ids:
             known_by = marks = {document.id}
         else:
@@ -160,6 +246,17 @@ def unique(documents: Sequence[Document], by: Deduplicate) -> list[Document]:
             kept.append(document)
             seen |= marks
     return kept
+
+
+def key_of(document: Document, id_key: str | None) -> tuple[str, str] | None:
+    """Return what the metadata of `id_key` says that `document` is; None where it says nothing.
+
+    Examples:
+        >>> key_of(Document("x", metadata={"isbn": 5}), "isbn")
+        ('key', '5')
+    """
+    value = None if id_key is None else (document.metadata or {}).get(id_key)
+    return None if is_missing(value) else ("key", repr(value))
 
 
 def _known_by(document: Document) -> tuple[set[Any], set[Any]]:
@@ -219,8 +316,9 @@ def rank_documents(
         for position in ranking.order(keys)
         if score_threshold is None or scores[position] >= score_threshold
     ]
+    shown = candidates if of_one_search(candidates) else [*map(without_scores, candidates)]
     return [
-        ranked_copy(candidates[position], {**extras[position], RERANK_RANK: rank})
+        ranked_copy(shown[position], {**extras[position], RERANK_RANK: rank})
         for rank, position in enumerate(kept[:top_n], start=1)
     ]
 
@@ -235,13 +333,10 @@ def scores_to_mix(candidates: Sequence[Document]) -> list[float] | None:
     Args:
         candidates: `(n,)` documents in first-stage order.
     """
+    if not of_one_search(candidates):
+        return None
     dense = [score for score in map(dense_score, candidates) if score is not None]
     if len(dense) == len(candidates):
         return dense
-    found = map(first_stage_score, candidates)
-    scores = [score for score in found if score is not None]
-    falling = all(
-        after <= before or math.isclose(after, before)
-        for before, after in itertools.pairwise(scores)
-    )
-    return scores if falling and len(scores) == len(candidates) else None
+    scores = [score for score in map(first_stage_score, candidates) if score is not None]
+    return scores if _fall(candidates) and len(scores) == len(candidates) else None

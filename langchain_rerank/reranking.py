@@ -8,10 +8,11 @@ from __future__ import annotations
 import difflib
 import logging
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from time import perf_counter
 from types import TracebackType
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, Final, Literal, NamedTuple, Self, TypedDict, Unpack
 
 from langchain_core.callbacks import Callbacks
 from langchain_core.documents import Document
@@ -65,6 +66,16 @@ from langchain_rerank.scorers.cross_encoder import DEFAULT_MODEL
 from langchain_rerank.scorers.prompt import RerankPrompt
 
 logger = logging.getLogger(__name__)
+
+
+_WARM_UP: Final = ("Is the model ready?", ["A text to warm up on."])
+
+
+class CallSettings(TypedDict, total=False):
+    """The settings that one call may override."""
+
+    top_n: int | None
+    score_threshold: float | None
 
 
 class Cut(NamedTuple):
@@ -128,6 +139,9 @@ class Reranking(CheckedAssignment):
     deduplicate: Deduplicate = "id"
     """Keep the first of documents with equal "id" (those without one: equal text and metadata) or
     equal "text", or all ("off")."""
+    id_key: str | None = None
+    """The metadata that tells documents apart for `deduplicate="id"`, in place of their ids; those
+    without it are told apart by their ids."""
     first_stage_weight: float = Field(default=0.0, ge=0.0, le=1.0)
     """Share of the first stage in the order, 0 (the reranker alone) to 1: z-scores of both within
     the candidates; of a hybrid with a `DenseRetriever` the scores of that one, and reciprocal ranks
@@ -204,6 +218,11 @@ class Reranking(CheckedAssignment):
     @model_validator(mode="after")
     def _check_model(self) -> Self:
         _ = self.scorer  # what is impossible is refused here, not at the first query
+        if self.id_key is not None and self.deduplicate != "id":
+            raise ConfigurationError(
+                f"id_key={self.id_key!r} says which documents deduplicate='id' takes for the same, "
+                f"and deduplicate={self.deduplicate!r} asks for no id. Leave one of them out."
+            )
         return self
 
     @property
@@ -216,7 +235,11 @@ class Reranking(CheckedAssignment):
         return self._resolved.used_by(self._user)
 
     def rerank(
-        self, documents: Sequence[Document], query: str, callbacks: Callbacks = None
+        self,
+        documents: Sequence[Document],
+        query: str,
+        callbacks: Callbacks = None,
+        **settings: Unpack[CallSettings],
     ) -> RerankResult:
         """Return the best of `documents` for `query`, with scores, ranks and timings.
 
@@ -224,26 +247,51 @@ class Reranking(CheckedAssignment):
             documents: `(n,)` candidates in first-stage order; left as they are.
             query: The query.
             callbacks: Callbacks that see the step as a run named "rerank".
+            **settings: `top_n` and `score_threshold` override the settings for this call.
 
         Raises:
+            ConfigurationError: An override is impossible, or there is none of this name.
             InputError: An empty query, or more than `max_candidates` candidates.
             ScorerError: The scorer failed, with `on_error="raise"`.
         """
+        cut = self._cut_of_call(settings)
         check_query(query)
         candidates = self._candidates(documents)
         started = perf_counter()
         scored = self._score(query, candidates, {"callbacks": callbacks})
-        return self._result(query, candidates, scored, self._cut, started)
+        return self._result(query, candidates, scored, cut, started)
 
     async def arerank(
-        self, documents: Sequence[Document], query: str, callbacks: Callbacks = None
+        self,
+        documents: Sequence[Document],
+        query: str,
+        callbacks: Callbacks = None,
+        **settings: Unpack[CallSettings],
     ) -> RerankResult:
         """Return what `rerank` returns, without blocking the event loop."""
+        cut = self._cut_of_call(settings)
         check_query(query)
         candidates = self._candidates(documents)
         started = perf_counter()
         scored = await self._ascore(query, candidates, {"callbacks": callbacks})
-        return self._result(query, candidates, scored, self._cut, started)
+        return self._result(query, candidates, scored, cut, started)
+
+    def warm_up(self) -> None:
+        """Load the model and score one short text, so that the first query need not wait for that.
+
+        `timeout` does not count here, and `on_error` forgives nothing: a service that starts
+        should say that it cannot.
+
+        Raises:
+            ScorerError: The model cannot be loaded, or does not score.
+        """
+        with self._failing_as_scorer():
+            contract.score(self.scorer, *_WARM_UP)
+
+    async def awarm_up(self) -> None:
+        """Do what `warm_up` does, without blocking the event loop."""
+        with self._failing_as_scorer():
+            await contract.ascore(self.scorer, *_WARM_UP)
 
     def close(self) -> None:
         """Release the model, and GPU memory with it, once nobody else shares it.
@@ -274,10 +322,36 @@ class Reranking(CheckedAssignment):
     ) -> None:
         self.close()
 
-    @property
-    def _cut(self) -> Cut:
+    def _cut(self, settings: dict[str, Any]) -> Cut:
+        """Return what a call returns; takes its `top_n` and `score_threshold` out of `settings`."""
         # Checked again, since `model_copy(update=...)` checks nothing.
-        return Cut(check_top_n(self.top_n), check_threshold(self.score_threshold))
+        return Cut(
+            check_top_n(settings.pop("top_n", self.top_n)),
+            check_threshold(settings.pop("score_threshold", self.score_threshold)),
+        )
+
+    def _cut_of_call(self, settings: Mapping[str, Any]) -> Cut:
+        others = dict(settings)
+        cut = self._cut(others)
+        if others:
+            raise ConfigurationError(
+                f"{', '.join(others)} cannot be set in a call; top_n and score_threshold can. Set "
+                f"it in another {type(self).__name__}, or in a copy: model_copy(update={{...}})."
+            )
+        return cut
+
+    @contextmanager
+    def _failing_as_scorer(self) -> Iterator[None]:
+        """Turn what a scorer may raise into this package's errors."""
+        try:
+            yield
+        except RerankError:
+            raise
+        except Exception as error:
+            name = contract.scorer_name(self.scorer)
+            raise ScorerError(
+                f"The reranker {name} failed: {type(error).__name__}: {error}"
+            ) from error
 
     def _candidates(
         self, documents: Sequence[Document], *, limit: int | None = None
@@ -300,7 +374,9 @@ class Reranking(CheckedAssignment):
                     f"The metadata of candidate {position} (id {document.id!r}) must be a mapping, "
                     f"got {type(document.metadata).__name__}."
                 )
-        candidates = unique(documents, self.deduplicate)[:limit]
+        if self.id_key is not None:
+            self._warn_of_unknown_fields("id_key", [self.id_key], documents)
+        candidates = unique(documents, self.deduplicate, self.id_key)[:limit]
         if len(candidates) > self.max_candidates:
             raise InputError(
                 f"{len(candidates)} candidates are more than max_candidates={self.max_candidates}. "
@@ -314,7 +390,7 @@ class Reranking(CheckedAssignment):
     ) -> tuple[RunnableLambda[Any, Any], dict[str, Any]]:
         """Return scoring as a runnable, so that traces show it, and the input to show there."""
         scorer = self.scorer
-        self._warn_of_unknown_fields(candidates)
+        self._warn_of_unknown_fields("metadata_fields", self.metadata_fields, candidates)
         name = contract.scorer_name(scorer)
         texts = [scored_text(document, self.metadata_fields) for document in candidates]
         # Here, so that a wrong input is the caller's error and never the scorer's failure.
@@ -339,20 +415,22 @@ class Reranking(CheckedAssignment):
         }
         return RunnableLambda(rerank, arerank, name="rerank"), shown
 
-    def _warn_of_unknown_fields(self, candidates: Sequence[Document]) -> None:
-        """Say once which of `metadata_fields` no candidate has: it may be misspelt."""
-        if not self.metadata_fields:
+    def _warn_of_unknown_fields(
+        self, setting: str, fields: Sequence[str], candidates: Sequence[Document]
+    ) -> None:
+        """Say once which of a setting's fields no candidate has: it may be misspelt."""
+        if not fields or not candidates:
             return
         known = {str(key) for document in candidates for key in document.metadata or ()}
-        for field in self.metadata_fields:
+        for field in fields:
             if field not in known:
                 close = difflib.get_close_matches(field, known, n=1)
                 nearest = f" The nearest key is {close[0]!r}." if close else ""
                 self._warn_once(
-                    f"metadata_fields has {field!r}, which none of the candidates has in its "
+                    f"{setting} has {field!r}, which none of the candidates has in its "
                     f"metadata, so it is not read.{nearest} Their keys: "
                     f"{', '.join(sorted(known)[:20]) or 'none'}.",
-                    about=f"metadata_fields {field}",
+                    about=f"{setting} {field}",
                 )
 
     def _warn_once(self, message: str, *, about: str | None = None) -> None:
@@ -386,12 +464,8 @@ class Reranking(CheckedAssignment):
         if isinstance(error, (ConfigurationError, InputError, InputTypeError, MissingExtraError)):
             raise error  # What to change stands in the message, and no retry helps.
         if self.on_error == "raise":
-            if isinstance(error, RerankError):
+            with self._failing_as_scorer():
                 raise error
-            name = contract.scorer_name(self.scorer)
-            raise ScorerError(
-                f"The reranker {name} failed: {type(error).__name__}: {error}"
-            ) from error
         # A scorer may be anybody's code and fail with anything. The log keeps the traceback, so
         # that a bug stays visible.
         logger.warning(

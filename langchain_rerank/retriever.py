@@ -24,14 +24,9 @@ from langchain_rerank.base_retrievers.call_arguments import (
     only_sync_takes_arguments,
 )
 from langchain_rerank.base_retrievers.depth import depth_of, with_depth
+from langchain_rerank.base_retrievers.merging import with_own_scores
 from langchain_rerank.calls import call_of, keep_result, receipt_of, taken_up
-from langchain_rerank.checks import (
-    check_first_stage_k,
-    check_query,
-    check_threshold,
-    check_top_n,
-    shown,
-)
+from langchain_rerank.checks import check_first_stage_k, check_query, shown
 from langchain_rerank.errors import ConfigurationError, InputTypeError, see
 from langchain_rerank.fields import Count
 from langchain_rerank.reranking import Cut, Reranking
@@ -193,10 +188,9 @@ class CrossEncoderRerankRetriever(Reranking, BaseRetriever):
         """Return one call's settings: ours taken out of `kwargs`, the base set to its depth."""
         check_query(query)
         rest = dict(kwargs)
-        top_n = check_top_n(rest.pop("top_n", self.top_n))
-        threshold = check_threshold(rest.pop("score_threshold", self.score_threshold))
+        cut = self._cut(rest)
         first_stage_k = check_first_stage_k(rest.pop("first_stage_k", self.first_stage_k))
-        self._check_depths(first_stage_k, top_n)
+        self._check_depths(first_stage_k, cut.top_n)
         _check_settings_of_a_call(rest)
         base = with_depth(self.base_retriever, first_stage_k)
         # LangChain would drop these without a word, and a filter that is ignored shows documents
@@ -207,7 +201,7 @@ class CrossEncoderRerankRetriever(Reranking, BaseRetriever):
                 f"retriever itself takes top_n, first_stage_k and score_threshold; set up anything "
                 f"else in the base. {see('arguments-that-the-base-does-not-take')}"
             )
-        return _Call(Cut(top_n, threshold), first_stage_k, base, rest)
+        return _Call(cut, first_stage_k, base, rest)
 
     def _retrieved(self, call: _Call, found: Any) -> list[Document]:
         """Return the candidates to score out of what the base found."""
@@ -228,7 +222,8 @@ class CrossEncoderRerankRetriever(Reranking, BaseRetriever):
                 f"has a depth of its own, raise it there: first_stage_k={call.first_stage_k} "
                 f"cannot set it. {see('few-candidates')}"
             )
-        return self._candidates(found, limit=call.first_stage_k)
+        candidates = self._candidates(found, limit=call.first_stage_k)
+        return with_own_scores(call.base, candidates)
 
     def _sets_depth(self, k: int) -> bool:
         return with_depth(self.base_retriever, k + 1) is not self.base_retriever

@@ -70,25 +70,30 @@ def only_sync_takes_arguments(stage: FirstStage) -> bool:
 
 def _receivers(stage: Any) -> Iterator[Runnable[Any, Any]]:
     """Yield what gets the arguments of a call of `stage`, whichever way the call takes."""
-    handed_to: list[Any]
-    if isinstance(stage, RunnableBindingBase):
-        handed_to = [stage.bound]
-    elif isinstance(stage, RunnableConfigurableFields):
-        handed_to = [stage.default]
-    elif isinstance(stage, RunnableConfigurableAlternatives):
-        others = stage.alternatives.values()
-        handed_to = [stage.default, *(o if isinstance(o, Runnable) else o() for o in others)]
-    elif isinstance(stage, RunnableWithFallbacks):
-        handed_to = [stage.runnable, *stage.fallbacks]
-    elif isinstance(stage, RunnableBranch):
-        handed_to = [*(runnable for _, runnable in stage.branches), stage.default]
-    elif isinstance(stage, RunnableSequence):
+    handed_to = may_become(stage)
+    if isinstance(stage, RunnableSequence):
         handed_to = [stage.first]
-    else:
+    elif handed_to is None:
         yield stage
         handed_to = [stage.base_retriever] if _compresses(stage) else []
     for receiver in handed_to:
         yield from _receivers(receiver)
+
+
+def may_become(stage: Any) -> list[Any] | None:
+    """Return what LangChain's wrapper `stage` may turn out to be in a call; None of no wrapper."""
+    if isinstance(stage, RunnableBindingBase):
+        return [stage.bound]
+    if isinstance(stage, RunnableConfigurableFields):
+        return [stage.default]
+    if isinstance(stage, RunnableConfigurableAlternatives):
+        others = stage.alternatives.values()
+        return [stage.default, *(o if isinstance(o, Runnable) else o() for o in others)]
+    if isinstance(stage, RunnableWithFallbacks):
+        return [stage.runnable, *stage.fallbacks]
+    if isinstance(stage, RunnableBranch):
+        return [*(runnable for _, runnable in stage.branches), stage.default]
+    return None
 
 
 def _compresses(stage: Any) -> bool:

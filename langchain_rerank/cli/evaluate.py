@@ -15,10 +15,12 @@ import typer
 
 from langchain_rerank.cli import options
 from langchain_rerank.cli.json_output import SCREEN, JsonOption, check_json, write_json
+from langchain_rerank.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from langchain_rerank.cli.inputs import Inputs
     from langchain_rerank.evaluation.report.report import Report
+    from langchain_rerank.evaluation.report.threshold import ThresholdTuning
     from langchain_rerank.scorers.contract import Scorer
 
 DEPTHS = (10, 20, 30, 50, 75, 100)  # of `sweep`, where none is named
@@ -68,6 +70,7 @@ def evaluate(
     against: options.AgainstOption = None,
     fail_on: options.FailOnOption = None,
     resume: options.ResumeOption = False,
+    tune_threshold: options.TuneThresholdOption = False,
 ) -> None:
     """Compare the first stage with and without reranking, on the same candidates.
 
@@ -107,6 +110,7 @@ def evaluate(
         if not depths:
             depths = list(DEPTHS) if context.info_name == "sweep" else [options.FIRST_STAGE_K]
         check_choice(depths, margin, budget_ms)
+        is_sweep = len(depths) > 1 or context.info_name == "sweep"
         gates = Gates.of(fail_under, against, margin)
         chosen = parse_measures(measures)
         if (said := respelt(measures)) is not None:
@@ -122,6 +126,11 @@ def evaluate(
             )
             for name in named
         }
+        if tune_threshold and (is_sweep or len(scorers) > 1):
+            raise ConfigurationError(
+                "--tune-threshold is for one --model at one --first-stage-k: each has a scale and "
+                "a threshold of its own."
+            )
         source = Source(first_stage, run, embedding_model, depths[-1], language)
         documents, dataset = open_data(
             collection,
@@ -153,15 +162,20 @@ def evaluate(
                 "resume": resume,
                 "settings": source.settings,
             },
-            is_sweep=len(depths) > 1 or context.info_name == "sweep",
+            is_sweep=is_sweep,
         )
         report, sweeps = _evaluated(opened, plan, out)
-    report.save(out)
+        report.save(out)
+        tuned = _threshold(opened, plan, out) if tune_threshold else None
     if json_file is not None:
-        more = {"depths": {name: one.to_dict() for name, one in sweeps.items()}} if sweeps else {}
+        more: dict[str, Any] = {}
+        if sweeps:
+            more["depths"] = {name: one.to_dict() for name, one in sweeps.items()}
+        if tuned is not None:
+            more["threshold"] = tuned.to_dict()
         write_json({**report.to_dict(), **more}, json_file)
     if json_file != SCREEN:
-        for one in (*sweeps.values(), report):
+        for one in (*sweeps.values(), report, *([tuned] if tuned else [])):
             Console().print(one)
     say_where(out, notes)
     gates.enforce(report, notes)
@@ -221,6 +235,28 @@ def _evaluated(opened: Inputs, plan: _Plan, out: Path) -> tuple[Report, Mapping[
         )
         report = replace(report, warnings=(*report.warnings, said))
     return report, sweeps
+
+
+def _threshold(opened: Inputs, plan: _Plan, out: Path) -> ThresholdTuning:
+    """Return the threshold to use, from what the comparison kept in its journal."""
+    from langchain_rerank.cli.inputs import JOURNAL
+    from langchain_rerank.evaluation.threshold import tune_threshold
+
+    (scorer,) = opened.scorers.values()
+    tuned = tune_threshold(
+        opened.retriever,
+        scorer,
+        opened.dataset,
+        first_stage_k=plan.depths[-1],
+        first_stage_weight=plan.common["first_stage_weight"],
+        settings=plan.common["settings"],
+        relevance=opened.relevance,
+        journal=out / JOURNAL,
+        resume=True,
+        progress=False,
+    )
+    tuned.save(out)
+    return tuned
 
 
 def _swept(opened: Inputs, scorer: Scorer, plan: _Plan, common: dict[str, Any]) -> Report:

@@ -224,6 +224,15 @@ OutOption = Annotated[Path, _option("--out", "Folder for the report.", file_okay
 ResumeOption = Annotated[
     bool, _option("--resume", "Go on with an interrupted run in --out.", RUN, show_default=True)
 ]
+TuneThresholdOption = Annotated[
+    bool,
+    typer.Option(
+        "--tune-threshold",
+        help="Find the lowest relevance score to return, too, from the same scores: threshold.* "
+        "in --out.",
+        rich_help_panel=RUN,
+    ),
+]
 
 MEASURES = "nDCG@10,RR@10,Success@1,R@10,Judged@10"  # as in Python; a test compares them
 MODEL = "BAAI/bge-reranker-large"

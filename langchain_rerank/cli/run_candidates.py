@@ -10,7 +10,7 @@ from langchain_core.documents import Document
 from langchain_core.retrievers import BaseRetriever
 from pydantic import ConfigDict
 
-from langchain_rerank.documents import FIRST_STAGE_SCORE, with_metadata
+from langchain_rerank.documents import with_scores
 from langchain_rerank.errors import ConfigurationError, DataFileError
 from langchain_rerank.evaluation.data.questions import Dataset
 from langchain_rerank.evaluation.data.trec import as_written, read_run
@@ -35,10 +35,8 @@ class RunRetriever(BaseRetriever):
         *,
         run_manager: CallbackManagerForRetrieverRun,  # noqa: ARG002 - one step, no child
     ) -> list[Document]:
-        return [
-            with_metadata(document, {FIRST_STAGE_SCORE: score})
-            for document, score in self.candidates.get(query, ())[: self.k]
-        ]
+        found = self.candidates.get(query, ())[: self.k]
+        return with_scores([document for document, _ in found], [score for _, score in found])
 
 
 def run_retriever(

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from langchain_rerank.evaluation.report.report import Report as Report
     from langchain_rerank.evaluation.score.measures import parse_measure as parse_measure
     from langchain_rerank.evaluation.sweep import sweep_k as sweep_k
+    from langchain_rerank.evaluation.threshold import tune_threshold as tune_threshold
     from langchain_rerank.evaluation.tune import (
         tune_first_stage_weight as tune_first_stage_weight,
     )
@@ -55,6 +56,7 @@ _HOMES = {
     "read_run": "data.trec",
     "sweep_k": "sweep",
     "tune_first_stage_weight": "tune",
+    "tune_threshold": "threshold",
     "write_qrels": "data.trec",
     "write_run": "data.trec",
 }

@@ -22,7 +22,12 @@ from langchain_rerank.evaluation.report.curve import (
 from langchain_rerank.evaluation.report.report import Report
 from langchain_rerank.evaluation.run.background import run
 from langchain_rerank.evaluation.run.depths import Depths, at_depths
-from langchain_rerank.evaluation.run.latency import FEWEST_TIMED, measured
+from langchain_rerank.evaluation.run.latency import (
+    FEWEST_TIMED,
+    cost_of_timing,
+    measured,
+    timed_questions,
+)
 from langchain_rerank.evaluation.run.passes import Pass, opened
 from langchain_rerank.evaluation.run.setting import RerankingSettings, Setting
 from langchain_rerank.evaluation.run.systems import (
@@ -118,18 +123,25 @@ async def _swept(
     latency_queries: int | None,
     budget_ms: float | None,
 ) -> _Swept:
-    with opened(setting, models) as work:
+    timed = {0: shown, **{k: k for k in depths}}
+    usable, budget = len(setting.dataset.usable), budget_ms is not None
+    planned = timed_questions(
+        usable, timed, latency_queries, budget=budget, pairs=usable * setting.k
+    )
+    timing = planned * cost_of_timing(timed)
+    with opened(setting, models, timing) as work:
         await work.warm_up(models, depths[-1])
         passed = await at_depths(work, depths, shown, models[RERANKED])
         times, pairs = await measured(
             work,
             [one for one in work.records if passed.reranked[depths[-1]][one.id].error is None],
-            {0: shown, **{k: k for k in depths}},
+            timed,
             models[RERANKED],
             queries=latency_queries,
-            budget=budget_ms is not None,
+            budget=budget,
             pairs=passed.pairs,
         )
+        work.collector.advance(timing)  # All of it, though fewer may have been timed.
         curve = curve_of(work, passed, times, depths, measures)
     return _Swept(work, models, passed, curve, pairs)
 

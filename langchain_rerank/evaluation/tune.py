@@ -8,6 +8,7 @@ from typing import Any, Unpack
 
 import numpy as np
 
+from langchain_rerank.checks import with_setting
 from langchain_rerank.errors import ConfigurationError, EvaluationError
 from langchain_rerank.evaluation.data.datasets import DatasetLike
 from langchain_rerank.evaluation.data.questions import Record
@@ -24,7 +25,7 @@ from langchain_rerank.evaluation.run.systems import (
 )
 from langchain_rerank.evaluation.score import assemble, statistics
 from langchain_rerank.evaluation.score.bootstrap import SIGNIFICANT, Floats
-from langchain_rerank.evaluation.score.choice import spread
+from langchain_rerank.evaluation.score.choice import cross_validated, spread
 from langchain_rerank.evaluation.score.measures import Measure, parse_measure, value_of
 from langchain_rerank.evaluation.score.results import RERANKED
 
@@ -83,12 +84,7 @@ class WeightTuning:
         Raises:
             ConfigurationError: It has no such setting.
         """
-        if "first_stage_weight" not in getattr(type(retriever), "model_fields", {}):
-            raise ConfigurationError(
-                f"{type(retriever).__name__} has no first_stage_weight; expected a "
-                f"CrossEncoderRerankRetriever or a CrossEncoderReranker."
-            )
-        return retriever.model_copy(update={"first_stage_weight": self.weight})
+        return with_setting(retriever, "first_stage_weight", self.weight)
 
 
 def tune_first_stage_weight(
@@ -202,15 +198,7 @@ def choose_weight(
         measure: What the values are.
     """
     means = values.mean(axis=0)
-    order = np.random.default_rng(seed).permutation(len(values))
-    parts = np.array_split(order, min(folds, len(values)))
-    gains = np.zeros(len(values))
-    chosen = []
-    for part in parts:
-        others = np.setdiff1d(order, part)
-        best = int(np.argmax(values[others].mean(axis=0)))  # the smallest weight of equals
-        chosen.append(float(weights[best]))
-        gains[part] = values[part, best] - values[part, 0]
+    gains, chosen = cross_validated(values, folds=folds, seed=seed)
     found = statistics.paired({0: (values[:, 0] + gains, values[:, 0])}, seed=seed)[0]
     best_weight = float(weights[int(np.argmax(means))])
     has_gain = found.ci is not None and found.ci[0] > 0.0 and best_weight > 0.0
@@ -230,7 +218,7 @@ def choose_weight(
         reason=_reason(figures, best_weight if has_gain else None, needed),
         measure=measure,
         best_weight=best_weight,
-        fold_weights=tuple(chosen),
+        fold_weights=tuple(float(weights[one]) for one in chosen),
         points=tuple(
             WeightPoint(float(weight), float(mean))
             for weight, mean in zip(weights, means, strict=True)

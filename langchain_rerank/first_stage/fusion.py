@@ -20,7 +20,8 @@ from langchain_rerank.documents import (
     FIRST_STAGE_SCORE,
     dense_score,
     first_stage_score,
-    with_metadata,
+    key_of,
+    with_scores,
 )
 from langchain_rerank.errors import ConfigurationError, InputTypeError
 
@@ -232,17 +233,16 @@ def fused_documents(
                 kept[key] = (place, document)
     dense = _dense_scores(rankings, keys)
     lowest = min(dense.values(), default=None)
-    fused = []
-    for key, score in (
+    ranked = (
         reciprocal_rank_fusion(keys, weights=weights, c=c)
         if fusion == "ranks"
         else normalised_score_fusion(_scored(rankings, keys), weights=weights)
-    ):
-        document = with_metadata(kept[key][1], {FIRST_STAGE_SCORE: score})
+    )
+    fused = with_scores([kept[key][1] for key, _ in ranked], [score for _, score in ranked])
+    for (key, _), document in zip(ranked, fused, strict=True):
         document.metadata.pop(DENSE_SCORE, None)  # of the copy, which is ours
         if lowest is not None:
             document.metadata[DENSE_SCORE] = dense.get(key, lowest)
-        fused.append(document)
     return fused
 
 
@@ -300,8 +300,8 @@ def _keys(rankings: Sequence[Sequence[Document]], id_key: str | None) -> list[li
                 ids_with_text[document.page_content].add(document.id)
 
     def key(document: Document) -> _DocumentKey:
-        if id_key is not None and document.metadata.get(id_key) is not None:
-            return ("key", repr(document.metadata[id_key]))
+        if (own := key_of(document, id_key)) is not None:
+            return own
         if document.id is not None:
             return ("id", document.id)
         ids = ids_with_text[document.page_content]

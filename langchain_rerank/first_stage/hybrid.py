@@ -24,6 +24,7 @@ from langchain_rerank.base_retrievers.call_arguments import (
     only_sync_takes_arguments,
 )
 from langchain_rerank.base_retrievers.depth import FirstStage, with_depth
+from langchain_rerank.base_retrievers.merging import with_own_scores
 from langchain_rerank.checks import check_embeddings, listed, shown, whole_number
 from langchain_rerank.documents import DENSE_SCORE, FIRST_STAGE_SCORE, with_metadata
 from langchain_rerank.errors import ConfigurationError, InputError, InputTypeError
@@ -201,7 +202,8 @@ class HybridRetriever(CheckedAssignment, BaseRetriever):
                     f"{stage.retriever.get_name()} must return a list of documents, got "
                     f"{shown(ranking)}."
                 )
-            checked.append(_with_dense_scores(stage.retriever, ranking[: stage.depth]))
+            own = with_own_scores(stage.retriever, ranking[: stage.depth])
+            checked.append(_with_dense_scores(stage.retriever, own))
         return fused_documents(
             checked,
             weights=[stage.weight for stage in stages],

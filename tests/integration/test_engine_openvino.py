@@ -248,7 +248,7 @@ def test_an_unknown_architecture_takes_another_path_with_one_warning(bert, tmp_p
         assert scorer.score(QUERY, TEXTS[:8]) == predicted(tmp_path, TEXTS[:8])
         assert scorer.path == "predict"
     [record] = caplog.records
-    assert "takes a slower forward pass (predict)" in record.message
+    assert "by its own predict (path 'predict')" in record.message
     assert "openvino: ScorerError: AlbertForSequenceClassification is not a known" in record.message
 
 

@@ -16,6 +16,7 @@ from langchain_rerank.evaluation import (
     EvaluationChain,
     compare_models,
     compare_rerank,
+    sweep,
     sweep_k,
     tune_first_stage_weight,
 )
@@ -202,7 +203,7 @@ def test_timings_that_fail_are_missing_and_lose_no_sweep():
     assert any("not measured" in one for one in report.warnings)
 
 
-def test_one_timing_that_fails_is_missing_at_its_depth_only(clock):
+def test_one_timing_that_fails_is_missing_at_its_depth_only(clock, monkeypatch):
     scorer = Timed(clock)
     real = scorer.score
 
@@ -213,12 +214,13 @@ def test_one_timing_that_fails_is_missing_at_its_depth_only(clock):
 
     score.timing = False
     scorer.score = score
-    done = []
+    measured = sweep.measured
 
-    def progress(now, total):
-        done.append(now)
-        score.timing = now == total
+    async def timed(*args, **settings):
+        score.timing = True
+        return await measured(*args, **settings)
 
+    monkeypatch.setattr(sweep, "measured", timed)
     report = sweep_k(
         lambda question: bm25().invoke(question),
         scorer,
@@ -226,11 +228,40 @@ def test_one_timing_that_fails_is_missing_at_its_depth_only(clock):
         KS,
         latency_queries=3,
         measures="RR@2",
-        progress=progress,
+        progress=False,
     )
     found = {one.k: {stage: x.n for stage, x in one.latency.items()} for one in report.sweep.points}
     assert found[2] == {}
     assert found[0]["total"] == found[4]["total"] == 3
+
+
+def test_progress_goes_on_while_depths_are_timed_and_ends_at_the_whole(monkeypatch):
+    told, marks = [], []
+    measured = sweep.measured
+
+    async def timed(*args, **settings):
+        marks.append(told[-1])
+        found = await measured(*args, **settings)
+        marks.append(told[-1])
+        return found
+
+    monkeypatch.setattr(sweep, "measured", timed)
+    for queries in (len(RECORDS), 0):
+        told.clear()
+        marks.clear()
+        sweep_k(
+            lambda question: bm25().invoke(question),
+            WordOverlapScorer(),
+            RECORDS,
+            KS,
+            latency_queries=queries,
+            measures="RR@2",
+            progress=lambda now, total: told.append(now / total),
+        )
+        before, after = marks
+        assert (before < 0.75 and after > before) if queries else before == after == 1.0
+        assert told == sorted(told)
+        assert told[-1] == 1.0
 
 
 class Reversed(WordOverlapScorer):

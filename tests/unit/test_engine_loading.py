@@ -65,7 +65,8 @@ def test_a_path_that_gives_nan_for_any_probe_is_left_out(
     with caplog.at_level(logging.WARNING, "langchain_rerank"):
         scorer.load()
     assert scorer.path == "padded"
-    assert "(padded): packed: logits differ by nan on probe texts" in caplog.text
+    assert "(path 'padded')" in caplog.text
+    assert "without padding, since scores differ from its own by nan on test texts" in caplog.text
     assert scorer.score(QUERY, TEXTS) == expected
 
 
@@ -79,7 +80,7 @@ def test_a_model_whose_own_logits_are_not_finite_is_computed_as_it_is(folder, ca
     ):
         scorer.load()
         assert scorer.path == "predict"
-    assert "own logits are not finite on probe texts in torch.float32" in caplog.text
+    assert "its own predict gives no finite number on test texts in torch.float32" in caplog.text
 
 
 def failing(error):
@@ -210,4 +211,4 @@ def test_a_tokenizer_with_python_in_it_is_used_through_transformers(folder, capl
         CrossEncoderScorer(model, device="cpu", dtype="float32") as scorer,
     ):
         assert scorer.score(QUERY, TEXTS) == pytest.approx(right, abs=1e-5)
-    assert "tokenising with transformers instead" in caplog.text
+    assert "every text is tokenised anew for every query" in caplog.text

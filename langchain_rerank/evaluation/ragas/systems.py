@@ -113,7 +113,7 @@ def _first_stage(retriever: CrossEncoderRerankRetriever) -> Runnable[str, list[D
 
     def sync(question: str, config: RunnableConfig) -> list[Document]:
         base = with_depth(retriever.base_retriever, retriever.first_stage_k)
-        found = unique(base.invoke(question, config), retriever.deduplicate)
+        found = unique(base.invoke(question, config), retriever.deduplicate, retriever.id_key)
         return found[: min(retriever.top_n or retriever.first_stage_k, retriever.first_stage_k)]
 
     return RunnableLambda(sync, candidates, name=FIRST_STAGE)
@@ -124,4 +124,4 @@ async def _candidates(
 ) -> list[Document]:
     base = with_depth(retriever.base_retriever, retriever.first_stage_k)
     found = await called(base, question, config)
-    return unique(found, retriever.deduplicate)[: retriever.first_stage_k]
+    return unique(found, retriever.deduplicate, retriever.id_key)[: retriever.first_stage_k]

@@ -45,17 +45,14 @@ async def measured(
         budget: Whether a budget is decided by the times, which needs at least `FEWEST_TIMED`.
         pairs: How many pairs the curve took.
     """
-    if queries is None:
-        queries = min(_MOST, int(_SHARE * pairs / sum(depths)))
-        queries = max(queries, FEWEST_TIMED if budget else 0)
+    queries = timed_questions(len(records), depths, queries, budget=budget, pairs=pairs)
     chance = random.Random(work.setting.seed)  # noqa: S311 - a sample, not a secret
     times: dict[int, dict[str, dict[str, float]]] = {k: {} for k in depths}
     stages = {k: _timing(work, k, depth, model) for k, depth in depths.items()}
-    quiet = replace(work.collector, advance=lambda _cost: None)
     cost = 0
-    for record in chance.sample(list(records), min(queries, len(records))):
+    for record in chance.sample(list(records), queries):
         shuffled = [stages[k] for k in chance.sample(list(depths), len(depths))]
-        found = await quiet.asked(shuffled, record)
+        found = await work.collector.asked(shuffled, record)
         for k, stage in stages.items():
             one = found[stage.names[0]]
             # A question that fails now has no latency; it did not fail in the curve.
@@ -63,6 +60,29 @@ async def measured(
                 times[k][record.id] = one.latency_ms
                 cost += len(one.keys) if k else 0
     return times, cost
+
+
+def timed_questions(
+    most: int, depths: Mapping[int, int], queries: int | None, *, budget: bool, pairs: int
+) -> int:
+    """Return how many questions are timed; the arguments are those of `measured`.
+
+    Args:
+        most: How many questions there are.
+        depths: By K.
+        queries: How many were asked for, if any number.
+        budget: Whether a budget is decided by the times.
+        pairs: How many pairs the curve takes.
+    """
+    if queries is None:
+        queries = min(_MOST, int(_SHARE * pairs / sum(depths)))
+        queries = max(queries, FEWEST_TIMED if budget else 0)
+    return min(queries, most)
+
+
+def cost_of_timing(depths: Mapping[int, int]) -> int:
+    """Return what timing one question at every depth costs, in the unit of progress."""
+    return sum(1 + k for k in depths)
 
 
 def _timing(work: Pass, k: int, depth: int, model: Reranker) -> Stage:
@@ -79,4 +99,4 @@ def _timing(work: Pass, k: int, depth: int, model: Reranker) -> Stage:
         times = {"first_stage": first, "rerank": second, "total": first + second}
         return {name: replace(candidates, latency_ms=times)}
 
-    return Stage((name,), ask, given=lambda _record: str(depth))
+    return Stage((name,), ask, given=lambda _record: str(depth), cost=1 + k)

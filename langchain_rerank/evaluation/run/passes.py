@@ -12,7 +12,14 @@ from langchain_core.runnables import RunnableConfig
 
 from langchain_rerank import ranking
 from langchain_rerank.base_retrievers.depth import with_depth
-from langchain_rerank.documents import scores_to_mix, unique
+from langchain_rerank.base_retrievers.merging import with_own_scores
+from langchain_rerank.documents import (
+    DENSE_SCORE,
+    scores_to_mix,
+    unique,
+    with_scores,
+    without_scores,
+)
 from langchain_rerank.errors import InputTypeError
 from langchain_rerank.evaluation.data.questions import Record
 from langchain_rerank.evaluation.data.relevance import Relevance
@@ -84,7 +91,8 @@ class Pass:
                 f"the question {record.question!r}."
             )
         times = {"first_stage": ms, "total": ms}
-        kept = Found.of(unique(found, "id")[:k], self.relevance.key, latency_ms=times).once()
+        own = with_own_scores(self.setting.retriever, unique(found, "id")[:k])
+        kept = Found.of(own, self.relevance.key, latency_ms=times).once()
         documents = list(kept.documents.values())
         mixed = tuple(scores_to_mix(documents) or ())
         return replace(kept, scores=first_stage_scores(documents), mixed=mixed)
@@ -115,8 +123,7 @@ class Pass:
             given = candidates[record.id]
             if given.error is not None:
                 return {name: Found(error=given.error)}
-            documents = {key: self.documents[key] for key in given.keys}
-            return {name: await self.rerank(model, record, documents, config)}
+            return {name: await self.rerank(model, record, self.candidates(given), config)}
 
         async def warm_up(record: Record, config: RunnableConfig) -> dict[str, Found]:
             row = self.collector.journal.get(FIRST_STAGE, record.id)
@@ -131,6 +138,18 @@ class Pass:
         return Stage(
             (name,), ask, warm_up, lambda one: digest(candidates[one.id].keys), cost=self.setting.k
         )
+
+    def candidates(self, found: Found) -> dict[str, Document]:
+        """Return the candidates of one question by key, with the scores that this question gave.
+
+        A document is kept once for all questions, as the first one that found it saw it.
+        """
+        documents = [without_scores(self.documents[key]) for key in found.keys]
+        if found.scores:
+            documents = with_scores(documents, found.scores)
+        if found.mixed and found.mixed != found.scores:
+            documents = with_scores(documents, found.mixed, DENSE_SCORE)
+        return dict(zip(found.keys, documents, strict=True))
 
     async def rerank(
         self,
@@ -179,19 +198,20 @@ class Pass:
 
 
 @contextmanager
-def opened(setting: Setting, models: Mapping[str, Reranker]) -> Iterator[Pass]:
+def opened(setting: Setting, models: Mapping[str, Reranker], more: int = 0) -> Iterator[Pass]:
     """Give the pass of a setting, with its journal open.
 
     Args:
         setting: What is evaluated.
         models: What reranks.
+        more: What else than retrieving and scoring once progress is to count, as its cost.
 
     Raises:
         ConfigurationError: The journal is that of another run, or another process has it.
         DataFileError: The journal cannot be read.
     """
     usable = len(setting.dataset.usable)
-    steps, cost = usable * (1 + len(models)), usable * (1 + setting.k * len(models))
+    steps, cost = usable * (1 + len(models)), usable * (1 + setting.k * len(models)) + more
     with (
         setting.open_journal(
             lambda unknown: {

@@ -74,6 +74,23 @@ class Draws:
             min(ends[1], _quantile(values + ends[1] * self.extra, tail)),
         )
 
+    def share_interval(self, part: int, whole: int, tail: float = SIGNIFICANT / 2) -> Interval:
+        """Return the interval of the share that column `part` is of column `whole`.
+
+        The weights of the queries that count in `whole`, and of the unseen one, are by themselves
+        what `draws` gives for these queries alone, so this is their `interval`.
+
+        Args:
+            part: A column of 0 and 1, 1 only where `whole` is.
+            whole: A column of 0 and 1.
+            tail: The error at each side.
+        """
+        values, counted = self.means[:, part], self.means[:, whole] + self.extra
+        return (
+            max(0.0, -_quantile(-values / counted, tail)),
+            min(1.0, _quantile((values + self.extra) / counted, tail)),
+        )
+
     def p_value(self, column: int) -> float:
         """Return the smallest error at which the interval of a mean difference excludes 0."""
         values, (worst, best) = self.means[:, column], DIFFERENCES

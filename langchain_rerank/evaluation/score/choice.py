@@ -200,3 +200,28 @@ def knee(ks: Sequence[int], means: Sequence[float]) -> int | None:
     ]
     top = max(heights)
     return heights.index(top) if top > _ROUNDING else None
+
+
+def cross_validated(values: Floats, *, folds: int, seed: int = 0) -> tuple[Floats, list[int]]:
+    """Return what each query gains over the first column by the column that other folds chose.
+
+    So no query helps to choose its own column, and the best of many does not flatter itself.
+
+    Args:
+        values: `(n, k)` value of each query with each option; the first is the one to gain over.
+        folds: How many folds the queries are split into, at most one per query.
+        seed: Seed of the folds.
+
+    Returns:
+        `(n,)` the gains, and of each fold the column with the best mean outside it, the first of
+        equals.
+    """
+    order = np.random.default_rng(seed).permutation(len(values))
+    gains = np.zeros(len(values))
+    chosen = []
+    for part in np.array_split(order, min(folds, len(values))):
+        others = np.setdiff1d(order, part)
+        best = int(np.argmax(values[others].mean(axis=0)))
+        chosen.append(best)
+        gains[part] = values[part, best] - values[part, 0]
+    return gains, chosen

@@ -8,8 +8,9 @@ import os
 import sys
 import traceback
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from langchain_rerank.embedded import MODEL_FOLDER
 from langchain_rerank.errors import (
@@ -143,7 +144,6 @@ def verdict_key(
     settings: LoadSettings, device: torch.device, dtype: torch.dtype, max_length: int
 ) -> dict[str, Any] | None:
     """Return what decides how a model computes, as JSON data; None where its files are unknown."""
-    import sentence_transformers
     import torch
     import transformers
 
@@ -154,7 +154,8 @@ def verdict_key(
         "files": files,
         "torch": torch.__version__,
         "transformers": transformers.__version__,
-        "sentence_transformers": sentence_transformers.__version__,
+        # Asked for without importing it: the embedded model does without.
+        "sentence_transformers": version("sentence-transformers"),
         "langchain_rerank": sys.modules["langchain_rerank"].__version__,  # no import upwards
         "device": device.type,
         "dtype": str(dtype),
@@ -197,9 +198,10 @@ def _load(settings: LoadSettings, device: torch.device, dtype: torch.dtype) -> C
     # OpenVINO converts weights in fp32, and lowers the precision itself.
     weights = torch.float32 if settings.backend == "openvino" else dtype
     if settings.model == EMBEDDED:
-        from langchain_rerank.embedded.weights import load_embedded_cross_encoder
+        from langchain_rerank.embedded.plain import PlainCrossEncoder
 
-        return load_embedded_cross_encoder(device=str(device)).to(weights)
+        # It has what is read of a CrossEncoder, whose package takes seconds to import.
+        return cast("CrossEncoder", PlainCrossEncoder().to(device, weights))
 
     from sentence_transformers import CrossEncoder
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 
-# Where the code of a model comes from that computes nothing but what its config says.
-PACKAGES = ("sentence_transformers", "transformers", "tokenizers", "torch")
+# Where the code of a model comes from that computes nothing but what its config says. This package
+# is among them for the embedded model, which needs no sentence-transformers.
+PACKAGES = ("sentence_transformers", "transformers", "tokenizers", "torch", "langchain_rerank")
 
 
 def foreign_base(kind: type) -> type | None:

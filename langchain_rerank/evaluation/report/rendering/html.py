@@ -43,6 +43,11 @@ def fragment(view: View) -> str:
     return _rendered("cell.html", view=view)
 
 
+def plain_page(view: View, figures: Mapping[str, str]) -> str:
+    """Return a page of its own with `view` and figures (SVG by what it shows), without queries."""
+    return _rendered("plain.html", view=view, figures=_as_images(figures))
+
+
 def page(result: EvaluationResult, view: View, figures: Mapping[str, str]) -> str:
     """Return the whole page: summary, figures, queries, settings.
 
@@ -56,8 +61,7 @@ def page(result: EvaluationResult, view: View, figures: Mapping[str, str]) -> st
     return _rendered(
         "report.html",
         view=view,
-        # As images: the ids inside two drawings cannot clash, and no script in one would run.
-        figures={one: base64.b64encode(svg.encode()).decode() for one, svg in figures.items()},
+        figures=_as_images(figures),
         data={**data, "systems": list(labels.values())},
         outcomes={one: one for one in _OUTCOMES if result.counts.get(one, 1)},
         measures={str(number): name for number, name in enumerate(result.measures)},
@@ -65,6 +69,11 @@ def page(result: EvaluationResult, view: View, figures: Mapping[str, str]) -> st
         sorts=_SORTS,
         heads=_HEADS,
     )
+
+
+def _as_images(figures: Mapping[str, str]) -> dict[str, str]:
+    # The ids inside two drawings cannot clash then, and no script in one would run.
+    return {one: base64.b64encode(svg.encode()).decode() for one, svg in figures.items()}
 
 
 def _rendered(template: str, **values: Any) -> str:

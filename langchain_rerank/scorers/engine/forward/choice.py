@@ -7,7 +7,7 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from langchain_rerank.errors import ScorerError
+from langchain_rerank.errors import ScorerError, see
 from langchain_rerank.scorers.engine.forward import packed_attention
 from langchain_rerank.scorers.engine.forward.comparison import (
     Expected,
@@ -119,25 +119,36 @@ def _choose(
         chosen, reasons = _fastest(loaded, builds, short, long, verdicts)
     else:  # Nothing can be compared with them.
         reason = (
-            f"sentence-transformers' own logits are not finite on probe texts in {dtype}; where "
-            f"that is float16, try dtype='float32' or 'bfloat16'"
+            f"anything faster, since its own predict gives no finite number on test texts in "
+            f"{dtype}; where that is float16, try dtype='float32' or 'bfloat16'"
         )
         reasons = [reason]
     if chosen is None and finite:
         refuse_company(predict, dtype, settings.name, max_length)
-        reasons = reasons or [f"{type(model.transformers_model).__name__} is not known"]
+        kind = type(model.transformers_model).__name__
+        reasons = reasons or [f"anything faster, since {kind} is not known to this package"]
     forward = chosen or last
     if reasons:
         logger.warning(
-            "%s takes a slower forward pass (%s): %s",
+            "%s is scored more slowly than it could be, by %s (path %r); the scores are right. "
+            "Left out: %s. %s",
             settings.name,
+            _IN_WORDS[forward.name],
             forward.name,
             "; ".join(reasons),
+            see("slower-scoring"),
         )
     forward.activation = model.activation_fn
     return forward
 
 
+_IN_WORDS = {
+    "packed sharing prefixes": "batches without padding that compute a prompt once",
+    "packed": "batches without padding",
+    "padded": "padded batches",
+    "openvino": "OpenVINO",
+    "predict": "its own predict",
+}
 _Build: TypeAlias = Callable[..., PackedForward | PaddedForward | OpenVinoForward | None]
 
 
@@ -154,7 +165,7 @@ def _fastest(
     logits = torch.nn.Identity()  # A sigmoid would hide differences far from zero.
     reasons: list[str] = []
     for build in builds:
-        path = build.__name__.replace("_", " ").strip()
+        path = build.__name__.strip("_").replace("_", " ")
         try:
             forward = build(loaded, logits)
             if forward is None:
@@ -166,7 +177,7 @@ def _fastest(
             if reason is None:
                 forward.head.refine(follow=not loaded.own)
                 return forward, reasons
-        reasons.append(f"{path}: {reason}")
+        reasons.append(f"{_IN_WORDS[path]}, since {reason}")
     return None, reasons
 
 

@@ -119,7 +119,7 @@ class Expected:
             return None
         if not exact and self._is_noise(differences, tolerances):
             return None
-        return f"logits differ by {np.max(differences):.2g} on probe texts"
+        return f"scores differ from its own by {np.max(differences):.2g} on test texts"
 
 
 def long_objection(long: Expected, forward: Forward, verdicts: Verdicts, path: str) -> str | None:
@@ -128,10 +128,10 @@ def long_objection(long: Expected, forward: Forward, verdicts: Verdicts, path: s
         return None
     agreed = verdicts.get(path)
     if agreed is not None:
-        return None if agreed else "logits differed on long probe texts at an earlier start"
+        return None if agreed else "scores differed from its own on long test texts before"
     reason = long.objection(forward)
     verdicts.put(path, agrees=reason is None)
-    return reason and reason.replace("probe", "long probe")
+    return reason and reason.replace("test texts", "long test texts")
 
 
 def refuse_company(predict: Predict, dtype: torch.dtype, name: str, max_length: int) -> None:

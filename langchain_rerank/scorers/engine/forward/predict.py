@@ -176,7 +176,8 @@ def edits(module: torch.nn.Module) -> tuple[Hashable, ...]:
 
 def _packaged(function: Any) -> bool:
     """Return whether a function, and all that it wraps, is in one of the packages' files."""
-    folders = tuple(str(Path(str(sys.modules[name].__file__)).parent) for name in PACKAGES)
+    imported = [sys.modules[name] for name in PACKAGES if name in sys.modules]
+    folders = tuple(str(Path(str(package.__file__)).parent) for package in imported)
     while function is not None:
         function = getattr(function, "__func__", function)
         code = getattr(function, "__code__", None)

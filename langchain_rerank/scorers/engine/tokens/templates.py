@@ -95,8 +95,10 @@ def choose_tokenizer(model: CrossEncoder, max_length: int) -> Tokenize:
             if _agree(model, tokenize, reference, max_length):
                 return finished(_instruction_checked(model, tokenize), max_length, limit)
     logger.warning(
-        "The pair template of %s could not be taken apart; tokenising with transformers instead.",
+        "What %s puts around a query and a text could not be told apart from them, so every text "
+        "is tokenised anew for every query, which is slower. %s",
         type(model.tokenizer).__name__,
+        see("slower-scoring"),
     )
     return finished(_instruction_checked(model, reference), max_length, limit)
 

@@ -1,0 +1,199 @@
+"""Which threshold to use, with the ways to show it."""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from langchain_rerank.checks import with_setting
+from langchain_rerank.errors import MissingExtraError
+from langchain_rerank.evaluation.report.plots import Plot, png, svg
+from langchain_rerank.evaluation.report.plots.threshold import threshold_curve
+from langchain_rerank.evaluation.report.rendering import html, markdown, terminal
+from langchain_rerank.evaluation.report.rendering.tables import Table
+from langchain_rerank.evaluation.report.rendering.view import View
+from langchain_rerank.evaluation.report.rendering.words import NOTHING, between, fraction, signed
+from langchain_rerank.evaluation.score.thresholds import ThresholdChoice, ThresholdPoint
+from langchain_rerank.optional import require
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from rich.console import Console, ConsoleOptions, RenderResult
+
+logger = logging.getLogger(__name__)
+
+_NOTE = (
+    "Right: the first document is relevant. In brackets 95 % intervals over questions. Worth: the "
+    "mean of 1 for a right first document, 0 for a wrong one, {no_answer:g} for none."
+)
+
+
+@dataclass(frozen=True)
+class ThresholdTuning(ThresholdChoice):
+    """Which threshold to use, and what each does: printed, in a notebook cell, or saved.
+
+    Attributes:
+        model: The reranker, whose scale it is.
+        queries: How many labelled questions it rests on.
+        no_answer: What no answer was taken to be worth.
+    """
+
+    model: str
+    queries: int
+    no_answer: float
+
+    @property
+    def reason(self) -> str:
+        """Why this is the recommendation, in a sentence."""
+        rule = (
+            f"(worth of a right first document 1, of a wrong one 0, of no answer "
+            f"{self.no_answer:g})"
+        )
+        gain = f"{signed(self.gain)} (95 % interval {between(self.ci, signed)})"
+        if self.has_gain:
+            without = self.points[0]
+            return (
+                f"Questions that did not choose the threshold gain {gain} {rule}. It answers "
+                f"{_shares(self._point)}; without a threshold: {_shares(without)}."
+            )
+        needed = (
+            f" At least about {self.queries_needed} questions would show such a gain."
+            if self.queries_needed
+            else ""
+        )
+        return (
+            f"No gain is shown over no threshold: questions that did not choose it gain {gain} "
+            f"{rule}.{needed}"
+        )
+
+    @property
+    def _point(self) -> ThresholdPoint:
+        return next(one for one in self.points if one.threshold == self.threshold)
+
+    def apply(self, retriever: Any) -> Any:
+        """Return a copy of a reranking retriever or compressor with `score_threshold` set.
+
+        Raises:
+            ConfigurationError: It has no such setting.
+        """
+        return with_setting(retriever, "score_threshold", self.threshold)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as plain data for JSON."""
+        return {**asdict(self), "reason": self.reason}
+
+    def to_json(self) -> str:
+        """Return everything as JSON."""
+        return json.dumps(self.to_dict(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return one row per threshold, the first without one.
+
+        Raises:
+            MissingExtraError: pandas is not installed.
+        """
+        rows = []
+        for one in self.points:
+            row = asdict(one)
+            for name in ("answered_ci", "right_ci"):
+                low, high = row.pop(name) or (None, None)
+                row |= {f"{name}_low": low, f"{name}_high": high}
+            rows.append(row)
+        frame: pd.DataFrame = require("pandas", extra="eval").DataFrame(rows)
+        return frame
+
+    def to_markdown(self) -> str:
+        """Return the recommendation and the table as Markdown."""
+        return markdown.markdown(self._view())
+
+    def to_html(self) -> str:
+        """Return a page of its own, with the picture where matplotlib is installed."""
+        return html.plain_page(self._view(), self._pictures())
+
+    def plot(self) -> Plot:
+        """Return the picture (`langchain_rerank.evaluation.report.plots` has `svg` and `png`).
+
+        Raises:
+            MissingExtraError: matplotlib is not installed.
+        """
+        caption = "Questions answered, and answered right, by threshold"
+        return Plot("threshold", caption, threshold_curve(self.points, self.threshold))
+
+    def _pictures(self) -> dict[str, str]:
+        try:
+            drawn = self.plot() if len(self.points) > 1 else None
+        except MissingExtraError as error:
+            logger.warning("The plot is left out. %s", error)
+            return {}
+        return {drawn.caption: svg(drawn)} if drawn else {}
+
+    def save(self, directory: str | Path) -> Path:
+        """Write `threshold.json`, `.md`, `.html`, `.csv` and `.png` to a folder, and return it."""
+        folder = Path(directory)
+        folder.mkdir(parents=True, exist_ok=True)
+        pictures = self._pictures()
+        texts = {
+            "json": self.to_json(),
+            "md": self.to_markdown(),
+            "html": html.plain_page(self._view(), pictures),
+            "csv": self.to_frame().to_csv(index=False),
+        }
+        for ending, text in texts.items():
+            (folder / f"threshold.{ending}").write_text(text, encoding="utf-8")
+        if pictures:
+            (folder / "threshold.png").write_bytes(png(self.plot()))
+        return folder
+
+    def print(self) -> None:
+        """Print the recommendation and the table to the terminal.
+
+        Raises:
+            MissingExtraError: rich is not installed.
+        """
+        require("rich.console", extra="eval").Console().print(self)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield from terminal.renderables(self._view())
+
+    def _repr_html_(self) -> str:
+        return html.fragment(self._view())
+
+    def _view(self) -> View:
+        rows = [
+            (
+                _called(one.threshold),
+                fraction(one.answered_share),
+                between(one.answered_ci),
+                NOTHING if one.right_share is None else fraction(one.right_share),
+                NOTHING if one.right_ci is None else between(one.right_ci),
+                fraction(one.worth),
+            )
+            for one in self.points
+        ]
+        table = Table(
+            caption="By threshold",
+            columns=("Threshold", "Answered", "", "Right of those", "", "Worth"),
+            rows=tuple(rows),
+            chosen=self.points.index(self._point),
+            note=_NOTE.format(no_answer=self.no_answer),
+        )
+        return View(
+            title=f"Threshold for {self.model}, {self.queries} questions",
+            headlines=(f"score_threshold={self.threshold}", self.reason),
+            warnings=(),
+            tables=(table,),
+            extremes=(),
+            facts=(),
+        )
+
+
+def _called(threshold: float | None) -> str:
+    return "none" if threshold is None else f"{threshold:g}"
+
+
+def _shares(point: ThresholdPoint) -> str:
+    right = "" if point.right_share is None else f", {point.right_share:.0%} of those right"
+    return f"{point.answered_share:.0%} of the questions{right}"

@@ -1,0 +1,121 @@
+"""Which relevance score a document needs to be returned, from labelled questions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Unpack
+
+from langchain_rerank import ranking
+from langchain_rerank.checks import check_threshold
+from langchain_rerank.errors import ConfigurationError, EvaluationError
+from langchain_rerank.evaluation.data.datasets import DatasetLike
+from langchain_rerank.evaluation.data.questions import Record
+from langchain_rerank.evaluation.report.threshold import ThresholdTuning
+from langchain_rerank.evaluation.run.background import run
+from langchain_rerank.evaluation.run.passes import Pass, opened, run_pass
+from langchain_rerank.evaluation.run.setting import RerankingSettings, Setting
+from langchain_rerank.evaluation.run.stage import Found
+from langchain_rerank.evaluation.run.systems import Reranker, own_order, reranker_name
+from langchain_rerank.evaluation.score import assemble
+from langchain_rerank.evaluation.score.results import RERANKED
+from langchain_rerank.evaluation.score.thresholds import Ranking, choose_threshold
+from langchain_rerank.evaluation.tune import FEWEST_QUERIES
+
+
+def tune_threshold(
+    retriever: Any,
+    model: Any,
+    dataset: DatasetLike,
+    *,
+    first_stage_k: int = 50,
+    thresholds: Sequence[float] | None = None,
+    no_answer: float = 0.5,
+    folds: int = 5,
+    first_stage_weight: float = 0.0,
+    **settings: Unpack[RerankingSettings],
+) -> ThresholdTuning:
+    """Return which `score_threshold` to use with a model, from one scoring pass.
+
+    Each threshold is told by the share of the questions that get a document, and of those the share
+    whose first document is relevant. Recommended is the one with the most worth: 1 for a right
+    first document, 0 for a wrong one, `no_answer` for none; and no threshold where a gain over that
+    is not shown with 95 % confidence on questions that did not choose it.
+
+    A question counts if it has a label. One whose labels name no relevant document (grades of 0)
+    has no right answer, so every answer to it is wrong.
+
+    Args:
+        retriever: The first stage, as for `compare_rerank`.
+        model: The reranker, as for `compare_rerank`.
+        dataset: A data set, the path of one, or a list of records.
+        first_stage_k: How many candidates are scored.
+        thresholds: The thresholds to try; None takes up to 20 between the questions' best scores.
+        no_answer: What no answer is worth beside a right one (1) and a wrong one (0). At .5 it pays
+            to answer where the first document is as likely right as wrong; the higher, the surer
+            an answer must be.
+        folds: How many folds the questions are split into.
+        first_stage_weight: Share of the first stage in the order, as the retriever has it.
+        **settings: As for `compare_rerank`, whose journal is taken over with `resume` where it has
+            the same settings; `seed` is that of the folds, too.
+
+    Raises:
+        ConfigurationError: An impossible setting, or labels that no document can be compared with.
+        DataFileError: The data set or the journal cannot be read.
+        EvaluationError: Fewer than 10 labelled questions, or every question failed.
+    """
+    tried = None if thresholds is None else _checked(thresholds)
+    if folds < 2:
+        raise ConfigurationError(f"folds={folds}: at least 2 are needed.")
+    setting = Setting.of_reranking(retriever, dataset, first_stage_k, **settings)
+    setting = setting.mixing(first_stage_weight)
+    models = setting.rerankers({RERANKED: model})
+    name = reranker_name(models[RERANKED])
+    if own_order(models[RERANKED]):
+        raise ConfigurationError(
+            f"{name} gives no scores to set a threshold on. Give a model or a scorer."
+        )
+    rankings = run(_rankings(setting, models))
+    found = choose_threshold(rankings, tried, no_answer=no_answer, folds=folds, seed=setting.seed)
+    return ThresholdTuning(
+        **vars(found), model=name, queries=len(rankings), no_answer=float(no_answer)
+    )
+
+
+def _checked(thresholds: Sequence[float]) -> list[float]:
+    found = [one for one in map(check_threshold, thresholds) if one is not None]
+    if not found:
+        raise ConfigurationError(f"thresholds={thresholds!r}: expected at least one number.")
+    return found
+
+
+async def _rankings(setting: Setting, models: Mapping[str, Reranker]) -> list[Ranking | None]:
+    """Return what the reranker made of every labelled question; None where it failed.
+
+    Raises:
+        EvaluationError: Fewer than 10 labelled questions, or every question failed.
+    """
+    with opened(setting, models) as work:
+        candidates, found = await run_pass(work, models)
+        labelled = [one for one in work.records if work.relevance.rule_for(one) is not None]
+        if len(labelled) < FEWEST_QUERIES:
+            raise EvaluationError(
+                f"{len(labelled)} labelled questions are too few to tune a threshold; at least "
+                f"{FEWEST_QUERIES} are needed, and 50 or more to see a small gain."
+            )
+        return [
+            _ranking(work, one, candidates[one.id], found[RERANKED][one.id]) for one in labelled
+        ]
+
+
+def _ranking(work: Pass, record: Record, candidates: Found, reranked: Found) -> Ranking | None:
+    if candidates.error or reranked.error:
+        return None
+    by_key = dict(zip(reranked.keys, reranked.scores, strict=True))
+    scores = [by_key[key] for key in candidates.keys]
+    weight = work.setting.first_stage_weight
+    mixed = ranking.interpolate(scores, candidates.mixed or None, weight) if weight else scores
+    judgement = assemble.judge(work.relevance, record, candidates.keys, work.documents)
+    return [
+        (scores[place], judgement.qrels.get(judgement.units[candidates.keys[place]], 0) > 0)
+        for place in ranking.order(mixed)
+    ]
