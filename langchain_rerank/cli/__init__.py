@@ -8,6 +8,7 @@ import io
 import os
 import signal
 import sys
+import time
 import warnings
 from contextlib import suppress
 
@@ -19,6 +20,7 @@ def main() -> None:
 
     So do those of files and devices, which name the file where one is to blame.
     """
+    started = time.perf_counter()
     from langchain_rerank.errors import RerankError
     from langchain_rerank.optional import require
 
@@ -33,8 +35,9 @@ def main() -> None:
     try:
         require("typer", extra="cli")
         require("rich", extra="cli")
-        from langchain_rerank.cli.console import log_to_terminal, notes_console
+        from langchain_rerank.cli.console import log_to_terminal, notes_console, verbosity
 
+        verbosity.started = started
         # Something on the screen at once, while the packages are imported.
         with notes_console().status("Starting…"):
             from langchain_rerank.cli.app import app

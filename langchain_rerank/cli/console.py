@@ -19,10 +19,14 @@ NO_GPU = "No GPU found"
 
 @dataclass
 class Verbosity:
-    """How much is said: results always, notes and progress unless `quiet`, more if `verbose`."""
+    """How much is said: results always, notes and progress unless `quiet`, more if `verbose`.
+
+    `started` is when the command was (`time.perf_counter`).
+    """
 
     quiet: bool = False
     verbose: bool = False
+    started: float = 0.0
 
 
 verbosity = Verbosity()

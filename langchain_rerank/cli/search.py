@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -79,7 +80,7 @@ def search(
     What is read and embedded is kept for the next search (see the command cache).
     """
     from langchain_rerank.checks import check_query
-    from langchain_rerank.cli.console import notes_console
+    from langchain_rerank.cli.console import notes_console, verbosity
     from langchain_rerank.cli.model_names import check_scorer
     from langchain_rerank.cli.models import default_weight, load, open_scorer
     from langchain_rerank.retriever import CrossEncoderRerankRetriever
@@ -134,6 +135,8 @@ def search(
         load(scorer, notes)  # first, since the result says how long reranking took
         if query is not None:
             _deliver(_found(retriever, query, notes), json_file, path, notes)
+            seconds = time.perf_counter() - verbosity.started
+            notes.print(f"{seconds:.1f} s in all, with loading.", highlight=False)
         if again:
             for question in _questions(notes):
                 try:

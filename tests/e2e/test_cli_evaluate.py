@@ -142,6 +142,38 @@ def test_evaluate_writes_a_report_whose_means_ir_measures_computes_from_its_file
     assert (out / "per_query.csv").read_text().count("\n") == QUERIES + 1
 
 
+def test_a_threshold_is_tuned_from_the_scores_that_the_evaluation_has(
+    run, collection, model, tmp_path
+):
+    out, file = tmp_path / "out", tmp_path / "all.json"
+    command = ("evaluate", collection, "--out", out, "--first-stage-k", "9")
+    code, shown, _ = run(*command, "--model", model, "--tune-threshold", "--json", file)
+    assert code == 0
+    assert "score_threshold=" in shown
+    found = json.loads((out / "threshold.json").read_text())
+    assert found["queries"] == QUERIES
+    assert found["points"][0]["answered"] == QUERIES
+    assert json.loads(file.read_text())["threshold"] == found
+    for ending in ("md", "html", "csv", "png"):
+        assert (out / f"threshold.{ending}").stat().st_size
+    report = Report.load(out)
+    for point in found["points"][1:]:
+        above = [
+            row
+            for row in report.queries
+            if max(row.systems["reranked"].scores) >= point["threshold"]
+        ]
+        assert len(above) == point["answered"]
+
+
+def test_a_threshold_is_for_one_model_at_one_depth(run, collection, model, tmp_path):
+    command = ("evaluate", collection, "--out", tmp_path, "--model", model, "--tune-threshold")
+    for more in (("--ks", "5,9"), ("--model", "embedded")):
+        code, _, err = run(*command, *more)
+        assert code == 2
+        assert "--tune-threshold is for one --model at one --first-stage-k" in err
+
+
 def test_limit_top_n_and_an_exported_run_lead_to_the_same_candidates(
     run, collection, model, tmp_path
 ):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -37,6 +39,16 @@ def test_the_best_passages_of_a_folder_are_shown(run, docs):
     assert code == 0
     assert "adapters.md" in out
     assert "embedded" in out
+
+
+def test_the_last_note_is_the_time_on_the_users_watch(run, docs):
+    begun = time.perf_counter()
+    code, _, notes = search(run, "What does QLoRA train?", docs, "--first-stage", "bm25")
+    taken = time.perf_counter() - begun
+    assert code == 0
+    [seconds] = re.findall(r"^([0-9.]+) s in all, with loading\.$", notes, re.MULTILINE)
+    assert float(seconds) == pytest.approx(taken, abs=0.3)
+    assert "in all" not in search(run, "-q", docs, "cats", "--first-stage", "bm25")[2]
 
 
 @pytest.mark.parametrize("first_stage", ["dense", "hybrid"])
