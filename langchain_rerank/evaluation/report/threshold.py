@@ -156,7 +156,7 @@ class ThresholdTuning(ThresholdChoice):
         require("rich.console", extra="eval").Console().print(self)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        yield from terminal.renderables(self._view())
+        yield from terminal.renderables(self._view(), options.max_width)
 
     def _repr_html_(self) -> str:
         return html.fragment(self._view())
