@@ -29,6 +29,7 @@ def test_the_notebook_is_kept_without_outputs(path):
 
 
 @pytest.mark.ray
+@pytest.mark.timeout(900)  # two minutes, on a machine that does nothing else
 @pytest.mark.enable_socket  # the kernel is another process, spoken to over local sockets
 @pytest.mark.parametrize(
     "path", [one for one in NOTEBOOKS if one.stem in RAY], ids=lambda path: path.stem
