@@ -498,3 +498,16 @@ ID = uuid.uuid4()
 )
 def test_paths_uuids_and_numbers_are_labels(labels, document):
     assert value("RR@10", [Document("text", metadata=document)], **labels) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("written", "kept"),
+    [
+        ('{"split": "base"}', {"split": "base"}),
+        ("{'split': 'base'}", {"split": "base"}),
+        ("by hand", {"metadata": "by hand"}),
+        ("", {}),
+    ],
+)
+def test_metadata_that_became_text_is_kept(written, kept):
+    assert from_records([{"question": "q", "metadata": written}]).records[0].metadata == kept

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
@@ -206,6 +207,16 @@ def _unique_id(wanted: str, taken: set[str], given: set[str]) -> str:
     return next(name for name in names if name not in taken and name not in given)
 
 
+def _metadata(held: Any) -> Mapping[str, Any]:
+    """Return the metadata of a row, which a cell holds as text; what is no object stays as it is."""
+    if isinstance(held, str):
+        with suppress(InputTypeError):
+            held = values.unwritten(held)
+    if isinstance(held, Mapping):
+        return held
+    return {"metadata": held} if values.is_there(held) else {}
+
+
 def _record(row: Any, position: str, keys: Mapping[str, str]) -> Record:
     if not isinstance(row, Mapping):
         return Record(position, "", problem=f"a dictionary was expected, got {row!r}.")
@@ -216,9 +227,9 @@ def _record(row: Any, position: str, keys: Mapping[str, str]) -> Record:
     id_ = (values.read_id(id_) or str(id_)) if values.is_there(id_) else position
     question = mapped.pop("question", None)
     shown = question if isinstance(question, str) else ""
-    inside = held.pop("metadata", None)
+    inside = _metadata(held.pop("metadata", None))
     extra = {key: one for key, one in held.items() if key not in keys and values.is_there(one)}
-    metadata = {**extra, **(inside if isinstance(inside, Mapping) else {})}
+    metadata = {**extra, **inside}
     for key in extra:
         close = columns.nearest(key, free)
         if close:
