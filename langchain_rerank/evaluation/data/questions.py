@@ -208,7 +208,7 @@ def _unique_id(wanted: str, taken: set[str], given: set[str]) -> str:
 
 
 def _metadata(held: Any) -> Mapping[str, Any]:
-    """Return the metadata of a row, which a cell holds as text; what is no object stays as it is."""
+    """Return the metadata of a row, also from a cell; what is no object is kept as it is."""
     if isinstance(held, str):
         with suppress(InputTypeError):
             held = values.unwritten(held)
