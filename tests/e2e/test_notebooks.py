@@ -48,6 +48,9 @@ def test_the_notebook_runs_and_shows_figures_and_no_warnings(path, tmp_path, mon
     )
     client.execute(env=dict(os.environ))
     outputs = [output for cell in cells(notebook, "code") for output in cell.outputs]
-    assert [output.text for output in outputs if output.get("name") == "stderr"] == []
+    said = [output.text for output in outputs if output.get("name") == "stderr"]
+    assert [
+        text for text in said if "['ipywidgets']" not in text
+    ] == []  # Ray would like to have it
     figures = [output for output in outputs if "image/png" in output.get("data", {})]
     assert len(figures) >= 2
