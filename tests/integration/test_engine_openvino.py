@@ -183,6 +183,34 @@ def test_of_two_loads_that_meet_one_converts_and_the_other_waits_for_it(
     assert not caplog.records
 
 
+def test_two_models_that_load_at_once_are_converted_one_after_the_other(
+    bert, own_cache, tmp_path, monkeypatch
+):
+    other = build_tiny_model("bert", tmp_path / "other", seed=4, max_length=384)
+    convert, inside, both = openvino.convert_model, [], threading.Event()
+
+    def converting(module, **settings):
+        inside.append(module)
+        if len(inside) == 2:
+            both.set()
+        both.wait(timeout=0.5)  # Time for the other to come in, if it can.
+        try:
+            return convert(module, **settings)
+        finally:
+            inside.remove(module)
+
+    monkeypatch.setattr(openvino, "convert_model", converting)
+
+    def load(folder):
+        with through_openvino(folder) as scorer:
+            assert scorer.score(QUERY, TEXTS[:2]) == predicted(folder, TEXTS[:2])
+            return scorer.path
+
+    with ThreadPoolExecutor(2) as threads:
+        assert list(threads.map(load, [bert, other])) == ["openvino", "openvino"]
+    assert not both.is_set()
+
+
 @pytest.mark.slow
 def test_other_weights_are_another_model(bert, own_cache, tmp_path):
     other = build_tiny_model("bert", tmp_path / "other", seed=4, max_length=384)

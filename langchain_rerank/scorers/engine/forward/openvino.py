@@ -41,6 +41,8 @@ _TELEMETRY = "openvino_telemetry"
 _FORMAT = 2  # of what is kept; another number makes everything anew
 
 _importing = threading.Lock()
+# Two models traced at once name each other's parts, and neither is converted.
+_converting = threading.Lock()
 
 
 def openvino() -> Any:
@@ -215,7 +217,7 @@ def _converted(read: ReadOut, padding: int, longest: int) -> Any:
     # Tracing reads every attribute of the model, and this one warns unless it is set.
     read.base.loss_function = None
     logger.info("Converting %s to OpenVINO; this is done once.", type(read.base).__name__)
-    with warnings.catch_warnings():
+    with _converting, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what tracing warns of is checked below, by its results
         model = openvino().convert_model(
             module, example_input=_example(read, padding, rows=2, tokens=min(9, longest))
