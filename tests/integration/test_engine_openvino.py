@@ -277,7 +277,7 @@ def test_an_unknown_architecture_takes_another_path_with_one_warning(bert, tmp_p
         assert scorer.path == "predict"
     [record] = caplog.records
     assert "by its own predict (path 'predict')" in record.message
-    assert "openvino: ScorerError: AlbertForSequenceClassification is not a known" in record.message
+    assert "OpenVINO, since ScorerError: AlbertForSequenceClassification is not" in record.message
 
 
 def failing(_module, **_):
@@ -296,8 +296,8 @@ def converting_other_weights(module, *, convert=openvino.convert_model, **settin
 @pytest.mark.parametrize(
     ("convert", "reason"),
     [
-        (failing, "openvino: RuntimeError: cannot convert this"),
-        (converting_other_weights, "openvino: ScorerError: converted, BertModel differs by"),
+        (failing, "OpenVINO, since RuntimeError: cannot convert this"),
+        (converting_other_weights, "OpenVINO, since ScorerError: converted, BertModel differs by"),
     ],
 )
 def test_a_conversion_that_fails_or_differs_is_not_used(
