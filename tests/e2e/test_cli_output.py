@@ -82,7 +82,10 @@ def test_a_full_disk_is_one_message_after_the_result_is_shown(run, docs):
 @pytest.mark.parametrize("command", ["evaluate", "sweep"])
 @pytest.mark.parametrize(
     ("folder", "message"),
-    [("taken", "Invalid value for '--out'"), ("taken/below", "Error: {out}: Not a directory")],
+    [
+        ("taken", "Invalid value for '--out'"),
+        ("taken/below", "{out}/journal.jsonl': no journal can be kept there (Not a directory)"),
+    ],
 )
 def test_a_report_folder_that_cannot_be_made_is_one_message(
     run, docs, nowhere, tmp_path, command, folder, message

@@ -89,7 +89,8 @@ def test_the_pages_of_the_reference_have_typed_signatures(site):
     text = re.sub(r"<[^>]+>", "", page)
     assert "model: ModelLike" in text
     assert "model: Any" not in text
-    assert "first_stage_k: int" in text
+    assert "first_stage_k: Count" in text
+    assert "A whole number of at least 1" in text
     scorers = re.sub(r"<[^>]+>", "", (site / "reference/scorers/index.html").read_text("utf-8"))
     assert re.search(r"score\(\s*query: str,\s*texts: Sequence\[str\]", scorers)
 

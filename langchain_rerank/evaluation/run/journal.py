@@ -79,9 +79,9 @@ class Journal:
             raise
         except (OSError, ValueError) as error:  # the second: a name that no file can have
             self.close()
+            reason = getattr(error, "strerror", None) or str(error)
             raise DataFileError(
-                f"No journal can be kept there ({type(error).__name__}: {error}); name another "
-                f"file",
+                f"no journal can be kept there ({reason}); name another place",
                 path=ascii(str(path)),
             ) from error
         except BaseException:
