@@ -158,6 +158,11 @@ def of_one_search(documents: Sequence[Document]) -> bool:
     )
 
 
+def of_one_scale(documents: Sequence[Document]) -> list[Document]:
+    """Return `documents`, without the first stage's scores where those are of several searches."""
+    return list(documents) if of_one_search(documents) else [*map(without_scores, documents)]
+
+
 def _fall(documents: Sequence[Document]) -> bool:
     """Return whether the first stage's scores, where there are any, fall."""
     scores = [score for score in map(first_stage_score, documents) if score is not None]
@@ -316,7 +321,7 @@ def rank_documents(
         for position in ranking.order(keys)
         if score_threshold is None or scores[position] >= score_threshold
     ]
-    shown = candidates if of_one_search(candidates) else [*map(without_scores, candidates)]
+    shown = of_one_scale(candidates)
     return [
         ranked_copy(shown[position], {**extras[position], RERANK_RANK: rank})
         for rank, position in enumerate(kept[:top_n], start=1)

@@ -42,6 +42,7 @@ from langchain_rerank.checks import (
 from langchain_rerank.documents import (
     FIRST_STAGE_RANK,
     Deduplicate,
+    of_one_scale,
     rank_documents,
     ranked_copy,
     scored_text,
@@ -496,7 +497,7 @@ class Reranking(CheckedAssignment):
         else:
             kept = [
                 ranked_copy(document, {FIRST_STAGE_RANK: rank})
-                for rank, document in enumerate(candidates[: cut.top_n], start=1)
+                for rank, document in enumerate(of_one_scale(candidates)[: cut.top_n], start=1)
             ]
         ms = (perf_counter() - started) * 1000.0
         return RerankResult(

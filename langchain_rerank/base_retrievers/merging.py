@@ -11,7 +11,7 @@ from langchain_core.runnables import Runnable, RunnableSequence
 
 from langchain_rerank.base_retrievers.call_arguments import may_become
 from langchain_rerank.base_retrievers.depth import FirstStage
-from langchain_rerank.documents import of_one_search, without_scores
+from langchain_rerank.documents import of_one_scale, without_scores
 
 
 def with_own_scores(stage: FirstStage, documents: Sequence[Document]) -> list[Document]:
@@ -24,9 +24,9 @@ def with_own_scores(stage: FirstStage, documents: Sequence[Document]) -> list[Do
         stage: What found them.
         documents: `(n,)` documents, best first; left as they are.
     """
-    if not _merges(stage) and of_one_search(documents):
-        return list(documents)
-    return [without_scores(document) for document in documents]
+    if _merges(stage):
+        return [without_scores(document) for document in documents]
+    return of_one_scale(documents)
 
 
 def _merges(stage: Any) -> bool:

@@ -211,7 +211,7 @@ def test_a_fault_in_the_forward_pass_is_found_at_load(folders, name, dtype, capl
         assert "scores differ from its own by" in caplog.text
     assert scores == pytest.approx(right, abs=1e-5 if dtype == "float32" else 0.02)
     if dtype == "float32":
-        assert path != "packed" or "packed sharing prefixes" in caplog.text
+        assert path != "packed" or "that compute a prompt once" in caplog.text
 
 
 @pytest.mark.parametrize("name", PROMPTS)

@@ -99,17 +99,34 @@ def oracle_z(values):
     ]
 
 
+def oracle_one_search(candidates):
+    """Return whether the first stage's scores fall, so that they may be those of one search."""
+    scores = [oracle_number(document, "first_stage_score") for document in candidates]
+    scores = [score for score in scores if score is not None]
+    return all(
+        scores[i + 1] <= scores[i] or math.isclose(scores[i], scores[i + 1])
+        for i in range(len(scores) - 1)
+    )
+
+
+def oracle_without_scores(document):
+    """Return what is made of a candidate that has one of several searches' scores."""
+    kept = {
+        key: value
+        for key, value in (document.metadata or {}).items()
+        if key not in {"first_stage_score", "dense_score"}
+    }
+    return document.model_copy(update={"metadata": kept})
+
+
 def oracle_mixed(candidates, scores, weight):
     """Return what orders the candidates: (1 - w) z-scores of the reranker, w of the first stage."""
+    ranks = [1 / (place + 1) for place in range(len(candidates))]
     first = [oracle_number(document, "dense_score") for document in candidates]
     if None in first:
         first = [oracle_number(document, "first_stage_score") for document in candidates]
-        falls = None not in first and all(
-            first[i + 1] <= first[i] or math.isclose(first[i], first[i + 1])
-            for i in range(len(first) - 1)
-        )
-        if not falls:
-            first = [1 / (place + 1) for place in range(len(candidates))]
+    if None in first or not oracle_one_search(candidates):
+        first = ranks
     mine, theirs = oracle_z(scores), oracle_z(first)
     return [(1 - weight) * a + weight * b for a, b in zip(mine, theirs, strict=True)]
 
@@ -247,6 +264,8 @@ def check_case(number):
         assert repr(documents) == repr(before), "an input was changed"
 
     candidates = candidates[:depth]
+    if not oracle_one_search(candidates):
+        candidates = [oracle_without_scores(document) for document in candidates]
     assert result.candidates == len(candidates) <= settings["max_candidates"]
     found = result.documents
     top_n = settings["top_n"]
