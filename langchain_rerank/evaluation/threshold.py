@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Unpack
 
 from langchain_rerank import ranking
-from langchain_rerank.checks import check_threshold
+from langchain_rerank.checks import check_threshold, whole_number
 from langchain_rerank.errors import ConfigurationError, EvaluationError
 from langchain_rerank.evaluation.data.datasets import DatasetLike
 from langchain_rerank.evaluation.data.questions import Record
@@ -18,7 +18,7 @@ from langchain_rerank.evaluation.run.stage import Found
 from langchain_rerank.evaluation.run.systems import Reranker, own_order, reranker_name
 from langchain_rerank.evaluation.score import assemble
 from langchain_rerank.evaluation.score.results import RERANKED
-from langchain_rerank.evaluation.score.thresholds import Ranking, choose_threshold
+from langchain_rerank.evaluation.score.thresholds import Ranking, check_no_answer, choose_threshold
 from langchain_rerank.evaluation.tune import FEWEST_QUERIES
 
 
@@ -64,8 +64,8 @@ def tune_threshold(
         EvaluationError: Fewer than 10 labelled questions, or every question failed.
     """
     tried = None if thresholds is None else _checked(thresholds)
-    if folds < 2:
-        raise ConfigurationError(f"folds={folds}: at least 2 are needed.")
+    folds = whole_number(folds, "folds", least=2)
+    check_no_answer(no_answer)
     setting = Setting.of_reranking(retriever, dataset, first_stage_k, **settings)
     setting = setting.mixing(first_stage_weight)
     models = setting.rerankers({RERANKED: model})

@@ -8,7 +8,7 @@ from typing import Any, Unpack
 
 import numpy as np
 
-from langchain_rerank.checks import with_setting
+from langchain_rerank.checks import whole_number, with_setting
 from langchain_rerank.errors import ConfigurationError, EvaluationError
 from langchain_rerank.evaluation.data.datasets import DatasetLike
 from langchain_rerank.evaluation.data.questions import Record
@@ -122,8 +122,7 @@ def tune_first_stage_weight(
     tried = sorted({0.0, *map(float, weights)})
     if tried[0] < 0.0 or tried[-1] > 1.0 or len(tried) < 2:
         raise ConfigurationError(f"weights={weights}: expected weights from 0 to 1, one above 0.")
-    if folds < 2:
-        raise ConfigurationError(f"folds={folds}: at least 2 are needed.")
+    folds = whole_number(folds, "folds", least=2)
     judge_by = parse_measure(measure)
     setting = Setting.of_reranking(retriever, dataset, first_stage_k, **settings)
     models = setting.rerankers({RERANKED: model})

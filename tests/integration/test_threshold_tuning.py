@@ -134,13 +134,20 @@ def test_a_journal_of_a_comparison_is_taken_over(tmp_path):
         ({"thresholds": []}, "at least one number"),
         ({"thresholds": ["high"]}, "high"),
         ({"folds": 1}, "folds=1"),
+        ({"folds": True}, "folds=True"),
+        ({"folds": "3"}, "folds='3'"),
         ({"no_answer": 2}, "no_answer=2"),
+        ({"no_answer": "half"}, "no_answer='half'"),
         ({"first_stage_weight": 2}, "first_stage_weight"),
     ],
 )
 def test_settings_that_cannot_be_are_refused(settings, words):
+    class Unasked(Scores):
+        def score(self, query, texts):
+            raise AssertionError("scored before the settings were looked at")
+
     with pytest.raises(ConfigurationError, match=words):
-        tune_threshold(retriever, Scores(), records(12), progress=False, **settings)
+        tune_threshold(retriever, Unasked(), records(12), progress=False, **settings)
 
 
 def test_what_gives_no_scores_has_no_threshold():

@@ -18,6 +18,7 @@ from typing import TypeAlias
 
 import numpy as np
 
+from langchain_rerank.checks import real_number, shown
 from langchain_rerank.errors import ConfigurationError
 from langchain_rerank.evaluation.score import statistics
 from langchain_rerank.evaluation.score.bootstrap import (
@@ -92,6 +93,20 @@ class ThresholdChoice:
     queries_needed: int | None
 
 
+def check_no_answer(worth: object) -> None:
+    """Refuse what no answer cannot be worth.
+
+    Raises:
+        ConfigurationError: Not a number between 0 and 1, or one of them.
+    """
+    number = real_number(worth)
+    if number is None or not 0.0 < number < 1.0:
+        raise ConfigurationError(
+            f"no_answer={shown(worth)}: expected what no answer is worth, between that of a wrong "
+            f"first document (0) and of a right one (1)."
+        )
+
+
 def choose_threshold(
     rankings: Sequence[Ranking | None],
     thresholds: Sequence[float] | None = None,
@@ -119,11 +134,7 @@ def choose_threshold(
         >>> found.threshold, found.points[1].answered, found.points[1].right
         (0.5, 30, 30)
     """
-    if not 0.0 < no_answer < 1.0:
-        raise ConfigurationError(
-            f"no_answer={no_answer!r}: expected what no answer is worth, between that of a wrong "
-            f"first document (0) and of a right one (1)."
-        )
+    check_no_answer(no_answer)
     tried = sorted({*(thresholds_between(rankings) if thresholds is None else thresholds)})
     columns: list[float | None] = [None, *tried]
     answered, right = _outcomes(rankings, columns)
