@@ -1,4 +1,4 @@
-"""Documents in and out: the text that is scored, copies with new metadata, duplicates."""
+"""Documents in and out: the text that is scored, copies with new metadata."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ import itertools
 import math
 import uuid
 from collections.abc import Mapping, Sequence
-from pprint import saferepr
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from langchain_core.documents import Document
 
@@ -22,9 +21,6 @@ FIRST_STAGE_RANK = "first_stage_rank"
 RERANK_RANK = "rerank_rank"
 BEST_PASSAGE = "best_passage"
 INTERPOLATED_SCORE = "interpolated_score"
-
-Deduplicate = Literal["id", "text", "off"]
-
 
 _FROM_RERANKING = frozenset(
     {RELEVANCE_SCORE, FIRST_STAGE_RANK, RERANK_RANK, BEST_PASSAGE, INTERPOLATED_SCORE}
@@ -55,7 +51,7 @@ class OwnMetadata(dict[str, Any]):
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, OwnMetadata):
             return isinstance(other, dict) and dict(self) == other
-        return _without_scores(self) == _without_scores(other)
+        return metadata_without_scores(self) == metadata_without_scores(other)
 
     def __ne__(self, other: object) -> bool:
         return not self == other
@@ -63,7 +59,7 @@ class OwnMetadata(dict[str, Any]):
     __hash__ = None  # as of any dictionary
 
 
-def _without_scores(metadata: Mapping[str, Any]) -> dict[str, Any]:
+def metadata_without_scores(metadata: Mapping[str, Any]) -> dict[str, Any]:
     """Return `metadata` but for what a first stage or a reranker wrote there."""
     return {key: value for key, value in metadata.items() if key not in _FROM_A_QUERY}
 
@@ -213,77 +209,6 @@ def is_missing(value: object) -> bool:
         return bool(value != value)  # noqa: PLR0124 - as NaN and NaT alone do
     except (TypeError, ValueError, ArithmeticError):  # an array, a signalling Decimal
         return False
-
-
-def unique(
-    documents: Sequence[Document], by: Deduplicate, id_key: str | None = None
-) -> list[Document]:
-    """Return the first of each group of equal documents, in order.
-
-    Args:
-        documents: `(n,)` documents.
-        by: "id" compares ids, and where one of two has none text and metadata (but for what a first
-            stage or a reranker wrote there); "text" compares texts; "off" keeps all.
-        id_key: The metadata that tells documents apart under "id", in place of their ids; those
-            without it are told apart as above.
-
-    Examples:
-        >>> [d.id for d in unique([Document("x", id="1"), Document("y", id="1")], "id")]
-        ['1']
-    """
-    if by == "off":
-        return list(documents)
-    all_have_ids = all(document.id for document in documents)
-    seen: set[object] = set()
-    kept = []
-    for document in documents:
-        known_by: set[Any]
-        marks: set[Any]
-        if by == "text":
-            known_by = marks = {document.page_content}
-        elif (own := key_of(document, id_key)) is not None:
-            known_by = marks = {own}
-        elif all_have_ids:
-            known_by = marks = {document.id}
-        else:
-            known_by, marks = _known_by(document)
-        if seen.isdisjoint(known_by):
-            kept.append(document)
-            seen |= marks
-    return kept
-
-
-def key_of(document: Document, id_key: str | None) -> tuple[str, str] | None:
-    """Return what the metadata of `id_key` says that `document` is; None where it says nothing.
-
-    Examples:
-        >>> key_of(Document("x", metadata={"isbn": 5}), "isbn")
-        ('key', '5')
-    """
-    value = None if id_key is None else (document.metadata or {}).get(id_key)
-    return None if is_missing(value) else ("key", repr(value))
-
-
-def _known_by(document: Document) -> tuple[set[Any], set[Any]]:
-    """Return the marks that a document like this one would have left, and those that it leaves.
-
-    One with an id is like those of that id, and like those without one of its content; two with
-    different ids are different, whatever they hold.
-    """
-    content = _content(document)
-    if document.id:
-        return {("id", document.id), ("bare", content)}, {("id", document.id), ("any", content)}
-    return {("any", content)}, {("any", content), ("bare", content)}
-
-
-def _content(document: Document) -> tuple[str, str]:
-    """Return what a document without an id is known by."""
-    own = _without_scores(document.metadata or {})
-    try:
-        # Whatever the order of the keys, in nested dictionaries too.
-        return document.page_content, saferepr(own)
-    except Exception:  # noqa: BLE001  # nested too deeply, or a user's object refuses
-        return document.page_content, f"of the document {id(document)}"
 
 
 def rank_documents(

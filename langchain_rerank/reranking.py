@@ -1,4 +1,4 @@
-"""The one implementation of reranking: settings, scoring as a traced step, ranking.
+"""The one implementation of reranking: candidates, scoring as a traced step, ranking.
 
 `CrossEncoderReranker` and `CrossEncoderRerankRetriever` both inherit it.
 """
@@ -11,43 +11,29 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from time import perf_counter
-from types import TracebackType
-from typing import Any, Final, Literal, NamedTuple, Self, TypedDict, Unpack
+from typing import Any, Final, NamedTuple, TypedDict, Unpack
 
 from langchain_core.callbacks import Callbacks
 from langchain_core.documents import Document
 from langchain_core.runnables import RunnableConfig, RunnableLambda
 from pydantic import (
-    ConfigDict,
-    Field,
     PrivateAttr,
-    ValidationInfo,
-    field_validator,
-    model_validator,
 )
 
 from langchain_rerank.checks import (
-    check_flag,
     check_query,
-    check_seconds,
     check_threshold,
     check_top_n,
-    device_name,
-    dtype_name,
     listed,
-    real_number,
-    shown,
-    whole_number,
 )
 from langchain_rerank.documents import (
     FIRST_STAGE_RANK,
-    Deduplicate,
     of_one_scale,
     rank_documents,
     ranked_copy,
     scored_text,
-    unique,
 )
+from langchain_rerank.duplicates import unique
 from langchain_rerank.errors import (
     ConfigurationError,
     InputError,
@@ -58,13 +44,10 @@ from langchain_rerank.errors import (
     ScorerError,
     see,
 )
-from langchain_rerank.fields import CheckedAssignment, Count
-from langchain_rerank.resolving import LOAD_SETTINGS, ModelLike, ScorerUser, SharedScorer
+from langchain_rerank.rerank_settings import RerankSettings
 from langchain_rerank.result import RerankResult
 from langchain_rerank.scorers import contract, deadline
-from langchain_rerank.scorers.contract import Scorer, Scores
-from langchain_rerank.scorers.cross_encoder import DEFAULT_MODEL
-from langchain_rerank.scorers.prompt import RerankPrompt
+from langchain_rerank.scorers.contract import Scores
 
 logger = logging.getLogger(__name__)
 
@@ -93,147 +76,10 @@ class Scored(NamedTuple):
     error: Exception | None = None
 
 
-class Reranking(CheckedAssignment):
-    """The settings that a reranker has, and reranking itself."""
-
-    model_config = ConfigDict(
-        arbitrary_types_allowed=True,
-        extra="forbid",
-        protected_namespaces=(),
-        validate_default=True,
-    )
-
-    model: ModelLike = DEFAULT_MODEL
-    """A hub name or local path ("embedded" names the small model that ships with the package), a
-    `sentence_transformers.CrossEncoder`, a `langchain_core` `BaseCrossEncoder`, or any scorer.
-    Loaded on first use and shared between objects with the same load settings."""
-    device: str = "auto"
-    """"auto" (a GPU where there is one, else the CPU) or a torch device such as "cuda:1"."""
-    dtype: str = "auto"
-    """"auto" (half precision where the hardware is fast at it), "float32" (the reference scores),
-    "bfloat16" or "float16"."""
-    backend: str = "torch"
-    """"torch", or "openvino" to compute on the CPU with OpenVINO (extra `openvino`)."""
-    max_length: int | Literal["model"] | None = None
-    """Tokens of query and document together; None is 512 or the model's limit if that is lower,
-    "model" is the model's limit."""
-    max_batch_tokens: int | None = None
-    """The most tokens of one batch, for a GPU that is shared with a language model, say; None takes
-    what the device has memory for."""
-    trust_remote_code: bool = False
-    """Whether code that comes with a model may run."""
-    revision: str | None = None
-    """Branch, tag or commit of a hub model."""
-    model_kwargs: dict[str, Any] | None = None
-    """Further arguments for loading the model in transformers."""
-    instruction: str | None = None
-    """What the model is told to look for, for models that take an instruction (Qwen3)."""
-    prompt: RerankPrompt | None = None
-    """How the model is asked and which token answers, where its files do not say so."""
-
-    top_n: int | None = 5
-    """How many documents to return; None returns all."""
-    score_threshold: float | None = None
-    """The lowest relevance score that is returned (inclusive); None returns any."""
-    metadata_fields: list[str] = Field(default_factory=list)
-    """Metadata (a title, say) put before the text that is scored, where a document has it."""
-    deduplicate: Deduplicate = "id"
-    """Keep the first of documents with equal "id" (those without one: equal text and metadata) or
-    equal "text", or all ("off")."""
-    id_key: str | None = None
-    """The metadata that tells documents apart for `deduplicate="id"`, in place of their ids; those
-    without it are told apart by their ids."""
-    first_stage_weight: float = Field(default=0.0, ge=0.0, le=1.0)
-    """Share of the first stage in the order, 0 (the reranker alone) to 1: z-scores of both within
-    the candidates; of a hybrid with a `DenseRetriever` the scores of that one, and reciprocal ranks
-    where the first stage gives no scores that fit its order. `relevance_score` stays the
-    reranker's; the mixture stands in `interpolated_score`."""
-    max_candidates: Count = 1000
-    """More candidates than this are an error: nobody reranks a corpus by accident."""
-    on_error: Literal["raise", "first_stage"] = "raise"
-    """What to do when the scorer fails: raise, or return the first stage's order (and say so in the
-    log; the documents then have no `relevance_score`)."""
-    timeout: float | None = None
-    """Seconds that scoring the candidates of a query may take, loading the model on first use
-    included; None is without limit. After that it is a `ScorerTimeoutError`, which `on_error` may
-    forgive: work that waits is cancelled, a running batch ends and its scores are dropped."""
+class Reranking(RerankSettings):
+    """Reranking by the settings that a reranker has."""
 
     _warned: set[str] = PrivateAttr(default_factory=set)
-    _resolved: SharedScorer | None = PrivateAttr(default=None)
-    _user: ScorerUser = PrivateAttr(default_factory=ScorerUser)
-
-    @field_validator("top_n", mode="before")
-    @classmethod
-    def _check_top_n(cls, value: object) -> int | None:
-        return check_top_n(value)
-
-    @field_validator("score_threshold", mode="before")
-    @classmethod
-    def _check_threshold(cls, value: object) -> float | None:
-        return check_threshold(value)
-
-    @field_validator("max_length", "max_batch_tokens", mode="before")
-    @classmethod
-    def _check_tokens(cls, value: object, info: ValidationInfo) -> object:
-        # Before pydantic, which takes True for 1 and refuses NumPy's integers.
-        name = str(info.field_name)
-        if value is None or (name == "max_length" and isinstance(value, str) and value == "model"):
-            return value
-        return whole_number(value, name, otherwise=", or 'model'" if name == "max_length" else "")
-
-    @field_validator("trust_remote_code", mode="before")
-    @classmethod
-    def _check_trust(cls, value: object) -> bool:
-        return check_flag(value, "trust_remote_code")
-
-    @field_validator("first_stage_weight", mode="before")
-    @classmethod
-    def _check_weight(cls, value: object) -> object:
-        number = real_number(value)
-        if number is None:
-            raise ConfigurationError(f"first_stage_weight={shown(value)}: give a number, 0 to 1.")
-        return number
-
-    @field_validator("device", mode="before")
-    @classmethod
-    def _name_device(cls, value: object) -> object:
-        return device_name(value)
-
-    @field_validator("dtype", mode="before")
-    @classmethod
-    def _name_dtype(cls, value: object) -> object:
-        return dtype_name(value)
-
-    @field_validator("timeout", mode="before")
-    @classmethod
-    def _check_timeout(cls, value: object) -> float | None:
-        return None if value is None else check_seconds("timeout", value)
-
-    @field_validator("metadata_fields", mode="before")
-    @classmethod
-    def _check_metadata_fields(cls, value: object) -> object:
-        if isinstance(value, str):
-            raise ConfigurationError(f"metadata_fields must be a list of names: [{shown(value)}].")
-        return value
-
-    @model_validator(mode="after")
-    def _check_model(self) -> Self:
-        _ = self.scorer  # what is impossible is refused here, not at the first query
-        if self.id_key is not None and self.deduplicate != "id":
-            raise ConfigurationError(
-                f"id_key={self.id_key!r} says which documents deduplicate='id' takes for the same, "
-                f"and deduplicate={self.deduplicate!r} asks for no id. Leave one of them out."
-            )
-        return self
-
-    @property
-    def scorer(self) -> Scorer:
-        """The scorer behind `model`. Reading it loads nothing."""
-        settings = {name: getattr(self, name) for name in LOAD_SETTINGS}
-        # The settings are compared, not trusted: `model_copy(update=...)` carries private state on.
-        if self._resolved is None or not self._resolved.is_for(self.model, settings):
-            self._resolved = SharedScorer(self.model, settings)
-        return self._resolved.used_by(self._user)
 
     def rerank(
         self,
@@ -293,35 +139,6 @@ class Reranking(CheckedAssignment):
         """Do what `warm_up` does, without blocking the event loop."""
         with self._failing_as_scorer():
             await contract.ascore(self.scorer, *_WARM_UP)
-
-    def close(self) -> None:
-        """Release the model, and GPU memory with it, once nobody else shares it.
-
-        A scorer or a `CrossEncoder` that was passed in stays open: it belongs to its owner. Using
-        the object again loads the model again.
-        """
-        resolved, self._resolved = self._resolved, None
-        if resolved is not None:
-            resolved.left_by(self._user)
-
-    def __copy__(self) -> Self:
-        copied = super().__copy__()
-        user = ScorerUser()
-        copied._user = user  # noqa: SLF001 - of this class
-        if self._resolved is not None:
-            self._resolved.used_by(user)
-        return copied
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc_value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _cut(self, settings: dict[str, Any]) -> Cut:
         """Return what a call returns; takes its `top_n` and `score_threshold` out of `settings`."""
@@ -409,12 +226,12 @@ class Reranking(CheckedAssignment):
                 )
             )
 
-        shown = {
+        traced = {
             "query": query,
             "model": name,
             "candidates": len(candidates),
         }
-        return RunnableLambda(rerank, arerank, name="rerank"), shown
+        return RunnableLambda(rerank, arerank, name="rerank"), traced
 
     def _warn_of_unknown_fields(
         self, setting: str, fields: Sequence[str], candidates: Sequence[Document]
@@ -443,9 +260,9 @@ class Reranking(CheckedAssignment):
     def _score(self, query: str, candidates: Sequence[Document], config: RunnableConfig) -> Scored:
         if not candidates:
             return Scored(Scores())
-        step, shown = self._rerank_step(query, candidates)
+        step, traced = self._rerank_step(query, candidates)
         try:
-            return Scored(step.invoke(shown, config)["scores"])
+            return Scored(step.invoke(traced, config)["scores"])
         except Exception as error:  # noqa: BLE001 - `_tolerated` says why, and raises most of them
             return self._tolerated(error)
 
@@ -454,9 +271,9 @@ class Reranking(CheckedAssignment):
     ) -> Scored:
         if not candidates:
             return Scored(Scores())
-        step, shown = self._rerank_step(query, candidates)
+        step, traced = self._rerank_step(query, candidates)
         try:
-            return Scored((await step.ainvoke(shown, config))["scores"])
+            return Scored((await step.ainvoke(traced, config))["scores"])
         except Exception as error:  # noqa: BLE001 - as above
             return self._tolerated(error)
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Unpack
 
 from langchain_rerank import ranking
-from langchain_rerank.checks import check_threshold, whole_number
-from langchain_rerank.errors import ConfigurationError, EvaluationError
+from langchain_rerank.checks import check_threshold, listed, shown, whole_number
+from langchain_rerank.errors import ConfigurationError
 from langchain_rerank.evaluation.data.datasets import DatasetLike
 from langchain_rerank.evaluation.data.questions import Record
 from langchain_rerank.evaluation.report.threshold import ThresholdTuning
@@ -19,7 +19,7 @@ from langchain_rerank.evaluation.run.systems import Reranker, own_order, reranke
 from langchain_rerank.evaluation.score import assemble
 from langchain_rerank.evaluation.score.results import RERANKED
 from langchain_rerank.evaluation.score.thresholds import Ranking, check_no_answer, choose_threshold
-from langchain_rerank.evaluation.tune import FEWEST_QUERIES
+from langchain_rerank.evaluation.tune import labelled
 
 
 def tune_threshold(
@@ -82,9 +82,10 @@ def tune_threshold(
 
 
 def _checked(thresholds: Sequence[float]) -> list[float]:
-    found = [one for one in map(check_threshold, thresholds) if one is not None]
+    given = listed(thresholds, "thresholds", "numbers")
+    found = [one for one in map(check_threshold, given) if one is not None]
     if not found:
-        raise ConfigurationError(f"thresholds={thresholds!r}: expected at least one number.")
+        raise ConfigurationError(f"thresholds={shown(thresholds)}: expected at least one number.")
     return found
 
 
@@ -96,14 +97,9 @@ async def _rankings(setting: Setting, models: Mapping[str, Reranker]) -> list[Ra
     """
     with opened(setting, models) as work:
         candidates, found = await run_pass(work, models)
-        labelled = [one for one in work.records if work.relevance.rule_for(one) is not None]
-        if len(labelled) < FEWEST_QUERIES:
-            raise EvaluationError(
-                f"{len(labelled)} labelled questions are too few to tune a threshold; at least "
-                f"{FEWEST_QUERIES} are needed, and 50 or more to see a small gain."
-            )
         return [
-            _ranking(work, one, candidates[one.id], found[RERANKED][one.id]) for one in labelled
+            _ranking(work, one, candidates[one.id], found[RERANKED][one.id])
+            for one in labelled(work, "a threshold")
         ]
 
 

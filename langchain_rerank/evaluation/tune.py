@@ -8,7 +8,7 @@ from typing import Any, Unpack
 
 import numpy as np
 
-from langchain_rerank.checks import whole_number, with_setting
+from langchain_rerank.checks import check_weight, listed, shown, whole_number, with_setting
 from langchain_rerank.errors import ConfigurationError, EvaluationError
 from langchain_rerank.evaluation.data.datasets import DatasetLike
 from langchain_rerank.evaluation.data.questions import Record
@@ -119,9 +119,10 @@ def tune_first_stage_weight(
         DataFileError: The data set or the journal cannot be read.
         EvaluationError: Fewer than 10 labelled queries, or every question failed.
     """
-    tried = sorted({0.0, *map(float, weights)})
-    if tried[0] < 0.0 or tried[-1] > 1.0 or len(tried) < 2:
-        raise ConfigurationError(f"weights={weights}: expected weights from 0 to 1, one above 0.")
+    given = listed(weights, "weights", "numbers")
+    tried = sorted({0.0, *(check_weight(weight, "weights") for weight in given)})
+    if len(tried) < 2:
+        raise ConfigurationError(f"weights={shown(weights)}: expected one above 0.")
     folds = whole_number(folds, "folds", least=2)
     judge_by = parse_measure(measure)
     setting = Setting.of_reranking(retriever, dataset, first_stage_k, **settings)
@@ -145,18 +146,31 @@ async def _tried(
     """
     with opened(setting, models) as work:
         candidates, found = await run_pass(work, models)
-        labelled = [one for one in work.records if work.relevance.rule_for(one) is not None]
-        if len(labelled) < FEWEST_QUERIES:
-            raise EvaluationError(
-                f"{len(labelled)} labelled questions are too few to tune a weight; at least "
-                f"{FEWEST_QUERIES} are needed, and 50 or more to see a small gain."
-            )
         return np.array(
             [
                 _values(work, one, candidates[one.id], found[RERANKED][one.id], weights, measure)
-                for one in labelled
+                for one in labelled(work, "a weight")
             ]
         )
+
+
+def labelled(work: Pass, tuned: str) -> list[Record]:
+    """Return the questions with labels, if they are enough to tune by.
+
+    Args:
+        work: The pass that has them.
+        tuned: What is tuned, for the message.
+
+    Raises:
+        EvaluationError: Fewer than 10.
+    """
+    found = [one for one in work.records if work.relevance.rule_for(one) is not None]
+    if len(found) < FEWEST_QUERIES:
+        raise EvaluationError(
+            f"{len(found)} labelled questions are too few to tune {tuned}; at least "
+            f"{FEWEST_QUERIES} are needed, and 50 or more to see a small gain."
+        )
+    return found
 
 
 def _values(

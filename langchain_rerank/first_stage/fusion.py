@@ -20,9 +20,9 @@ from langchain_rerank.documents import (
     FIRST_STAGE_SCORE,
     dense_score,
     first_stage_score,
-    key_of,
     with_scores,
 )
+from langchain_rerank.duplicates import key_of
 from langchain_rerank.errors import ConfigurationError, InputTypeError
 
 C = 60

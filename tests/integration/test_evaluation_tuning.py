@@ -154,7 +154,16 @@ def test_too_few_labelled_questions_are_refused():
 
 
 @pytest.mark.parametrize(
-    "settings", [{"weights": [1.5]}, {"weights": []}, {"weights": [-0.5]}, {"folds": 1}]
+    "settings",
+    [
+        {"weights": [1.5]},
+        {"weights": []},
+        {"weights": [-0.5]},
+        {"weights": [True]},
+        {"weights": ["high"]},
+        {"weights": [float("nan")]},
+        {"folds": 1},
+    ],
 )
 def test_impossible_settings_are_refused(settings):
     retriever, scorer, records = simulated(10, 1.0, 1.0)

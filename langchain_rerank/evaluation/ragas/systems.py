@@ -10,7 +10,7 @@ from langchain_core.retrievers import BaseRetriever
 from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
 
 from langchain_rerank.base_retrievers.depth import with_depth
-from langchain_rerank.documents import unique
+from langchain_rerank.duplicates import unique
 from langchain_rerank.errors import ConfigurationError
 from langchain_rerank.evaluation.data.questions import Record
 from langchain_rerank.evaluation.run.environment import scorer_settings

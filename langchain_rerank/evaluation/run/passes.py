@@ -16,10 +16,10 @@ from langchain_rerank.base_retrievers.merging import with_own_scores
 from langchain_rerank.documents import (
     DENSE_SCORE,
     scores_to_mix,
-    unique,
     with_scores,
     without_scores,
 )
+from langchain_rerank.duplicates import unique
 from langchain_rerank.errors import InputTypeError
 from langchain_rerank.evaluation.data.questions import Record
 from langchain_rerank.evaluation.data.relevance import Relevance
