@@ -43,7 +43,7 @@ class CheckedAssignment(BaseModel):
             super().__setattr__(name, value)
         except BaseException:
             # pydantic assigns before it asks the validators of the whole model.
-            self.__dict__.clear()
-            self.__dict__.update(before)
+            # At once: others may be reading.
+            object.__setattr__(self, "__dict__", before)
             object.__setattr__(self, "__pydantic_fields_set__", known)
             raise

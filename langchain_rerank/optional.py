@@ -41,11 +41,12 @@ def versions(packages: Iterable[str]) -> str:
     Args:
         packages: Their names on the package index.
     """
-    return ", ".join(f"{package} {_version(package)}" for package in packages)
+    return ", ".join(f"{package} {version_of(package)}" for package in packages)
 
 
 @cache
-def _version(package: str) -> str | None:
+def version_of(package: str) -> str | None:
+    """Return which version of a package is installed, without importing it; None for none."""
     try:
         return version(package)
     except PackageNotFoundError:

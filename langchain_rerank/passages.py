@@ -12,6 +12,7 @@ from typing import Any
 
 from langchain_core.documents import Document
 
+from langchain_rerank.documents import is_missing
 from langchain_rerank.errors import DataFileError
 from langchain_rerank.reading import Form, read_rows
 from langchain_rerank.reading.json_values import parse
@@ -96,7 +97,7 @@ def _of_row(row: Any, path: Path, source: str, line: int) -> Document:
 
 
 def _is_id(value: Any) -> bool:
-    return value is not None and value != "" and value == value  # noqa: PLR0124 - not NaN
+    return not is_missing(value) and value != ""
 
 
 def _unwritten(metadata: Any) -> Any:

@@ -9,7 +9,6 @@ from pydantic import (
     ConfigDict,
     Field,
     PrivateAttr,
-    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -21,13 +20,12 @@ from langchain_rerank.checks import (
     check_top_n,
     device_name,
     dtype_name,
-    real_number,
     shown,
     whole_number,
 )
 from langchain_rerank.duplicates import Deduplicate
 from langchain_rerank.errors import ConfigurationError
-from langchain_rerank.fields import CheckedAssignment, Count
+from langchain_rerank.fields import CheckedAssignment, Count, Real
 from langchain_rerank.resolving import LOAD_SETTINGS, ModelLike, ScorerUser, SharedScorer
 from langchain_rerank.scorers.contract import Scorer
 from langchain_rerank.scorers.cross_encoder import DEFAULT_MODEL
@@ -58,7 +56,7 @@ class RerankSettings(CheckedAssignment):
     max_length: int | Literal["model"] | None = None
     """Tokens of query and document together; None is 512 or the model's limit if that is lower,
     "model" is the model's limit."""
-    max_batch_tokens: int | None = None
+    max_batch_tokens: Count | None = None
     """The most tokens of one batch, for a GPU that is shared with a language model, say; None takes
     what the device has memory for."""
     trust_remote_code: bool = False
@@ -84,7 +82,7 @@ class RerankSettings(CheckedAssignment):
     id_key: str | None = None
     """The metadata that tells documents apart for `deduplicate="id"`, in place of their ids; those
     without it are told apart by their ids."""
-    first_stage_weight: float = Field(default=0.0, ge=0.0, le=1.0)
+    first_stage_weight: Real = Field(default=0.0, ge=0.0, le=1.0)
     """Share of the first stage in the order, 0 (the reranker alone) to 1: z-scores of both within
     the candidates; of a hybrid with a `DenseRetriever` the scores of that one, and reciprocal ranks
     where the first stage gives no scores that fit its order. `relevance_score` stays the
@@ -112,27 +110,17 @@ class RerankSettings(CheckedAssignment):
     def _check_threshold(cls, value: object) -> float | None:
         return check_threshold(value)
 
-    @field_validator("max_length", "max_batch_tokens", mode="before")
+    @field_validator("max_length", mode="before")
     @classmethod
-    def _check_tokens(cls, value: object, info: ValidationInfo) -> object:
-        # Before pydantic, which takes True for 1 and refuses NumPy's integers.
-        name = str(info.field_name)
-        if value is None or (name == "max_length" and isinstance(value, str) and value == "model"):
+    def _check_length(cls, value: object) -> object:
+        if value is None or (isinstance(value, str) and value == "model"):
             return value
-        return whole_number(value, name, otherwise=", or 'model'" if name == "max_length" else "")
+        return whole_number(value, "max_length", otherwise=", or 'model'")
 
     @field_validator("trust_remote_code", mode="before")
     @classmethod
     def _check_trust(cls, value: object) -> bool:
         return check_flag(value, "trust_remote_code")
-
-    @field_validator("first_stage_weight", mode="before")
-    @classmethod
-    def _check_weight(cls, value: object) -> object:
-        number = real_number(value)
-        if number is None:
-            raise ConfigurationError(f"first_stage_weight={shown(value)}: give a number, 0 to 1.")
-        return number
 
     @field_validator("device", mode="before")
     @classmethod

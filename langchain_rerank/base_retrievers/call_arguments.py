@@ -37,6 +37,8 @@ def arguments_taken(stage: FirstStage, kwargs: Mapping[str, Any]) -> dict[str, A
         stage: A retriever, or what LangChain composes of retrievers.
         kwargs: Arguments of the call.
     """
+    if not kwargs:
+        return {}  # Asking may build what LangChain's alternatives make.
     taken = set(kwargs)
     for receiver in _receivers(stage):
         taken &= _taken(receiver, taken) if isinstance(receiver, BaseRetriever) else set()
@@ -49,6 +51,8 @@ def arguments_refused(stage: FirstStage, kwargs: Mapping[str, Any]) -> list[str]
     A function gets whatever is passed and says by itself what it does not know; so does a runnable
     of another package.
     """
+    if not kwargs:
+        return []
     names = set(kwargs)
     refused: set[str] = set()
     for receiver in _receivers(stage):
@@ -77,18 +81,20 @@ def _receivers(stage: Any) -> Iterator[Runnable[Any, Any]]:
         yield stage
         handed_to = [stage.base_retriever] if _compresses(stage) else []
     for receiver in handed_to:
-        yield from _receivers(receiver)
+        yield from _receivers(receiver if isinstance(receiver, Runnable) else receiver())
 
 
 def may_become(stage: Any) -> list[Any] | None:
-    """Return what LangChain's wrapper `stage` may turn out to be in a call; None of no wrapper."""
+    """Return what LangChain's wrapper `stage` may turn out to be in a call; None of no wrapper.
+
+    An alternative may be a function that makes it; that is left to who needs it.
+    """
     if isinstance(stage, RunnableBindingBase):
         return [stage.bound]
     if isinstance(stage, RunnableConfigurableFields):
         return [stage.default]
     if isinstance(stage, RunnableConfigurableAlternatives):
-        others = stage.alternatives.values()
-        return [stage.default, *(o if isinstance(o, Runnable) else o() for o in others)]
+        return [stage.default, *stage.alternatives.values()]
     if isinstance(stage, RunnableWithFallbacks):
         return [stage.runnable, *stage.fallbacks]
     if isinstance(stage, RunnableBranch):

@@ -101,6 +101,7 @@ def evaluate(
     from langchain_rerank.cli.models import open_scorer
     from langchain_rerank.evaluation.score.measures import parse_measures, respelt
     from langchain_rerank.evaluation.sweep import check_choice
+    from langchain_rerank.evaluation.tune import labelled
     from langchain_rerank.reading import Form
 
     check_json(json_file)
@@ -164,9 +165,15 @@ def evaluate(
             },
             is_sweep=is_sweep,
         )
+        if tune_threshold:
+            # Before anything is scored.
+            labelled(opened.dataset.usable, opened.relevance, "a threshold")
         report, sweeps = _evaluated(opened, plan, out)
-        report.save(out)
-        tuned = _threshold(opened, plan, out) if tune_threshold else None
+        tuned = None
+        try:
+            tuned = _threshold(opened, plan, out) if tune_threshold else None
+        finally:  # What fails last loses nothing.
+            report.save(out, also=tuned.save if tuned is not None else None)
     if json_file is not None:
         more: dict[str, Any] = {}
         if sweeps:
@@ -243,7 +250,7 @@ def _threshold(opened: Inputs, plan: _Plan, out: Path) -> ThresholdTuning:
     from langchain_rerank.evaluation.threshold import tune_threshold
 
     (scorer,) = opened.scorers.values()
-    tuned = tune_threshold(
+    return tune_threshold(
         opened.retriever,
         scorer,
         opened.dataset,
@@ -255,8 +262,6 @@ def _threshold(opened: Inputs, plan: _Plan, out: Path) -> ThresholdTuning:
         resume=True,
         progress=False,
     )
-    tuned.save(out)
-    return tuned
 
 
 def _swept(opened: Inputs, scorer: Scorer, plan: _Plan, common: dict[str, Any]) -> Report:

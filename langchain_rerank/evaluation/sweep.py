@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Unpack
 
-from langchain_rerank.checks import check_top_n, whole_number
+from langchain_rerank.checks import check_top_n, listed, real_number, shown, whole_number
 from langchain_rerank.errors import ConfigurationError
 from langchain_rerank.evaluation.compare import DEFAULT_MEASURES
 from langchain_rerank.evaluation.data.datasets import DatasetLike
@@ -92,14 +93,14 @@ def sweep_k(
         DataFileError: The data set or the journal cannot be read.
         EvaluationError: Every question failed, or none has a label.
     """
-    depths = sorted({whole_number(k, "ks") for k in ks})
+    depths = sorted({whole_number(k, "ks") for k in listed(ks, "ks", "depths")})
     check_choice(depths, margin, budget_ms, latency_queries)
     parsed = parse_measures(measures)
-    shown = shown_at_zero(parsed, check_top_n(settings.get("top_n")), depths[-1])
-    setting = Setting.of_reranking(retriever, dataset, max(depths[-1], shown), **settings)
+    cut = shown_at_zero(parsed, check_top_n(settings.get("top_n")), depths[-1])
+    setting = Setting.of_reranking(retriever, dataset, max(depths[-1], cut), **settings)
     setting = setting.mixing(first_stage_weight)
     models = setting.rerankers({RERANKED: model})
-    swept = run(_swept(setting, models, depths, shown, parsed, latency_queries, budget_ms))
+    swept = run(_swept(setting, models, depths, cut, parsed, latency_queries, budget_ms))
     return _report(swept, parsed, margin, budget_ms)
 
 
@@ -118,12 +119,12 @@ async def _swept(
     setting: Setting,
     models: Mapping[str, Reranker],
     depths: Sequence[int],
-    shown: int,
+    cut: int,
     measures: Sequence[Measure],
     latency_queries: int | None,
     budget_ms: float | None,
 ) -> _Swept:
-    timed = {0: shown, **{k: k for k in depths}}
+    timed = {0: cut, **{k: k for k in depths}}
     usable, budget = len(setting.dataset.usable), budget_ms is not None
     planned = timed_questions(
         usable, timed, latency_queries, budget=budget, pairs=usable * setting.k
@@ -131,7 +132,7 @@ async def _swept(
     timing = planned * cost_of_timing(timed)
     with opened(setting, models, timing) as work:
         await work.warm_up(models, depths[-1])
-        passed = await at_depths(work, depths, shown, models[RERANKED])
+        passed = await at_depths(work, depths, cut, models[RERANKED])
         times, pairs = await measured(
             work,
             [one for one in work.records if passed.reranked[depths[-1]][one.id].error is None],
@@ -237,12 +238,16 @@ def check_choice(
     """
     if not ks:
         raise ConfigurationError("ks is empty; name the depths to try, for instance [10, 50, 100].")
-    if not 0.0 <= margin < 1.0:
-        raise ConfigurationError(f"margin={margin}: expected at least 0 and less than 1.")
+    if (given := real_number(margin)) is None or not 0.0 <= given < 1.0:
+        raise ConfigurationError(f"margin={shown(margin)}: expected at least 0 and less than 1.")
+    if latency_queries is not None:
+        whole_number(latency_queries, "latency_queries", least=0, otherwise=", or None")
     if budget_ms is None:
         return
-    if budget_ms <= 0:
-        raise ConfigurationError(f"budget_ms={budget_ms}: expected milliseconds above 0, or None.")
+    if (given := real_number(budget_ms)) is None or not 0.0 < given < math.inf:
+        raise ConfigurationError(
+            f"budget_ms={shown(budget_ms)}: expected milliseconds above 0, or None."
+        )
     if latency_queries is not None and latency_queries < FEWEST_TIMED:
         raise ConfigurationError(
             f"latency_queries={latency_queries} with budget_ms={budget_ms:g}: a budget is decided "

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Unpack
+from typing import Unpack
 
-from langchain_rerank import ranking
 from langchain_rerank.checks import check_threshold, listed, shown, whole_number
 from langchain_rerank.errors import ConfigurationError
 from langchain_rerank.evaluation.data.datasets import DatasetLike
 from langchain_rerank.evaluation.data.questions import Record
 from langchain_rerank.evaluation.report.threshold import ThresholdTuning
 from langchain_rerank.evaluation.run.background import run
-from langchain_rerank.evaluation.run.passes import Pass, opened, run_pass
+from langchain_rerank.evaluation.run.passes import Pass, mixed, opened, run_pass
 from langchain_rerank.evaluation.run.setting import RerankingSettings, Setting
 from langchain_rerank.evaluation.run.stage import Found
-from langchain_rerank.evaluation.run.systems import Reranker, own_order, reranker_name
+from langchain_rerank.evaluation.run.systems import (
+    FirstStageLike,
+    Reranker,
+    RerankerLike,
+    own_order,
+    reranker_name,
+)
 from langchain_rerank.evaluation.score import assemble
 from langchain_rerank.evaluation.score.results import RERANKED
 from langchain_rerank.evaluation.score.thresholds import Ranking, check_no_answer, choose_threshold
@@ -23,8 +28,8 @@ from langchain_rerank.evaluation.tune import labelled
 
 
 def tune_threshold(
-    retriever: Any,
-    model: Any,
+    retriever: FirstStageLike,
+    model: RerankerLike,
     dataset: DatasetLike,
     *,
     first_stage_k: int = 50,
@@ -95,23 +100,16 @@ async def _rankings(setting: Setting, models: Mapping[str, Reranker]) -> list[Ra
     Raises:
         EvaluationError: Fewer than 10 labelled questions, or every question failed.
     """
+    asked = labelled(setting.dataset.usable, setting.relevance, "a threshold")
     with opened(setting, models) as work:
         candidates, found = await run_pass(work, models)
-        return [
-            _ranking(work, one, candidates[one.id], found[RERANKED][one.id])
-            for one in labelled(work, "a threshold")
-        ]
+        return [_ranking(work, one, candidates[one.id], found[RERANKED][one.id]) for one in asked]
 
 
 def _ranking(work: Pass, record: Record, candidates: Found, reranked: Found) -> Ranking | None:
     if candidates.error or reranked.error:
         return None
-    by_key = dict(zip(reranked.keys, reranked.scores, strict=True))
-    scores = [by_key[key] for key in candidates.keys]
-    weight = work.setting.first_stage_weight
-    mixed = ranking.interpolate(scores, candidates.mixed or None, weight) if weight else scores
+    scores = dict(zip(reranked.keys, reranked.scores, strict=True))
+    order = mixed(candidates, reranked, work.setting.first_stage_weight).keys
     judgement = assemble.judge(work.relevance, record, candidates.keys, work.documents)
-    return [
-        (scores[place], judgement.qrels.get(judgement.units[candidates.keys[place]], 0) > 0)
-        for place in ranking.order(mixed)
-    ]
+    return [(scores[key], judgement.qrels.get(judgement.units[key], 0) > 0) for key in order]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Unpack
 
@@ -12,6 +12,7 @@ from langchain_rerank.checks import check_weight, listed, shown, whole_number, w
 from langchain_rerank.errors import ConfigurationError, EvaluationError
 from langchain_rerank.evaluation.data.datasets import DatasetLike
 from langchain_rerank.evaluation.data.questions import Record
+from langchain_rerank.evaluation.data.relevance import Relevance
 from langchain_rerank.evaluation.run.background import run
 from langchain_rerank.evaluation.run.passes import Pass, mixed, opened, run_pass
 from langchain_rerank.evaluation.run.setting import RerankingSettings, Setting
@@ -144,27 +145,29 @@ async def _tried(
     Raises:
         EvaluationError: Fewer than 10 labelled queries, or every question failed.
     """
+    asked = labelled(setting.dataset.usable, setting.relevance, "a weight")
     with opened(setting, models) as work:
         candidates, found = await run_pass(work, models)
         return np.array(
             [
                 _values(work, one, candidates[one.id], found[RERANKED][one.id], weights, measure)
-                for one in labelled(work, "a weight")
+                for one in asked
             ]
         )
 
 
-def labelled(work: Pass, tuned: str) -> list[Record]:
+def labelled(records: Iterable[Record], relevance: Relevance, tuned: str) -> list[Record]:
     """Return the questions with labels, if they are enough to tune by.
 
     Args:
-        work: The pass that has them.
+        records: Questions.
+        relevance: Which labels count.
         tuned: What is tuned, for the message.
 
     Raises:
         EvaluationError: Fewer than 10.
     """
-    found = [one for one in work.records if work.relevance.rule_for(one) is not None]
+    found = [one for one in records if relevance.rule_for(one) is not None]
     if len(found) < FEWEST_QUERIES:
         raise EvaluationError(
             f"{len(found)} labelled questions are too few to tune {tuned}; at least "

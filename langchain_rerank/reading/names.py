@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 
+@lru_cache(maxsize=1024)  # a file has a handful, asked for at every row
 def normal(name: str) -> str:
     """Return a name of a column as it is compared with others.
 

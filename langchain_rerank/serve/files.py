@@ -44,7 +44,7 @@ def parts_of(path: Path, form: str, pairs: int) -> list[dict[str, int]]:
     A part of a Parquet file is a range of rows, one of JSONL a range of bytes.
     """
     if form == PARQUET:
-        rows = require("pyarrow.parquet", extra="ray").ParquetFile(path).metadata.num_rows
+        rows = require("pyarrow.parquet", extra="ray").read_metadata(path).num_rows
         return [
             {"part": number, "start": start, "end": end, "pairs": end - start, "before": start}
             for number, start in enumerate(range(0, rows, pairs))
@@ -97,22 +97,23 @@ def read_part(path: Path, part: Mapping[str, int], form: str) -> tuple[Any, list
 
 def _rows(path: Path, start: int, end: int) -> Any:
     """Return rows `start` to `end` of a Parquet file, without keeping what is around them."""
-    file = require("pyarrow.parquet", extra="ray").ParquetFile(path)
-    first, found = 0, []
-    for group in range(file.num_row_groups):
-        rows = file.metadata.row_group(group).num_rows
-        # A group may be the whole file: it is read in pieces, up to the end of the part.
-        if first < end and start < first + rows:
-            position = first
-            for batch in file.iter_batches(_BATCH_ROWS, row_groups=[group]):
-                low, high = max(start, position), min(end, position + len(batch))
-                if low < high:
-                    found.append(batch.slice(low - position, high - low))
-                position += len(batch)
-                if position >= end:
-                    break
-        first += rows
-    return require("pyarrow", extra="ray").Table.from_batches(found, schema=file.schema_arrow)
+    with require("pyarrow.parquet", extra="ray").ParquetFile(path) as file:
+        first, found = 0, []
+        for group in range(file.num_row_groups):
+            rows = file.metadata.row_group(group).num_rows
+            # A group may be the whole file: it is read in pieces, up to the end of the part.
+            if first < end and start < first + rows:
+                position = first
+                for batch in file.iter_batches(_BATCH_ROWS, row_groups=[group]):
+                    low, high = max(start, position), min(end, position + len(batch))
+                    if low < high:
+                        found.append(batch.slice(low - position, high - low))
+                    position += len(batch)
+                    if position >= end:
+                        break
+            first += rows
+        schema = file.schema_arrow
+    return require("pyarrow", extra="ray").Table.from_batches(found, schema=schema)
 
 
 def _record(path: Path, content: bytes, line: int) -> dict[str, Any]:

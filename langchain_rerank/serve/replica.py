@@ -42,6 +42,7 @@ class Replica:
         self._metrics = Metrics(name)
         self._under_way = 0
         self._responses: Any = require("starlette.responses", extra="ray")
+        self._gone: type[Exception] = require("starlette.requests", extra="ray").ClientDisconnect
 
     async def handle(self, request: Request) -> Response:
         """Return the answer to a request."""
@@ -122,6 +123,8 @@ class Replica:
                     parts.append(part)
         except TimeoutError:
             raise RefusedError(408, f"the body did not come within {seconds:g} s") from None
+        except self._gone:  # Nobody hears this; it is counted as what it is.
+            raise RefusedError(400, "the connection ended before the body did") from None
         return b"".join(parts)
 
     def _failed(self, error: Exception, status: int) -> Response:

@@ -9,14 +9,6 @@ import pytest
 from langchain_rerank.cli import main
 
 
-@pytest.fixture(scope="session", autouse=True)
-def own_cache(tmp_path_factory):
-    """Keeps what commands, examples and notebooks keep out of the user's cache folder."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
-        yield
-
-
 @pytest.fixture
 def run(monkeypatch, capsys):
     """Runs a command; returns its exit code and what it wrote to stdout and stderr."""

@@ -9,7 +9,7 @@ from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
 from langchain_core.vectorstores import InMemoryVectorStore
 
-from langchain_rerank.errors import ConfigurationError, EvaluationError
+from langchain_rerank.errors import ConfigurationError, EvaluationError, InputTypeError
 from langchain_rerank.evaluation.compare import compare_rerank
 from langchain_rerank.evaluation.data.relevance import Relevance
 from langchain_rerank.evaluation.report.rendering.view import view
@@ -156,6 +156,34 @@ def test_a_budget_is_decided_by_at_least_ten_timed_questions_or_not_at_all():
     assert {one.within_budget for one in few.sweep.points} == {None}
     assert few.sweep.verdict != "over_budget"
     assert [one for one in few.warnings if "budget of 1e-09 ms was not applied" in one]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"latency_queries": -1},
+        {"latency_queries": 1.5},
+        {"latency_queries": True},
+        {"budget_ms": float("nan")},
+        {"budget_ms": "5"},
+        {"margin": float("nan")},
+        {"margin": "0.1"},
+    ],
+    ids=str,
+)
+def test_what_a_sweep_cannot_be_asked_is_refused_before_it_scores(settings):
+    corpus, records = collection(queries=2)
+    scorer = CountingScorer(WordOverlapScorer())
+    with pytest.raises(ConfigurationError, match=next(iter(settings))):
+        sweep_k(first_stage("bm25", corpus), scorer, records, KS, progress=False, **settings)
+    assert scorer.calls == 0
+
+
+@pytest.mark.parametrize("ks", [50, "50", [True], ["50"], [0]], ids=repr)
+def test_depths_that_are_no_list_of_whole_numbers_are_refused(ks):
+    corpus, records = collection(queries=2)
+    with pytest.raises((ConfigurationError, InputTypeError), match="ks"):
+        sweep_k(first_stage("bm25", corpus), WordOverlapScorer(), records, ks, progress=False)
 
 
 def test_where_latency_would_cost_too_much_it_is_left_out_and_said():

@@ -19,6 +19,8 @@ from langchain_rerank import CrossEncoderScorer, RerankPrompt
 from langchain_rerank.errors import ConfigurationError, ModelLoadError
 from langchain_rerank.testing.tiny_models import build_tiny_model
 
+pytestmark = pytest.mark.usefixtures("own_cache")  # what long probes found is kept there
+
 QUERY = "How many people live in Berlin?"
 TEXTS = [
     "Berlin had a population of 3,520,031 registered inhabitants.",
@@ -203,11 +205,6 @@ PATHS = {"mxbai v1: DeBERTa": "padded", "MPNet": "padded"}
 def shape(request, tmp_path_factory):
     folder, told = SHAPES[request.param](tmp_path_factory.mktemp("shape"))
     return request.param, folder, told
-
-
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
 def reference(folder, told, dtype):

@@ -18,13 +18,10 @@ from langchain_rerank.scorers.engine.engine import Engine
 from langchain_rerank.scorers.engine.settings import LoadSettings
 from langchain_rerank.testing.tiny_models import build_tiny_model
 
+pytestmark = pytest.mark.usefixtures("own_cache")  # what long probes found is kept there
+
 QUERY = "How many people live in Berlin?"
 TEXTS = ["Berlin had a population of 3,520,031.", "vitamin C", "", "the river Seine " * 40]
-
-
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,7 @@
 """`tune_threshold` end to end, on a simulated reranker and real doors."""
 
 import json
+import sys
 
 import pytest
 from langchain_core.documents import Document
@@ -102,8 +103,10 @@ def test_where_no_gain_is_shown_no_threshold_is_recommended():
 
 
 def test_few_labels_are_an_error_that_says_how_many():
+    scorer = CountingScorer(Scores())
     with pytest.raises(EvaluationError, match="9 labelled questions are too few"):
-        tune_threshold(retriever, Scores(), records(9), progress=False)
+        tune_threshold(retriever, scorer, records(9), progress=False)
+    assert scorer.calls == 0  # before anything is scored
 
 
 def test_questions_without_labels_are_left_out():
@@ -126,6 +129,19 @@ def test_a_journal_of_a_comparison_is_taken_over(tmp_path):
     scored = len(scorer.texts)
     tune_threshold(retriever, scorer, records(12), resume=True, **shared)
     assert len(scorer.texts) == scored
+
+
+def test_it_is_saved_without_pandas_and_belongs_to_the_report_beside_it(
+    tuned, tmp_path, monkeypatch
+):
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    report = compare_rerank(retriever, Scores(), records(12), progress=False)
+    folder = report.save(tmp_path / "out", also=tuned.save)
+    lines = (folder / "threshold.csv").read_text().splitlines()
+    assert len(lines) == len(tuned.points) + 1
+    assert "threshold.json" in json.loads((folder / "report.json").read_text())["files"]
+    report.save(folder)
+    assert not list(folder.glob("threshold.*"))  # that of another report
 
 
 @pytest.mark.parametrize(

@@ -189,6 +189,17 @@ def test_a_filter_reaches_every_part_of_a_composed_base(documents, scorer, compo
 
 
 @pytest.mark.parametrize("asynchronous", [False, True])
+def test_an_alternative_that_is_not_chosen_is_never_made(documents, scorer, asynchronous):
+    def unavailable():
+        raise RuntimeError("no key for this store")
+
+    base = Filtered(found=documents).configurable_alternatives(
+        ConfigurableField("which"), other=unavailable
+    )
+    assert len(ids(asked(over(base, scorer), asynchronous))) > 0
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
 @pytest.mark.parametrize(
     ("setting", "advice"),
     [

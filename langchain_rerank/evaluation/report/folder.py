@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 REPORT = "report.json"
 
@@ -39,6 +42,20 @@ def replace_folder(folder: Path, write: Callable[[Path], None]) -> Path:
     finally:
         shutil.rmtree(staged, ignore_errors=True)
     return folder
+
+
+def write_text(file: Path, text: str) -> None:
+    """Write `text` as it is: CSV has line ends of its own, and half a character loses nothing."""
+    file.write_text(text, encoding="utf-8", errors="backslashreplace", newline="")
+
+
+def as_csv(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> str:
+    """Return a header and one line per row."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=columns)
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
 
 
 def files_in(folder: Path) -> list[str]:

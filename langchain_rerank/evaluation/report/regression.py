@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from langchain_rerank import checks
 from langchain_rerank.errors import ConfigurationError, RegressionError
 from langchain_rerank.evaluation.report.rendering.words import between, fraction, p_value, signed
 from langchain_rerank.evaluation.score import statistics
@@ -67,8 +68,8 @@ def check_no_regression(
             is nothing to compare, no query is labelled, most records are invalid, the two reports
             share no question, or every value is 0, so that nothing could fall.
     """
-    if margin < 0:
-        raise ConfigurationError(f"margin must be at least 0, got {margin}.")
+    if (given := checks.real_number(margin)) is None or not given >= 0.0:
+        raise ConfigurationError(f"margin must be at least 0, got {checks.shown(margin)}.")
     refuse_invalid(result)
     compared = [
         _paired(result, name, other, reference, measure)

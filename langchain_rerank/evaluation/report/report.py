@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -14,7 +12,13 @@ from typing import TYPE_CHECKING, Any, Self
 from langchain_rerank.errors import DataFileError, MissingExtraError
 from langchain_rerank.evaluation.data.plain import finite
 from langchain_rerank.evaluation.data.trec import write_qrels, write_run
-from langchain_rerank.evaluation.report.folder import REPORT, files_in, replace_folder
+from langchain_rerank.evaluation.report.folder import (
+    REPORT,
+    as_csv,
+    files_in,
+    replace_folder,
+    write_text,
+)
 from langchain_rerank.evaluation.report.plots import Plot, draw, png, svg
 from langchain_rerank.evaluation.report.regression import check_no_regression
 from langchain_rerank.evaluation.report.rendering import html, markdown, terminal
@@ -124,11 +128,7 @@ class Report(EvaluationResult):
         rows = [
             {_as_text(key): _as_text(cell) for key, cell in row.items()} for row in flat_rows(self)
         ]
-        text = io.StringIO()
-        writer = csv.DictWriter(text, fieldnames=list(rows[0]) if rows else ["query_id"])
-        writer.writeheader()
-        writer.writerows(rows)
-        return text.getvalue()
+        return as_csv(rows, list(rows[0]) if rows else ["query_id"])
 
     def to_ragas(self, system: str, top_n: int | None = None) -> list[RagasRow]:
         """Return what `system` returned as RAGAS rows, plain data, one per question that ran.
@@ -168,7 +168,7 @@ class Report(EvaluationResult):
             logger.warning("The plots are left out. %s", error)
             return []
 
-    def save(self, directory: str | Path) -> Path:
+    def save(self, directory: str | Path, *, also: Callable[[Path], object] | None = None) -> Path:
         """Write the report in every form to a folder.
 
         `report.json`, `report.md`, `report.html`, `per_query.csv`, `qrels.trec`, `runs/SYSTEM.trec`
@@ -180,14 +180,22 @@ class Report(EvaluationResult):
         Args:
             directory: A folder; made where it is not there. Files of the same names are
                 overwritten, and what an earlier report left there is removed.
+            also: Writes what belongs to the report into its folder, such as the `save` of a
+                `ThresholdTuning`; the next report removes it as well.
 
         Returns:
             The folder.
         """
-        return replace_folder(Path(directory), self._write)
+
+        def write(folder: Path) -> None:
+            if also is not None:
+                also(folder)
+            self._write(folder)
+
+        return replace_folder(Path(directory), write)
 
     def _write(self, folder: Path) -> None:
-        """Write every file to an empty folder."""
+        """Write every file of the report, and list in `report.json` all that is in the folder."""
         plots = self._plots()
         drawn = {one.name: svg(one) for one in plots}
         texts = {
@@ -199,19 +207,11 @@ class Report(EvaluationResult):
         for part in ("runs", "plots") if plots else ("runs",):
             (folder / part).mkdir()
         for name, text in texts.items():
-            # As it is: CSV has line ends of its own, and half a character is no reason to lose all.
-            (folder / name).write_text(
-                text, encoding="utf-8", errors="backslashreplace", newline=""
-            )
+            write_text(folder / name, text)
         for one in plots:
             (folder / "plots" / f"{one.name}.png").write_bytes(png(one))
         self._write_trec(folder)
-        (folder / REPORT).write_text(
-            self._json(files=[REPORT, *files_in(folder)]),
-            encoding="utf-8",
-            errors="backslashreplace",
-            newline="",
-        )
+        write_text(folder / REPORT, self._json(files=[REPORT, *files_in(folder)]))
 
     def _write_trec(self, folder: Path) -> None:
         # What no mean counts is left out, so that other tools compute the same means.

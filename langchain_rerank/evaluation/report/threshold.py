@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from langchain_rerank.checks import with_setting
 from langchain_rerank.errors import MissingExtraError
+from langchain_rerank.evaluation.report.folder import as_csv, write_text
 from langchain_rerank.evaluation.report.plots import Plot, png, svg
 from langchain_rerank.evaluation.report.plots.threshold import threshold_curve
 from langchain_rerank.evaluation.report.rendering import html, markdown, terminal
@@ -95,6 +96,10 @@ class ThresholdTuning(ThresholdChoice):
         Raises:
             MissingExtraError: pandas is not installed.
         """
+        frame: pd.DataFrame = require("pandas", extra="eval").DataFrame(self._rows())
+        return frame
+
+    def _rows(self) -> list[dict[str, Any]]:
         rows = []
         for one in self.points:
             row = asdict(one)
@@ -102,8 +107,7 @@ class ThresholdTuning(ThresholdChoice):
                 low, high = row.pop(name) or (None, None)
                 row |= {f"{name}_low": low, f"{name}_high": high}
             rows.append(row)
-        frame: pd.DataFrame = require("pandas", extra="eval").DataFrame(rows)
-        return frame
+        return rows
 
     def to_markdown(self) -> str:
         """Return the recommendation and the table as Markdown."""
@@ -111,7 +115,7 @@ class ThresholdTuning(ThresholdChoice):
 
     def to_html(self) -> str:
         """Return a page of its own, with the picture where matplotlib is installed."""
-        return html.plain_page(self._view(), self._pictures())
+        return self._page(self._plots())
 
     def plot(self) -> Plot:
         """Return the picture (`langchain_rerank.evaluation.report.plots` has `svg` and `png`).
@@ -122,29 +126,34 @@ class ThresholdTuning(ThresholdChoice):
         caption = "Questions answered, and answered right, by threshold"
         return Plot("threshold", caption, threshold_curve(self.points, self.threshold))
 
-    def _pictures(self) -> dict[str, str]:
+    def _plots(self) -> list[Plot]:
         try:
-            drawn = self.plot() if len(self.points) > 1 else None
+            return [self.plot()] if len(self.points) > 1 else []
         except MissingExtraError as error:
             logger.warning("The plot is left out. %s", error)
-            return {}
-        return {drawn.caption: svg(drawn)} if drawn else {}
+            return []
+
+    def _page(self, plots: list[Plot]) -> str:
+        return html.plain_page(self._view(), {one.caption: svg(one) for one in plots})
 
     def save(self, directory: str | Path) -> Path:
-        """Write `threshold.json`, `.md`, `.html`, `.csv` and `.png` to a folder, and return it."""
+        """Write `threshold.json`, `.md`, `.html` and `.csv` to a folder, and return it.
+
+        `threshold.png` too where matplotlib is installed.
+        """
         folder = Path(directory)
         folder.mkdir(parents=True, exist_ok=True)
-        pictures = self._pictures()
+        plots, rows = self._plots(), self._rows()
         texts = {
             "json": self.to_json(),
             "md": self.to_markdown(),
-            "html": html.plain_page(self._view(), pictures),
-            "csv": self.to_frame().to_csv(index=False),
+            "html": self._page(plots),
+            "csv": as_csv(rows, list(rows[0])),
         }
         for ending, text in texts.items():
-            (folder / f"threshold.{ending}").write_text(text, encoding="utf-8")
-        if pictures:
-            (folder / "threshold.png").write_bytes(png(self.plot()))
+            write_text(folder / f"threshold.{ending}", text)
+        for one in plots:
+            (folder / "threshold.png").write_bytes(png(one))
         return folder
 
     def print(self) -> None:

@@ -6,9 +6,9 @@ import os
 import platform
 import sys
 from datetime import UTC, datetime
-from importlib import metadata
 from typing import Any
 
+from langchain_rerank.optional import version_of
 from langchain_rerank.scorers.contract import scorer_name
 from langchain_rerank.wrappers.wrapper import identity_of, is_pointwise
 
@@ -41,7 +41,7 @@ def environment(started: str) -> dict[str, Any]:
         "processor": platform.machine(),
         "cpu_count": os.cpu_count(),
         "gpu": _gpu(),
-        "packages": {name: _version(name) for name in _PACKAGES},
+        "packages": {name: version_of(name) for name in _PACKAGES},
     }
 
 
@@ -56,13 +56,6 @@ def scorer_settings(scorer: object) -> dict[str, Any]:
         if isinstance(value, (str, int)):
             found[name] = value
     return found
-
-
-def _version(package: str) -> str | None:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None
 
 
 def _gpu() -> str | None:

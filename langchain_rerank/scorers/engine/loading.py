@@ -8,7 +8,6 @@ import os
 import sys
 import traceback
 from collections.abc import Iterator
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -20,6 +19,7 @@ from langchain_rerank.errors import (
     ScorerOutOfMemoryError,
     see,
 )
+from langchain_rerank.optional import version_of
 from langchain_rerank.scorers.engine.device import choose_device, choose_dtype
 from langchain_rerank.scorers.engine.forward.openvino import openvino
 from langchain_rerank.scorers.engine.forward.predict import foreign_code, precision_of, unpatched
@@ -155,7 +155,7 @@ def verdict_key(
         "torch": torch.__version__,
         "transformers": transformers.__version__,
         # Asked for without importing it: the embedded model does without.
-        "sentence_transformers": version("sentence-transformers"),
+        "sentence_transformers": version_of("sentence-transformers"),
         "langchain_rerank": sys.modules["langchain_rerank"].__version__,  # no import upwards
         "device": device.type,
         "dtype": str(dtype),

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from langchain_rerank.checks import real_number
+from langchain_rerank.checks import real_number, shown
 from langchain_rerank.errors import ConfigurationError, RerankError
 from langchain_rerank.scorers.cross_encoder import CrossEncoderScorer
 
@@ -75,7 +75,7 @@ def resources_of(**shares: object) -> dict[str, float]:
     for name, value in shares.items():
         number = real_number(value)
         if number is None or not 0.0 <= number < float("inf"):
-            raise ConfigurationError(f"{name}={value!r}: it must be a number of at least 0.")
+            raise ConfigurationError(f"{name}={shown(value)}: it must be a number of at least 0.")
         found[name] = number
     return found
 

@@ -264,7 +264,9 @@ class RayScorer(ClosedOnExit):
 
     def __getstate__(self) -> dict[str, Any]:
         # A copy starts actors of its own.
-        return {k: v for k, v in self.__dict__.items() if k not in {"_members", "_lock"}}
+        return {
+            k: v for k, v in self.__dict__.items() if k not in {"_members", "_lock", "_session"}
+        }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)

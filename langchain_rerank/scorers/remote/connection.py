@@ -43,7 +43,11 @@ class Connection:
         self._lock = threading.Lock()
         # Not in the context of the call that comes first: the loop would keep it for ever.
         self._loop = Context().run(asyncio.new_event_loop)
-        headers = {"content-type": "application/json", "accept": "application/json"}
+        headers = {
+            "content-type": "application/json",
+            "accept": "application/json",
+            "accept-encoding": "identity",  # httpx would ask for all that it can read
+        }
         if key:
             headers["authorization"] = f"Bearer {key}"
         http = require("httpx", extra="remote")

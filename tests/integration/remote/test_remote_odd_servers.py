@@ -187,6 +187,13 @@ def test_an_error_without_end_is_read_by_its_beginning(serve, connect):
     assert len(str(caught.value)) < 800
 
 
+def test_no_encoding_is_asked_for(serve, connect):
+    server = serve("tei")
+    assert connect(server).score(QUERY, TEXTS) == LOCAL
+    headers = {name.lower(): value for name, value in server.seen[0][1].items()}
+    assert headers["accept-encoding"] == "identity"
+
+
 @pytest.mark.parametrize("encoding", ["br", "zstd", "gzip, gzip", "x" * 500])
 def test_an_encoding_that_was_not_asked_for_is_refused_unread(encoding, serve, connect):
     server = serve("tei")

@@ -21,6 +21,12 @@ def test_the_margin_itself_is_allowed_whatever_rounding_does(make_report):
     report.assert_no_regression("RR@10", margin=0.1)
 
 
+@pytest.mark.parametrize("margin", [float("nan"), -0.1, "0.1", True, None])
+def test_a_margin_that_is_none_is_refused_and_lets_nothing_pass(make_report, margin):
+    with pytest.raises(ConfigurationError, match="margin"):
+        make_report([(1.0, 0.5)]).assert_no_regression("RR@10", margin=margin)
+
+
 def test_the_message_has_the_figures_and_the_worst_queries(make_report):
     report = make_report([(1.0, 0.5), (0.5, 0.5), (1.0, 0.25)], ci=(-0.5, -0.1))
     with pytest.raises(RegressionError) as caught:
