@@ -77,17 +77,21 @@ format: $(VENV)/.test ## Format the code and mend what ruff can
 docs: $(VENV)/.test ## Build the documentation site into site/
 	$(OFFLINE) $(BIN)/mkdocs build --strict
 
-.PHONY: ray
-ray: $(VENV)/.test ## Install Ray into .venv and run the tests that need it
+$(VENV)/.ray: $(VENV)/.test
+	@echo "==> Installing Ray"
 	$(PIP) install --quiet --constraint constraints.txt --editable '.[ray]' langchain-cohere
+	@touch $@
+
+.PHONY: ray
+ray: $(VENV)/.ray ## Install Ray into .venv and run the tests that need it
 	$(OFFLINE) RAY_AUTH_MODE=disabled $(BIN)/python -m pytest -m ray
 
 .PHONY: ray-long time-workers
-ray-long: ray ## 20,000 pairs while actors are killed, and 200 clients for a minute (minutes)
+ray-long: $(VENV)/.ray ## 20,000 pairs while actors are killed, and 200 clients for a minute (minutes)
 	$(OFFLINE) $(BIN)/python tests/ray/kill_actors.py
 	$(OFFLINE) $(BIN)/python tests/ray/many_clients.py
 
-time-workers: ray ## Measure one worker of one CPU thread against two (minutes; both cores must be free)
+time-workers: $(VENV)/.ray ## Measure one worker of one CPU thread against two (minutes; both cores must be free)
 	$(OFFLINE) $(BIN)/python tests/ray/two_workers.py
 
 bench: $(VENV)/.demo ## Measure the engine against its peers on this machine

@@ -78,9 +78,9 @@ def check_query(query: object) -> None:
     text = check_text(query)
     if not text.strip():
         raise InputError(
-            f"The query is {shown(query)}: there is nothing to rank by. Give a query with at "
-            f"least one "
-            f"word, or skip retrieval where the user asked nothing. {see('nothing-to-rank-by')}"
+            f"The query is {shown(query)}: there is nothing to rank by. Give a query with "
+            f"at least one word, or skip retrieval where the user asked nothing. "
+            f"{see('nothing-to-rank-by')}"
         )
 
 

@@ -236,9 +236,9 @@ def rank_documents(
     for extra, passage in zip(extras, getattr(scores, "best_passages", None) or (), strict=False):
         if passage is not None:
             extra[BEST_PASSAGE] = passage.text
-    keys = list(scores)
+    keys, shown = list(scores), of_one_scale(candidates)
     if first_stage_weight > 0.0:
-        keys = ranking.interpolate(keys, scores_to_mix(candidates), first_stage_weight)
+        keys = ranking.interpolate(keys, scores_to_mix(shown), first_stage_weight)
         for extra, key in zip(extras, keys, strict=True):
             extra[INTERPOLATED_SCORE] = key
     kept = [
@@ -246,7 +246,6 @@ def rank_documents(
         for position in ranking.order(keys)
         if score_threshold is None or scores[position] >= score_threshold
     ]
-    shown = of_one_scale(candidates)
     return [
         ranked_copy(shown[position], {**extras[position], RERANK_RANK: rank})
         for rank, position in enumerate(kept[:top_n], start=1)
@@ -261,10 +260,8 @@ def scores_to_mix(candidates: Sequence[Document]) -> list[float] | None:
     ensemble passes on scores of several scales, a reranker below those of its own first stage.
 
     Args:
-        candidates: `(n,)` documents in first-stage order.
+        candidates: `(n,)` documents in first-stage order, as `of_one_scale` leaves them.
     """
-    if not of_one_search(candidates):
-        return None
     dense = [score for score in map(dense_score, candidates) if score is not None]
     if len(dense) == len(candidates):
         return dense

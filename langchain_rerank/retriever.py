@@ -254,8 +254,7 @@ def _check_settings_of_a_call(kwargs: Mapping[str, Any]) -> None:
     if "k" in kwargs:
         raise ConfigurationError(
             f"k={shown(kwargs['k'])}: say top_n for how many documents to return, or "
-            f"first_stage_k for "
-            f"how many candidates to rerank."
+            f"first_stage_k for how many candidates to rerank."
         )
 
 

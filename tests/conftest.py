@@ -27,7 +27,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     """Leave what is imported by now out of later collections.
 
     A model that is closed is collected at once, and looking through half a million objects of
-    PyTorch and its like took a quarter of the time of the tests that load models.
+    PyTorch and its like takes longer than loading a tiny one.
     """
     gc.collect()
     gc.freeze()

@@ -33,6 +33,7 @@ class Cost:
         parameters: Of the loaded model.
         megabytes: Of its weights, in the precision in use.
         dtype: That precision.
+        device: What computed it.
         path: "packed", "padded", "openvino" or "predict".
         load_seconds: From its files to the first score, the comparison with `predict` included.
         queries: How many were measured.
@@ -45,6 +46,7 @@ class Cost:
     parameters: int
     megabytes: float
     dtype: str
+    device: str
     path: str
     load_seconds: float
     queries: int
@@ -106,6 +108,7 @@ def _cost(path: str, name: str, like: str, settings: Settings, say: Callable[[st
             parameters=model.bytes // (4 if scorer.dtype == "float32" else 2),
             megabytes=model.bytes / 1e6,
             dtype=scorer.dtype,
+            device=scorer.device,
             path=str(scorer.path),
             load_seconds=load_seconds,
             queries=len(times),

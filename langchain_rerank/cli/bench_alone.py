@@ -43,7 +43,7 @@ def bench_alone(
     except KeyboardInterrupt:
         interrupted = True
         notes.print("Interrupted: this is what was measured so far.", style="yellow")
-    about = describe("cpu" if settings.device == "auto" else settings.device)
+    about = describe(measured[0].device if measured else settings.device)
     if json_file != SCREEN:
         console = Console()
         if not console.is_terminal:
@@ -53,7 +53,8 @@ def bench_alone(
     if json_file is not None:
         report = {
             "machine": about,
-            "settings": asdict(settings),
+            "settings": asdict(settings)
+            | {"shape": None if settings.model else [shape.value for shape in shapes]},
             "complete": not interrupted,
             "rows": [asdict(cost) for cost in measured],
         }

@@ -204,7 +204,7 @@ def open_first_stage(
     )
     if source.run is not None:
         retriever = run_retriever(source.run, documents, dataset, k=source.k)
-        asked = [one for one in dataset.records if not one.problem]
+        asked = dataset.usable
         silent = [one.id for one in asked if one.question not in retriever.candidates]
         if silent:
             notes.print(

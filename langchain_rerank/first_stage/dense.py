@@ -137,8 +137,7 @@ def _number(score: object, store: VectorStore) -> float:
     except (TypeError, ValueError) as error:
         raise InputTypeError(
             f"{type(store).__name__} gave {shown(score)} as the score of a document; expected a "
-            f"number. "
-            f"Use store.as_retriever() instead; the reranker then goes by the ranks."
+            f"number. Use store.as_retriever() instead; the reranker then goes by the ranks."
         ) from error
 
 

@@ -45,8 +45,7 @@ def predicate(given: DocumentFilter | None) -> Callable[[Document], bool]:
         if (isinstance(key, str) and key.startswith("$")) or isinstance(value, Mapping):
             raise ConfigurationError(
                 f"filter={shown(given)}: this retriever compares metadata with a value or a list "
-                f"of "
-                f"values and knows no operators. Pass a function of a document instead."
+                f"of values and knows no operators. Pass a function of a document instead."
             )
 
     wanted = {key: _alternatives(value) for key, value in given.items()}

@@ -211,8 +211,7 @@ def text_to_terms(language: str | None, preprocess_func: TextToTerms | None) -> 
     if language != ENGLISH:
         raise ConfigurationError(
             f"language={shown(language)} and preprocess_func both say how a text becomes terms; "
-            f"give "
-            f"one of them."
+            f"give one of them."
         )
     return preprocess_func
 
@@ -292,7 +291,6 @@ def _stemmer(language: str) -> Any:
         except KeyError as error:
             raise ConfigurationError(
                 f"language={shown(language)}: the installed PyStemmer has no such stemmer; take "
-                f"a newer "
-                f"one (pip install -U PyStemmer), or language=None."
+                f"a newer one (pip install -U PyStemmer), or language=None."
             ) from error
     return stemmers[language]

@@ -165,8 +165,8 @@ def checked(scores: Iterable[float], n: int, scorer: object) -> Scores:
 def _no_numbers(scores: object, scorer: object) -> ScorerContractError:
     return ScorerContractError(
         f"{scorer_name(scorer)} returned {shown(scores)}; a scorer returns one number per text, "
-        f"as a list "
-        f"in their order. Text, booleans and integers beyond a float's range are no scores. "
+        f"as a list in their order. Text, booleans and integers beyond a float's range are no "
+        f"scores. "
         f"{see('a-scorer-broke-its-contract')}"
     )
 

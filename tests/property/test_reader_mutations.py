@@ -117,7 +117,13 @@ def test_no_reader_raises_another_error_than_ours(tmp_path):
             pytest.fail(f"mutation {number} of {file.name}: {error!r} from {damaged[:300]!r}")
         finally:
             file.write_bytes(content)
-    LOG.info("%d mutations of %d files: %d read, %d refused", MUTATIONS, len(cases), read, refused)
+    LOG.info(
+        "%d mutations of %d pairs of reader and file: %d read, %d refused",
+        MUTATIONS,
+        len(cases),
+        read,
+        refused,
+    )
     assert read + refused == MUTATIONS
     assert refused > MUTATIONS // 10
 

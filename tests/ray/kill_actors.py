@@ -22,6 +22,7 @@ import psutil
 import ray
 
 from langchain_rerank import CrossEncoderScorer, RayScorer
+from langchain_rerank.scorers.ray.actors import ModelCopy
 from langchain_rerank.testing.tiny_models import build_tiny_model
 
 WORDS = ["red", "fox", "hen", "adapter", "rank", "vector", "token", "cache", "model", "query"]
@@ -45,7 +46,7 @@ def requests(pairs: int, words: int) -> list[tuple[str, list[str]]]:
 def actors() -> list[psutil.Process]:
     """Return the processes of actors that run a copy of the model."""
     mine = psutil.Process().children(recursive=True)
-    return [one for one in mine if "ray::ModelCopy" in " ".join(one.cmdline()[:1])]
+    return [one for one in mine if f"ray::{ModelCopy.__name__}" in " ".join(one.cmdline()[:1])]
 
 
 def kill_some(every: float, killed: list[float], over: threading.Event) -> None:
@@ -76,6 +77,7 @@ def main() -> None:
         calls = []
         with RayScorer(model, num_actors=2, **SETTINGS) as scorer:
             scorer.load()
+            assert len(actors()) == 2, "nobody would be killed"
             killer = threading.Thread(target=kill_some, args=(asked.every, killed, over))
             killer.start()
             started = time.monotonic()

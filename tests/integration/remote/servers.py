@@ -13,6 +13,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from langchain_rerank.scorers import contract
 from langchain_rerank.testing import WordOverlapScorer
 
+QUERY = "which vitamin prevents scurvy"
+TEXTS = ["Vitamin C prevents scurvy.", "Paris.", "Scurvy is known."]
+LOCAL = WordOverlapScorer().score(QUERY, TEXTS)
+
 
 def sigmoid(logit):
     return 1.0 / (1.0 + math.exp(-logit))

@@ -24,13 +24,10 @@ from langchain_rerank.scorers.remote.attempts import Patience
 from langchain_rerank.testing import WordOverlapScorer
 from langchain_rerank.wrappers import FallbackScorer
 
-from .servers import SPEAKERS
+from .servers import LOCAL, QUERY, SPEAKERS, TEXTS
 
 pytestmark = pytest.mark.loopback
 
-QUERY = "which vitamin prevents scurvy"
-TEXTS = ["Vitamin C prevents scurvy.", "Paris.", "Scurvy is known."]
-LOCAL = WordOverlapScorer().score(QUERY, TEXTS)
 KEY = "sk-Very.Secret+1"
 
 

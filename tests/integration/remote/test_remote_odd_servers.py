@@ -25,13 +25,10 @@ from langchain_rerank.scorers.remote import attempts
 from langchain_rerank.testing import WordOverlapScorer
 from langchain_rerank.testing.fakes import CountingScorer
 
-from .servers import sigmoid
+from .servers import LOCAL, QUERY, TEXTS, sigmoid
 
 pytestmark = pytest.mark.loopback
 
-QUERY = "which vitamin prevents scurvy"
-TEXTS = ["Vitamin C prevents scurvy.", "Paris.", "Scurvy is known."]
-LOCAL = WordOverlapScorer().score(QUERY, TEXTS)
 KEY = 'sk-a/b+c"d%'
 
 
