@@ -289,7 +289,7 @@ def test_another_version_of_what_reads_and_cuts_reads_and_cuts_anew(notes, kept,
     settled(monkeypatch)
     opened_index(notes, kept)
     assert opened_index(notes, kept).found.read == 0
-    monkeypatch.setattr(optional, "_version", lambda package: "99")
+    monkeypatch.setattr(optional, "version_of", lambda package: "99")
     monkeypatch.setattr(Terms, "_terms", lambda *_, **__: ["other"])
     found = opened_index(notes, kept)
     assert (found.found.read, found.found.embedded) == (14, 0)
