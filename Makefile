@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 # No model hub is asked: the demo and the tests run on what the package ships.
+# Processes that share the tests; each takes about 1.5 GB.
+JOBS ?= 2
 OFFLINE := HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false
 
 .DEFAULT_GOAL := help
@@ -36,10 +38,10 @@ demo: $(VENV)/.demo ## Rerank the six guides that ship with the package, offline
 
 test: $(VENV)/.test ## Run the tests (offline, without the slow ones)
 	@echo "==> pytest"
-	$(OFFLINE) $(BIN)/python -m pytest
+	$(OFFLINE) $(BIN)/python -m pytest -n $(JOBS)
 
 test-slow: $(VENV)/.test ## Run the slow tests too
-	$(OFFLINE) $(BIN)/python -m pytest -m 'slow and not gpu'
+	$(OFFLINE) $(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m 'slow and not gpu'
 
 fuzz: $(VENV)/.test ## 100,000 random cases of every reader, of reranking and of fusion (minutes)
 	READER_MUTATIONS=100000 ORACLE_CASES=100000 $(OFFLINE) $(BIN)/python -m pytest -q -o log_cli=true -o log_cli_level=INFO \

@@ -119,7 +119,7 @@ def demo(
         _show_depths(console, report)
     if out is not None:
         report.save(out)
-        console.print(Text(f"The report is in {printable(str(out))}."))
+        console.print(Text(f"The report is in {printable(str(out))}."), soft_wrap=True)
 
 
 class _Heard:

@@ -256,7 +256,7 @@ def resumable(out: Path, notes: Console) -> Iterator[None]:
                 f"\nInterrupted. Finished queries are in {out / JOURNAL}; run the same command "
                 f"with --resume to go on."
             )
-        notes.print(text, highlight=False)
+        notes.print(text, highlight=False, soft_wrap=True)
         raise typer.Exit(INTERRUPTED) from None
 
 
@@ -269,4 +269,5 @@ def deliver(report: Report, out: Path, notes: Console) -> None:
 
 def say_where(out: Path, notes: Console) -> None:
     """Say where a report was written to."""
-    notes.print(f"Written to {out}; open {out / 'report.html'} in a browser.", highlight=False)
+    said = f"Written to {out}; open {out / 'report.html'} in a browser."
+    notes.print(said, highlight=False, soft_wrap=True)

@@ -58,4 +58,5 @@ def rerank_run(
         f"{pairs:,} pairs scored in {perf_counter() - started:.0f} s. Written to {out}.",
         highlight=False,
         markup=False,
+        soft_wrap=True,
     )

@@ -155,7 +155,7 @@ def _deliver(
     if json_file is not None:
         write_json(result.to_dict(), json_file)
         if json_file != SCREEN:
-            notes.print(f"Written to {json_file}", highlight=False, markup=False)
+            notes.print(f"Written to {json_file}", highlight=False, markup=False, soft_wrap=True)
 
 
 def _found(retriever: CrossEncoderRerankRetriever, query: str, notes: Console) -> RerankResult:

@@ -51,7 +51,7 @@ def test_four_metrics_need_no_judge():
     )
 
 
-@pytest.mark.parametrize("metric", METRICS.values(), ids=str)
+@pytest.mark.parametrize("metric", METRICS.values(), ids=METRICS)
 def test_a_row_with_nothing_but_a_question_is_no_metrics_to_judge(metric):
     assert metric.not_applicable(RagasRow("?")).startswith("the row has no ")
 
