@@ -226,11 +226,11 @@ ResumeOption = Annotated[
 ]
 TuneThresholdOption = Annotated[
     bool,
-    typer.Option(
+    _option(
         "--tune-threshold",
-        help="Find the lowest relevance score to return, too, from the same scores: threshold.* "
+        "Find the lowest relevance score to return, too, from the same scores: threshold.* "
         "in --out.",
-        rich_help_panel=RUN,
+        RUN,
     ),
 ]
 

@@ -18,13 +18,13 @@ from langchain_rerank.errors import (
     ScorerOutOfMemoryError,
     see,
 )
-from langchain_rerank.scorers.contract import Scores, check_request, checked
+from langchain_rerank.scorers.contract import ClosedOnExit, Scores, check_request, checked
 from langchain_rerank.scorers.engine.device import choose_device, choose_dtype
 from langchain_rerank.scorers.engine.memory import is_out_of_memory
 from langchain_rerank.scorers.engine.settings import DTYPES, check_types
 
 
-class ListwiseScorer:
+class ListwiseScorer(ClosedOnExit):
     """Scores the texts of a query together, with a model that offers `rerank(query, documents)`.
 
     The score of a text depends on the texts beside it and on their order, so scores say the order

@@ -79,9 +79,9 @@ def folder(tmp_path_factory):
 
 @pytest.fixture
 def scorer(folder):
-    scorer = ListwiseScorer(folder, device="cpu", dtype="float32", trust_remote_code=True)
-    yield scorer
-    scorer.close()
+    with ListwiseScorer(folder, device="cpu", dtype="float32", trust_remote_code=True) as scorer:
+        yield scorer
+    assert not scorer.loaded
 
 
 def test_its_scores_are_those_of_its_own_rerank_in_the_order_of_the_texts(scorer):

@@ -90,3 +90,22 @@ def test_judging_has_the_same_arguments_from_synchronous_and_asynchronous_code()
     assert inspect.signature(judge_relevance) == inspect.signature(ajudge_relevance)
     assert not inspect.iscoroutinefunction(judge_relevance)
     assert judge_relevance.__name__ == "judge_relevance"
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {"settings": ["a", 1]},
+        {"identity": 7},
+        {"progress": "bar"},
+        {"config": "tags"},
+        {"config": 0},
+        {"relevance": "answers"},
+        {"journal": 1},
+    ],
+    ids=str,
+)
+def test_a_setting_of_another_kind_is_refused_before_anything_is_scored(setting):
+    (name,) = setting
+    with pytest.raises(ConfigurationError, match=f"{name}="):
+        compare_rerank(nothing, WordOverlapScorer(), QUESTIONS, **setting)

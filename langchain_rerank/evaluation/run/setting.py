@@ -120,12 +120,25 @@ class Setting:
         for field_name in self.metadata_fields:
             if not isinstance(field_name, str):
                 raise ConfigurationError(f"metadata_fields has {shown(field_name)}: give names.")
-        for name, kind, expected in (
-            ("journal", str | PathLike | None, "a path or None"),
-            ("relevance", Relevance, "a Relevance or None"),
+        for name, fits, expected in (
+            ("journal", isinstance(self.journal, str | PathLike | None), "a path or None"),
+            ("relevance", isinstance(self.relevance, Relevance), "a Relevance or None"),
+            (
+                "progress",
+                callable(self.progress) or isinstance(self.progress, bool | None),
+                "a hook, True, False or None",
+            ),
+            (
+                "identity",
+                isinstance(self.identity, str | Mapping | None),
+                "a string, strings by name, or None",
+            ),
+            ("config", isinstance(self.config, Mapping), "a RunnableConfig or None"),
         ):
-            if not isinstance(value := getattr(self, name), kind):
-                raise ConfigurationError(f"{name}={shown(value)}: it must be {expected}.")
+            if not fits:
+                raise ConfigurationError(
+                    f"{name}={shown(getattr(self, name))}: it must be {expected}."
+                )
 
     @classmethod
     def of(cls, **settings: Unpack[RunSettings]) -> Self:
@@ -137,11 +150,13 @@ class Setting:
         """
         _refuse_unknown(settings, RunSettings.__optional_keys__)
         given: dict[str, Any] = {**settings}
-        relevance = given.pop("relevance", None)
+        relevance, stated = given.pop("relevance", None), given.pop("settings", None)
+        if not isinstance(stated, Mapping | None):
+            raise ConfigurationError(f"settings={shown(stated)}: it must be a mapping or None.")
         return cls(
             top_n=check_top_n(given.pop("top_n", None)),
             relevance=Relevance() if relevance is None else relevance,
-            stated=dict(given.pop("settings", None) or {}),
+            stated=dict(stated or {}),
             **given,
         )
 
@@ -170,7 +185,7 @@ class Setting:
             retriever=as_runnable(retriever),
             k=whole_number(k, "first_stage_k"),
             metadata_fields=tuple(listed(metadata_fields, "metadata_fields", "names")),
-            config=config or RunnableConfig(),
+            config=RunnableConfig() if config is None else config,
             load_settings=load,
         )
 
