@@ -61,12 +61,12 @@ soak: $(VENV)/.test ## Everything at once for ten minutes, then memory over thou
 matrix: ## A smoke test beside the versions and extras that users have (minutes; its own folder)
 	$(OFFLINE) $(PYTHON) tests/matrix.py
 
-# torch and transformers stay what the index gives: old wheels of torch are missing for new Pythons.
+# torch stays that of the constraints: old wheels of it are missing for new Pythons, new ones bring CUDA packages.
 lowest: ## Run the engine's and the faces' tests with the oldest versions that are supported (its own folder)
 	$(PYTHON) -m venv .venv-lowest
 	.venv-lowest/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
-	.venv-lowest/bin/python -m pip install --quiet --editable '.[bm25]' 'langchain-core==1.2.20' \
-		'sentence-transformers==5.4.0' hypothesis pytest pytest-asyncio pytest-socket pytest-timeout
+	.venv-lowest/bin/python -m pip install --quiet --editable '.[bm25]' 'torch==2.13.0' \
+		'langchain-core==1.2.20' 'sentence-transformers==5.4.0' hypothesis pytest pytest-asyncio pytest-socket pytest-timeout
 	$(OFFLINE) .venv-lowest/bin/python -m pytest tests/unit/test_engine_loading.py \
 		tests/unit/test_cross_encoder_scorer.py tests/unit/test_reranker.py tests/unit/test_retriever.py \
 		tests/integration/test_engine_families.py tests/integration/test_scores_matrix.py \
