@@ -77,7 +77,21 @@ def test_a_class_of_its_own_is_scored_by_its_own_predict(folder, kind, caplog):
     assert "the class tests.integration" in record.message or kind.__name__ in record.message
 
 
-@pytest.mark.parametrize("place", ["predict", "preprocess", "hook", "inner hook"])
+@pytest.mark.parametrize("kind", [CrossEncoder, ReplacingPredict])
+def test_a_model_that_is_passed_in_is_cut_at_max_length_and_left_as_it_is(folder, kind):
+    model = kind(str(folder), device="cpu")
+    with CrossEncoderScorer(model, max_length=64) as scorer:
+        scores = scorer.score(QUERY, TEXTS)
+    assert scores.truncated == 1
+    assert (model.max_seq_length, model[0].processing_kwargs) == (512, {})
+    uncut = model.predict([(QUERY, text) for text in TEXTS]).tolist()
+    model.max_seq_length = 64
+    expected = model.predict([(QUERY, text) for text in TEXTS]).tolist()
+    assert scores == pytest.approx(expected, abs=1e-5)
+    assert scores[-1] != pytest.approx(uncut[-1], abs=1e-3)
+
+
+@pytest.mark.parametrize("place", ["predict", "preprocess", "hook", "hook of a part", "inner hook"])
 def test_a_replaced_method_or_a_hook_is_part_of_the_model(model, place):
     plain = model.predict([(QUERY, text) for text in TEXTS])
     if place == "predict":

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from langchain_rerank.errors import ConfigurationError, ModelLoadError, see
 from langchain_rerank.scorers.engine.forward.passes import Collect, activated
 from langchain_rerank.scorers.engine.origin import PACKAGES, foreign_base
+from langchain_rerank.scorers.engine.tokens.lengths import cut_at
 from langchain_rerank.scorers.engine.tokens.pairs import Pair
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ class Predict:
             settings["prompt"] = prompt
         if self._takes is not None:
             settings = self._taken(settings, max_length)
-        with torch.inference_mode(), _evaluating(self._model):
+        with torch.inference_mode(), _evaluating(self._model), cut_at(self._model, max_length):
             scores = self._model.predict(list(pairs), **settings)
         return [float(score) for score in scores]
 

@@ -15,6 +15,7 @@ from langchain_rerank.errors import ConfigurationError, see
 from langchain_rerank.scorers.engine.origin import foreign_base
 from langchain_rerank.scorers.engine.settings import token_limit
 from langchain_rerank.scorers.engine.tokens.finishing import finished
+from langchain_rerank.scorers.engine.tokens.lengths import cut_at
 from langchain_rerank.scorers.engine.tokens.pairs import Pair, Source, Tokenize
 from langchain_rerank.scorers.engine.tokens.probes import (
     LONG_QUERY,
@@ -59,11 +60,12 @@ class Reference:
         """Return one pair per text, in order."""
         import numpy as np
 
-        features: Any = self._model.preprocess(
-            [(query, text) for text in texts],
-            prompt=resolve_prompt(self._model, instruction),
-            processing_kwargs={"text": {"max_length": self._max_length}},
-        )
+        with cut_at(self._model, self._max_length):
+            features: Any = self._model.preprocess(
+                [(query, text) for text in texts],
+                prompt=resolve_prompt(self._model, instruction),
+                processing_kwargs={"text": {"max_length": self._max_length}},
+            )
         rows = features["attention_mask"].bool().numpy()
         ids = features["input_ids"].numpy().astype(np.int32)
         types = features["token_type_ids"].numpy() if "token_type_ids" in features else 0 * ids
@@ -163,13 +165,14 @@ def _agree(model: CrossEncoder, tokenize: Tokenize, reference: Reference, limit:
     texts = long_probes(model, limit)
     if same_tokens(tokenize, reference, LONG_QUERY, texts):
         return True
-    # Where the text is before the query, sentence-transformers cuts the query off, and its older
-    # versions the end of every prompt: that is no way to be followed.
-    [found] = tokenize(LONG_QUERY, texts[-1:], None)
+    # Where the text is before the query, sentence-transformers cuts the query off, and before
+    # version 5.6 the end of every prompt: that is no way to be followed.
+    *others, found = tokenize(LONG_QUERY, texts, None)
     [right] = reference(LONG_QUERY, texts[-1:], None)
     tail = found.parts[-1].tolist()
+    whole = [text for text, pair in zip(texts[:-1], others, strict=True) if not pair.truncated]
     return tail != right.parts[0].tolist()[-len(tail) :] and (
-        len(texts) == 1 or same_tokens(tokenize, reference, LONG_QUERY, texts[:-1])
+        not whole or same_tokens(tokenize, reference, LONG_QUERY, whole)
     )
 
 
