@@ -112,10 +112,16 @@ def load_cross_encoder(settings: LoadSettings) -> tuple[CrossEncoder, torch.devi
         openvino()  # So that a missing package is the first thing said, and not after a download.
     model = _load(settings, device, dtype)
     if model.num_labels != 1:
+        # Before version 5.5, sentence-transformers does not look at the last layer.
+        help_ = (
+            "Its last layer gives one, which the installed sentence-transformers does not see: "
+            "upgrade it (pip install -U 'sentence-transformers>=5.5')."
+            if getattr(model[-1], "out_features", None) == 1
+            else "Use a model trained for reranking, such as BAAI/bge-reranker-base."
+        )
         raise ModelLoadError(
             f"{settings.name} gives {model.num_labels} numbers per pair; a reranker gives one "
-            f"(num_labels=1). Use a model trained for reranking, such as BAAI/bge-reranker-base. "
-            f"{see('a-model-could-not-be-loaded')}"
+            f"(num_labels=1). {help_} {see('a-model-could-not-be-loaded')}"
         )
     if getattr(model.tokenizer, "pad_token_id", 0) is None:
         raise ModelLoadError(
