@@ -66,7 +66,7 @@ lowest: ## Run the engine's and the faces' tests with the oldest versions that a
 	$(PYTHON) -m venv .venv-lowest
 	.venv-lowest/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
 	.venv-lowest/bin/python -m pip install --quiet --editable '.[bm25]' 'torch==2.13.0' \
-		'langchain-core==1.2.20' 'sentence-transformers==5.4.0' hypothesis pytest pytest-asyncio pytest-socket pytest-timeout
+		'langchain-core==1.2.20' langchain-classic 'sentence-transformers==5.4.0' hypothesis pytest pytest-asyncio pytest-socket pytest-timeout
 	$(OFFLINE) .venv-lowest/bin/python -m pytest tests/unit/test_engine_loading.py \
 		tests/unit/test_cross_encoder_scorer.py tests/unit/test_reranker.py tests/unit/test_retriever.py \
 		tests/integration/test_engine_families.py tests/integration/test_scores_matrix.py \
