@@ -27,7 +27,7 @@ $(VENV)/.demo: $(VENV)/.pip pyproject.toml
 
 $(VENV)/.test: $(VENV)/.demo
 	@echo "==> Installing the tests' packages"
-	$(PIP) install --quiet --constraint constraints.txt --editable '.[demo,ir,openvino,plots,ragas,remote]' --group test --group lint --group docs
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[demo,int8,ir,plots,ragas,remote]' --group test --group lint --group docs
 	@touch $@
 
 install: $(VENV)/.demo ## Create .venv with the command langchain-rerank in it

@@ -27,12 +27,26 @@ def require(module: str, *, extra: str) -> Any:
     except ModuleNotFoundError as error:
         if error.name is None or error.name.split(".")[0] != module.split(".", maxsplit=1)[0]:
             raise
-        raise MissingExtraError(
-            f"This needs the package {error.name!r}, which is not installed. "
-            f"Install it with: pip install 'langchain-rerank[{extra}]'. "
-            f"{see('a-package-is-missing')}",
-            name=error.name,
-        ) from error
+        raise _missing(error.name, extra) from error
+
+
+def require_installed(package: str, *, extra: str) -> None:
+    """Say how to install a package that another process will import.
+
+    Raises:
+        MissingExtraError: It is not installed.
+    """
+    if version_of(package) is None:
+        raise _missing(package, extra)
+
+
+def _missing(package: str, extra: str) -> MissingExtraError:
+    return MissingExtraError(
+        f"This needs the package {package!r}, which is not installed. "
+        f"Install it with: pip install 'langchain-rerank[{extra}]'. "
+        f"{see('a-package-is-missing')}",
+        name=package,
+    )
 
 
 def versions(packages: Iterable[str]) -> str:

@@ -50,7 +50,7 @@ class RerankSettings(CheckedAssignment):
     """"auto" (a GPU where there is one, else the CPU) or a torch device such as "cuda:1"."""
     dtype: str = "auto"
     """"auto" (half precision where the hardware is fast at it), "float32" (the reference scores),
-    "bfloat16" or "float16"."""
+    "bfloat16", "float16", or "int8" (on CPUs, faster and not exact; extra `int8`)."""
     backend: str = "torch"
     """"torch", or "openvino" to compute on the CPU with OpenVINO (extra `openvino`)."""
     max_length: int | Literal["model"] | None = None
@@ -69,6 +69,8 @@ class RerankSettings(CheckedAssignment):
     """What the model is told to look for, for models that take an instruction (Qwen3)."""
     prompt: RerankPrompt | None = None
     """How the model is asked and which token answers, where its files do not say so."""
+    calibration_texts: list[str] | None = None
+    """For `dtype="int8"`: texts such as the model will read, some dozens of them."""
 
     top_n: int | None = 5
     """How many documents to return; None returns all."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from inspect import Parameter, signature
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict, cast
@@ -49,6 +49,7 @@ class ModelSettings(TypedDict, total=False):
     revision: str | None
     trust_remote_code: bool
     model_kwargs: Mapping[str, Any] | None
+    calibration_texts: Sequence[str] | None
 
 
 def resolve_scorer(model: ModelLike, **load_settings: Any) -> Scorer:

@@ -26,7 +26,18 @@ ROWS: dict[str, tuple[str, list[str]]] = {
     "sentence-transformers newest": ("", ["--upgrade", "sentence-transformers<7"]),
     **{
         f"[{extra}]": (extra, [])
-        for extra in ("bm25", "dense", "cli", "eval", "ir", "plots", "files", "remote", "openvino")
+        for extra in (
+            "bm25",
+            "dense",
+            "cli",
+            "eval",
+            "ir",
+            "plots",
+            "files",
+            "int8",
+            "remote",
+            "openvino",
+        )
     },
     "[all]": ("all", []),
 }

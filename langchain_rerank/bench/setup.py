@@ -19,6 +19,7 @@ from langchain_rerank.bench.systems import Skipped, System
 from langchain_rerank.bench.workload import Sizes, Workload, guides, padding_share, pair_tokens
 from langchain_rerank.errors import ModelLoadError
 from langchain_rerank.scorers.cross_encoder import CrossEncoderScorer
+from langchain_rerank.scorers.engine.settings import INT8
 
 MAX_LENGTH = 512
 
@@ -109,14 +110,11 @@ def prepared(settings: Settings, say: Callable[[str], None]) -> Iterator[Bench]:
         workload = Workload(reference.tokenizer, guides())
         warm_up = workload.requests(settings.sizes, settings.seed - 1)
         running = [systems.engine_system(scorer) for scorer in scorers]
-        if device != "cpu" or settings.dtype == "float16":
-            skipped.append(Skipped("OpenVINO", "it is for CPUs, in float32 or bfloat16"))
-        elif find_spec("openvino") is None:
-            skipped.append(Skipped("OpenVINO", "the package openvino is not installed"))
-        else:
-            say("Loading the engine with OpenVINO")
-            scorer = stack.enter_context(_scorer(path, settings, settings.dtype, "openvino"))
-            running.append(systems.engine_system(scorer))
+        for one in _on_cpus(path, settings, device, stack, say):
+            if isinstance(one, Skipped):
+                skipped.append(one)
+            else:
+                running.append(one)
         running.append(systems.langchain_system(reference))
         running.append(systems.one_batch_system(reference))
         half = scorers[-1].dtype
@@ -133,8 +131,10 @@ def prepared(settings: Settings, say: Callable[[str], None]) -> Iterator[Bench]:
             system.score(*warm_up[0])
         say("Measuring the matrix-product ceiling")
         ceilings = {
-            dtype: machine.matrix_ceiling(device, dtype) for dtype in {s.dtype for s in running}
+            dtype: machine.matrix_ceiling(device, dtype)
+            for dtype in {s.dtype for s in running} - {INT8}
         }
+        ceilings[INT8] = ceilings[half]  # of what it leaves unrounded
         rounds = [_requests(workload, settings, number) for number in range(settings.rounds)]
         yield Bench(
             model=settings.model or settings.shape.value,
@@ -146,6 +146,29 @@ def prepared(settings: Settings, say: Callable[[str], None]) -> Iterator[Bench]:
             padding=_padding(reference.tokenizer, rounds),
             rounds=rounds,
         )
+
+
+def _on_cpus(
+    path: str,
+    settings: Settings,
+    device: str,
+    stack: contextlib.ExitStack,
+    say: Callable[[str], None],
+) -> Iterator[System | Skipped]:
+    """Yield the engine as it computes on CPUs alone, or why it does not."""
+    for name, package, dtype in (("OpenVINO", "openvino", settings.dtype), ("int8", "nncf", INT8)):
+        if device != "cpu" or settings.dtype == "float16":
+            yield Skipped(name, "it is for CPUs, in float32 or bfloat16")
+        elif find_spec(package) is None:
+            yield Skipped(name, f"the package {package} is not installed")
+        else:
+            say(f"Loading the engine with {name}")
+            scorer = stack.enter_context(_scorer(path, settings, dtype, "openvino"))
+            scorer.load()
+            if dtype == INT8 != scorer.dtype:
+                yield Skipped(name, "the order of this model's scores suffers")
+            else:
+                yield systems.engine_system(scorer)
 
 
 def _scorer(

@@ -13,6 +13,7 @@ from typing import Any
 from langchain_rerank.bench.workload import pairs_of
 from langchain_rerank.scorers.contract import Request
 from langchain_rerank.scorers.cross_encoder import CrossEncoderScorer
+from langchain_rerank.scorers.engine.settings import INT8
 
 REFERENCE = "LangChain's path"
 """The system that the others are compared with: fp32, one `predict` per query."""
@@ -21,7 +22,7 @@ DEFAULT_BATCH_SIZE = 32
 """Pairs a batch of its `predict`, longest first."""
 
 _BATCH_SIZES = (8, 16, 32, 64, 128)
-_SHORT = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}
+_SHORT = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16", INT8: "int8"}
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class System:
 
     Attributes:
         name: What it is called in the report.
-        dtype: The precision it computes in: "float32", "bfloat16" or "float16".
+        dtype: The precision it computes in: "float32", "bfloat16", "float16" or "int8".
         score: Scores the texts of one query.
         score_many: Scores all requests in one call; None where there is no such call.
         concurrent: Whether many callers at once are measured.

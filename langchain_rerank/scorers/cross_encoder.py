@@ -10,14 +10,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from langchain_rerank.checks import device_name, dtype_name, whole_number
+from langchain_rerank.checks import device_name, dtype_name, listed, whole_number
 from langchain_rerank.errors import ScorerClosedError
 from langchain_rerank.scorers import deadline
 from langchain_rerank.scorers.contract import ClosedOnExit, Request, Scores, check_request
 from langchain_rerank.scorers.engine import registry
 from langchain_rerank.scorers.engine.device import precision
 from langchain_rerank.scorers.engine.metrics import Metrics
-from langchain_rerank.scorers.engine.settings import LoadSettings, Reading, check_load_settings
+from langchain_rerank.scorers.engine.settings import (
+    INT8,
+    LoadSettings,
+    Reading,
+    check_load_settings,
+)
 from langchain_rerank.scorers.prompt import RerankPrompt
 
 if TYPE_CHECKING:
@@ -76,7 +81,9 @@ class CrossEncoderScorer(ClosedOnExit):
             torch device such as "cuda:1".
         dtype: "auto" is, of a loaded model, its own precision; else bfloat16 where the device has
             it in hardware (else float16 on GPUs, float32 on CPUs); "float32" gives reference
-            scores; also "bfloat16" and "float16".
+            scores; also "bfloat16" and "float16". "int8" (extra `int8`) rounds a model on the CPU
+            by OpenVINO, once, which is kept: faster, and close to the model's scores, not equal; a
+            model whose order suffers is not rounded, with one warning.
         backend: "torch", or "openvino" to compute on the CPU with OpenVINO (extra `openvino`): the
             model is converted on first use and kept in the user's cache folder.
         max_length: Tokens a pair may have; None is 512, or the model's limit where that is lower;
@@ -89,6 +96,9 @@ class CrossEncoderScorer(ClosedOnExit):
         revision: Branch, tag or commit on the hub.
         trust_remote_code: Run code that comes with the model.
         model_kwargs: Further arguments for `transformers`' `from_pretrained`.
+        calibration_texts: For `dtype="int8"`: texts such as the model will read, some dozens of
+            them, from which the ranges of its numbers are taken; None takes the guides that ship
+            with this package, in English.
 
     Raises:
         ConfigurationError: An impossible setting.
@@ -108,8 +118,11 @@ class CrossEncoderScorer(ClosedOnExit):
         revision: str | None = None,
         trust_remote_code: bool = False,
         model_kwargs: Mapping[str, Any] | None = None,
+        calibration_texts: Sequence[str] | None = None,
     ) -> None:
         device, dtype = device_name(device), dtype_name(dtype)
+        if calibration_texts is not None:
+            calibration_texts = listed(calibration_texts, "calibration_texts", "texts")
         if not isinstance(max_length, str | None):
             room = ", with room for a query and a text; or 'model'"
             max_length = whole_number(max_length, "max_length", least=16, otherwise=room)
@@ -123,6 +136,7 @@ class CrossEncoderScorer(ClosedOnExit):
             backend=backend,
             max_length=max_length,
             instruction=instruction,
+            calibration_texts=calibration_texts,
             hub_settings={
                 "revision": revision,
                 "trust_remote_code": trust_remote_code,
@@ -134,12 +148,13 @@ class CrossEncoderScorer(ClosedOnExit):
         self._max_length, self._max_batch_tokens = max_length, max_batch_tokens
         self.settings = LoadSettings(
             model=os.fspath(model) if isinstance(model, str | os.PathLike) else model,
-            device="cpu" if backend == "openvino" else device,
+            device="cpu" if backend == "openvino" or dtype == INT8 else device,
             dtype=dtype,
-            backend=backend,
+            backend="openvino" if dtype == INT8 else backend,
             revision=revision,
             trust_remote_code=trust_remote_code,
             prompt=prompt,
+            calibration_texts=tuple(calibration_texts or ()),
             model_kwargs=dict(model_kwargs or {}),
         )
         self._held: _Held | None = None
@@ -169,6 +184,7 @@ class CrossEncoderScorer(ClosedOnExit):
             "instruction": self.instruction,
             "prompt": None if settings.prompt is None else asdict(settings.prompt),
             "model_kwargs": repr(settings.model_kwargs),
+            "calibration_texts": settings.calibration_digest,
         }
 
     @property

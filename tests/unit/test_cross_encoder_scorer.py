@@ -100,7 +100,7 @@ def test_settings_that_the_machine_or_model_cannot_meet(folder, settings, messag
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"dtype": "int8"}, "dtype='int8' is unknown; use one of auto"),
+        ({"dtype": "int4"}, "dtype='int4' is unknown; use one of auto"),
         ({"max_length": 3}, "max_length=3: it must be a whole number of at least 16"),
         ({"backend": "onnx"}, "backend='onnx' is unknown; use one of torch, openvino"),
         ({"backend": "openvino", "device": "cuda"}, "on the CPU .* but device='cuda'"),

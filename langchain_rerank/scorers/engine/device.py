@@ -10,7 +10,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from langchain_rerank.errors import ConfigurationError, see
-from langchain_rerank.scorers.engine.settings import DTYPES
+from langchain_rerank.scorers.engine.settings import DTYPES, INT8
 
 if TYPE_CHECKING:
     import torch
@@ -172,7 +172,8 @@ def choose_dtype(requested: str, device: torch.device) -> torch.dtype:
 
     Args:
         requested: "auto", "float32", "bfloat16" or "float16". "auto" is bfloat16 where the device
-            computes in it natively, else float16 on GPUs and float32 on CPUs.
+            computes in it natively, else float16 on GPUs and float32 on CPUs. "int8" is "auto" for
+            what is not rounded.
         device: Where the model computes.
 
     Raises:
@@ -180,9 +181,10 @@ def choose_dtype(requested: str, device: torch.device) -> torch.dtype:
     """
     import torch
 
-    if requested not in DTYPES:
-        raise ConfigurationError(f"dtype={requested!r} is unknown; use one of {', '.join(DTYPES)}.")
-    if requested != "auto":
+    if requested not in (*DTYPES, INT8):
+        known = ", ".join((*DTYPES, INT8))
+        raise ConfigurationError(f"dtype={requested!r} is unknown; use one of {known}.")
+    if requested not in {"auto", INT8}:
         chosen: torch.dtype = getattr(torch, requested)
         return chosen
     if device.type == "cuda":

@@ -19,6 +19,7 @@ from langchain_rerank.scorers.engine.loading import load_cross_encoder, preparat
 from langchain_rerank.scorers.engine.memory import TokenBudget, initial_budget
 from langchain_rerank.scorers.engine.metrics import Metrics
 from langchain_rerank.scorers.engine.settings import (
+    INT8,
     LoadSettings,
     Reading,
     effective_max_length,
@@ -69,11 +70,13 @@ class Engine:
         tokenize = self._tokenizer(length)
         self._forward: Any = choose_forward(model, tokenize, device, dtype, settings, length)
         # What is said of it once it is closed.
-        self._loaded_as = SimpleNamespace(name=self._forward.name, device=device, dtype=dtype)
+        self._loaded_as = SimpleNamespace(
+            name=self._forward.name, device=device, dtype=self._forward.dtype
+        )
         if self.path != "predict" and isinstance(settings.model, str):
             # The forward pass has its own, prepacked or converted; nobody needs them twice.
             model.to("meta")
-        bytes_per_value = 4 if self.dtype == "float32" else 2
+        bytes_per_value = {"float32": 4, INT8: 1}.get(self.dtype, 2)
         self.bytes = bytes_per_value * weights
         self.budget = TokenBudget(initial_budget(device, model.config, bytes_per_value))
         warn_of_slow_tokenising(device)

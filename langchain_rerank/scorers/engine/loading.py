@@ -19,12 +19,12 @@ from langchain_rerank.errors import (
     ScorerOutOfMemoryError,
     see,
 )
-from langchain_rerank.optional import version_of
+from langchain_rerank.optional import require_installed, version_of
 from langchain_rerank.scorers.engine.device import choose_device, choose_dtype
 from langchain_rerank.scorers.engine.forward.openvino import openvino
 from langchain_rerank.scorers.engine.forward.predict import foreign_code, precision_of, unpatched
 from langchain_rerank.scorers.engine.memory import is_out_of_memory
-from langchain_rerank.scorers.engine.settings import EMBEDDED, LoadSettings
+from langchain_rerank.scorers.engine.settings import EMBEDDED, INT8, LoadSettings
 from langchain_rerank.scorers.engine.tokens.setup import (
     answer_with,
     check_setup,
@@ -110,6 +110,8 @@ def load_cross_encoder(settings: LoadSettings) -> tuple[CrossEncoder, torch.devi
         )
     if settings.backend == "openvino":
         openvino()  # So that a missing package is the first thing said, and not after a download.
+    if settings.dtype == INT8:
+        require_installed("nncf", extra="int8")
     model = _load(settings, device, dtype)
     if model.num_labels != 1:
         # Before version 5.5, sentence-transformers does not look at the last layer.
@@ -167,6 +169,7 @@ def verdict_key(
         "dtype": str(dtype),
         "max_length": max_length,
         "prompt": repr(settings.prompt),
+        "calibration_texts": settings.calibration_digest,
         "model_kwargs": repr(sorted(settings.model_kwargs.items())),
     }
 

@@ -27,7 +27,7 @@ from langchain_rerank.errors import ModelLoadError, ScorerOutOfMemoryError
 from langchain_rerank.scorers.engine.device import choose_device, choose_dtype
 from langchain_rerank.scorers.engine.engine import Engine
 from langchain_rerank.scorers.engine.loading import fingerprint, placement
-from langchain_rerank.scorers.engine.settings import EMBEDDED, LoadSettings
+from langchain_rerank.scorers.engine.settings import EMBEDDED, INT8, LoadSettings
 
 logger = logging.getLogger(__name__)
 
@@ -155,11 +155,16 @@ def key_of(settings: LoadSettings) -> Key:
         content=content_of(settings),
         revision=settings.revision,
         arguments=repr(
-            (settings.trust_remote_code, settings.prompt, sorted(settings.model_kwargs.items()))
+            (
+                settings.trust_remote_code,
+                settings.prompt,
+                settings.calibration_digest,
+                sorted(settings.model_kwargs.items()),
+            )
         ),
         backend=settings.backend,
         device=str(device),
-        dtype=str(dtype).removeprefix("torch."),
+        dtype=INT8 if settings.dtype == INT8 else str(dtype).removeprefix("torch."),
     )
 
 

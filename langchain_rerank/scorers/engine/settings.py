@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 BACKENDS = ("torch", "openvino")
 DTYPES = ("auto", "float32", "bfloat16", "float16")
+INT8 = "int8"
+"""The precision that is not the model's own, and so has to be asked for by name."""
 
 EMBEDDED = "embedded"
 """The name of the model that ships with the package."""
@@ -36,11 +39,19 @@ class LoadSettings:
     revision: str | None = None
     trust_remote_code: bool = False
     prompt: RerankPrompt | None = None
+    calibration_texts: tuple[str, ...] = field(default=(), repr=False)
     model_kwargs: Mapping[str, Any] = field(default_factory=dict, compare=False)
     _model_kwargs_text: str = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_model_kwargs_text", repr(sorted(self.model_kwargs.items())))
+
+    @property
+    def calibration_digest(self) -> str | None:
+        """What stands for `calibration_texts` where it is kept."""
+        if not self.calibration_texts:
+            return None
+        return hashlib.sha256(repr(self.calibration_texts).encode()).hexdigest()
 
     @property
     def name(self) -> str:
@@ -59,6 +70,7 @@ def check_load_settings(
     backend: str,
     max_length: int | str | None,
     instruction: str | None,
+    calibration_texts: Sequence[str] | None,
     hub_settings: Mapping[str, Any],
 ) -> None:
     """Refuse what no machine and no model can meet.
@@ -72,9 +84,9 @@ def check_load_settings(
             f"{shown(model)}."
         )
     check_types(device=device, instruction=instruction, **hub_settings)
-    if not is_one_of(dtype, DTYPES):
+    if not is_one_of(dtype, (*DTYPES, INT8)):
         raise ConfigurationError(
-            f"dtype={shown(dtype)} is unknown; use one of {', '.join(DTYPES)}."
+            f"dtype={shown(dtype)} is unknown; use one of {', '.join((*DTYPES, INT8))}."
         )
     if not is_one_of(backend, BACKENDS):
         raise ConfigurationError(
@@ -86,6 +98,7 @@ def check_load_settings(
             f"{shown(device)} and dtype={shown(dtype)} were asked for; leave them out, or the "
             f"backend."
         )
+    _check_int8(model, device, dtype, calibration_texts)
     if isinstance(max_length, str) and max_length != "model":
         raise ConfigurationError(f"max_length={shown(max_length)} is no number, nor 'model'.")
     if (not isinstance(model, str | os.PathLike) or model == EMBEDDED) and any(
@@ -102,6 +115,32 @@ def check_load_settings(
             raise ConfigurationError(
                 f"model_kwargs has {key!r}; set it with the scorer's {setting}= instead."
             )
+
+
+def _check_int8(
+    model: object, device: str, dtype: str, calibration_texts: Sequence[str] | None
+) -> None:
+    if dtype == INT8 and device not in {"auto", "cpu"}:
+        raise ConfigurationError(
+            f"dtype='int8' computes on the CPU, but device={shown(device)} was asked for; leave "
+            f"one of them out."
+        )
+    if dtype == INT8 and not isinstance(model, str | os.PathLike):
+        raise ConfigurationError(
+            "dtype='int8' rounds a model that is loaded by its name or from a folder; save the "
+            "model that you pass in, and give its folder."
+        )
+    if calibration_texts is not None and (
+        dtype != INT8 or not calibration_texts or not all(map(_is_text, calibration_texts))
+    ):
+        raise ConfigurationError(
+            f"calibration_texts={shown(calibration_texts)}: they are for dtype='int8', some dozens "
+            f"of texts such as the model will read."
+        )
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and bool(value.strip())
 
 
 def check_types(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from langchain_rerank.errors import ScorerError, see
@@ -14,10 +15,12 @@ from langchain_rerank.scorers.engine.forward.comparison import (
     long_objection,
     long_pairs,
     refuse_company,
+    rounding_objection,
     short_pairs,
 )
 from langchain_rerank.scorers.engine.forward.following import Following, state_of
 from langchain_rerank.scorers.engine.forward.heads import ReadOut, read_out
+from langchain_rerank.scorers.engine.forward.int8 import calibration_pairs
 from langchain_rerank.scorers.engine.forward.model_edits import prepack, view_of
 from langchain_rerank.scorers.engine.forward.openvino import OpenVinoForward
 from langchain_rerank.scorers.engine.forward.passes import Forward, PackedForward, PaddedForward
@@ -29,8 +32,13 @@ from langchain_rerank.scorers.engine.forward.predict import (
 )
 from langchain_rerank.scorers.engine.forward.verdicts import Verdicts
 from langchain_rerank.scorers.engine.loading import placement, verdict_key
-from langchain_rerank.scorers.engine.settings import DEFAULT_MAX_LENGTH, LoadSettings, token_limit
-from langchain_rerank.scorers.engine.tokens.pairs import Tokenize
+from langchain_rerank.scorers.engine.settings import (
+    DEFAULT_MAX_LENGTH,
+    INT8,
+    LoadSettings,
+    token_limit,
+)
+from langchain_rerank.scorers.engine.tokens.pairs import Pair, Tokenize
 
 if TYPE_CHECKING:
     import torch
@@ -113,9 +121,17 @@ def _choose(
         pairs = long_pairs(model, tokenize, max_length)
         long = Expected(model, dtype, predict, pairs, tokenize, max_length)
         verdicts = Verdicts(verdict_key(settings, loaded.device, dtype, max_length))
-        builds: list[_Build] = [_packed_sharing_prefixes, _packed, _padded]
+        builds: dict[str, _Build] = {}
+        if settings.dtype == INT8:
+            calibration = calibration_pairs(settings.calibration_texts, tokenize)
+            builds[INT8] = partial(_openvino, calibration=calibration)
         if settings.backend == "openvino":
-            builds.insert(0, _openvino)
+            builds["openvino"] = _openvino
+        builds |= {
+            "packed sharing prefixes": _packed_sharing_prefixes,
+            "packed": _packed,
+            "padded": _padded,
+        }
         chosen, reasons = _fastest(loaded, builds, short, long, verdicts)
     else:  # Nothing can be compared with them.
         reason = (
@@ -147,6 +163,7 @@ _IN_WORDS = {
     "packed": "batches without padding",
     "padded": "padded batches",
     "openvino": "OpenVINO",
+    INT8: "int8",
     "predict": "its own predict",
 }
 _Build: TypeAlias = Callable[..., PackedForward | PaddedForward | OpenVinoForward | None]
@@ -154,7 +171,7 @@ _Build: TypeAlias = Callable[..., PackedForward | PaddedForward | OpenVinoForwar
 
 def _fastest(
     loaded: _Loaded,
-    builds: Sequence[_Build],
+    builds: Mapping[str, _Build],
     short: Expected,
     long: Expected,
     verdicts: Verdicts,
@@ -164,13 +181,15 @@ def _fastest(
 
     logits = torch.nn.Identity()  # A sigmoid would hide differences far from zero.
     reasons: list[str] = []
-    for build in builds:
-        path = build.__name__.strip("_").replace("_", " ")
+    for path, build in builds.items():
         try:
             forward = build(loaded, logits)
             if forward is None:
                 continue
-            reason = short.objection(forward) or long_objection(long, forward, verdicts, path)
+            if path == INT8:
+                reason = rounding_objection(short, long, forward, verdicts, path)
+            else:
+                reason = short.objection(forward) or long_objection(long, forward, verdicts, path)
         except Exception as error:  # noqa: BLE001  # any failure means: take the next path
             reason = f"{type(error).__name__}: {error}"
         else:
@@ -188,7 +207,9 @@ def _copy_of(model: CrossEncoder, device: torch.device, dtype: torch.dtype) -> C
     return copied
 
 
-def _openvino(loaded: _Loaded, activation: Any) -> OpenVinoForward:
+def _openvino(
+    loaded: _Loaded, activation: Any, *, calibration: Sequence[Pair] = ()
+) -> OpenVinoForward:
     import torch
 
     model = loaded.model
@@ -200,7 +221,14 @@ def _openvino(loaded: _Loaded, activation: Any) -> OpenVinoForward:
         view.set_attn_implementation("eager")
     padding = model.tokenizer.pad_token_id or 0
     longest = min(DEFAULT_MAX_LENGTH, token_limit(model))
-    return OpenVinoForward(read, activation, loaded.dtype, padding=padding, longest=longest)
+    return OpenVinoForward(
+        read,
+        activation,
+        loaded.dtype,
+        padding=padding,
+        longest=longest,
+        calibration=calibration,
+    )
 
 
 def _packed_sharing_prefixes(loaded: _Loaded, activation: Any) -> PackedForward | None:

@@ -105,12 +105,18 @@ class Expected:
                 return True
         return False
 
+    def by(self, forward: Forward) -> NDArray[np.float64]:
+        """Return the `(n,)` logits that `forward` gives."""
+        import numpy as np
+
+        return np.asarray(forward.launch(self._tokens)())
+
     def objection(self, forward: Forward) -> str | None:
         """Return how much `forward` differs, if it differs by more than rounding."""
         import numpy as np
         import torch
 
-        found = np.asarray(forward.launch(self._tokens)())
+        found = self.by(forward)
         differences = np.abs(found - self.logits)
         exact = self._dtype == torch.float32
         tolerances = (1e-5 if exact else 2**-8) * np.maximum(1.0, np.abs(self.logits))
@@ -120,6 +126,44 @@ class Expected:
         if not exact and self._is_noise(differences, tolerances):
             return None
         return f"scores differ from its own by {np.max(differences):.2g} on test texts"
+
+
+def rounding_objection(
+    short: Expected, long: Expected, forward: Forward, verdicts: Verdicts, path: str
+) -> str | None:
+    """Return why a model in int8 is not used: it mixes up the order, or is far off.
+
+    Rounding moves every logit a little, so that what is asked of other paths cannot be.
+    """
+    import numpy as np
+
+    agreed = verdicts.get(path)
+    if agreed is False:
+        return "its scores were too far off on test texts before"
+    probes = [short] if agreed or not long.pairs else [short, long]
+    found = np.concatenate([one.by(forward) for one in probes])
+    right = np.concatenate([one.logits for one in probes])
+    off = float(np.max(np.abs(found - right)))
+    order = 1.0 if agreed else _rank_correlation(found, right)
+    reason = None
+    if not (off <= _MOST_OFF and order >= _LEAST_ORDER):  # written so that NaN does not pass
+        reason = (
+            f"its logits are up to {off:.2g} off on test texts, in an order of rank correlation "
+            f"{order:.3f}"
+        )
+    if agreed is None:
+        verdicts.put(path, agrees=reason is None)
+    return reason
+
+
+_MOST_OFF, _LEAST_ORDER = 1.0, 0.98
+
+
+def _rank_correlation(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
+    import numpy as np
+
+    first, second = (one.argsort(kind="stable").argsort(kind="stable") for one in (a, b))
+    return float(np.corrcoef(first, second)[0, 1])
 
 
 def long_objection(long: Expected, forward: Forward, verdicts: Verdicts, path: str) -> str | None:

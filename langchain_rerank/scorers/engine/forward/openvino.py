@@ -23,16 +23,19 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock
 
 from langchain_rerank.errors import ScorerError
-from langchain_rerank.optional import require
+from langchain_rerank.optional import require, version_of
 from langchain_rerank.scorers.engine.forward.arrays import pack, pad
 from langchain_rerank.scorers.engine.forward.heads import Head, ReadOut, pool_padded
+from langchain_rerank.scorers.engine.forward.int8 import rounded
 from langchain_rerank.scorers.engine.forward.model_edits import FirstTokens
 from langchain_rerank.scorers.engine.forward.passes import Collect, activated, fetch
 from langchain_rerank.scorers.engine.tokens.pairs import Pair
 from langchain_rerank.user_cache import cache_folder
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
+    from numpy.typing import NDArray
 
 logger = logging.getLogger(__name__)
 
@@ -74,29 +77,39 @@ class OpenVinoForward:
         dtype: The precision to compute in.
         padding: The id to fill rows up with.
         longest: Tokens of the longest pair.
+        calibration: Pairs that show the ranges of activations; the model is rounded to int8 where
+            there are any, and what cannot be is computed in `dtype`.
     """
 
     name = "openvino"
     padded = True
 
     def __init__(
-        self, read: ReadOut, activation: Any, dtype: torch.dtype, *, padding: int, longest: int
+        self,
+        read: ReadOut,
+        activation: Any,
+        dtype: torch.dtype,
+        *,
+        padding: int,
+        longest: int,
+        calibration: Sequence[Pair] = (),
     ) -> None:
         import torch
 
-        self.activation, self.device, self.dtype = activation, torch.device("cpu"), dtype
+        self.activation, self.device = activation, torch.device("cpu")
+        self.dtype = torch.int8 if calibration else dtype
         self.head = Head(read)
         self._pooling, self._token_types = read.pooling, read.token_types
         self._padding, self._longest = padding, longest
         if read.last_layer:
             FirstTokens(read.last_layer)
-        self._compiled = _compile(_kept_or_converted(read, padding, longest), dtype)
+        inputs = [self._arrays([pair]) for pair in calibration]
+        self._compiled = _compile(_kept_or_converted(read, padding, longest, inputs), dtype)
 
     def launch(self, pairs: Sequence[Pair]) -> Collect:
         """Start computing `pairs`."""
-        ids, mask, types = pad(pack(pairs), self._padding, few_sizes=self._longest)
+        arrays = self._arrays(pairs)
         request = self._compiled.create_infer_request()
-        arrays = [ids, mask, types] if self._token_types else [ids, mask]
         request.start_async(arrays, share_inputs=True)
 
         def collect() -> list[float]:
@@ -104,12 +117,17 @@ class OpenVinoForward:
 
             request.wait()
             hidden = torch.from_numpy(request.get_output_tensor().data)
-            lengths = torch.from_numpy(mask.sum(1))
+            lengths = torch.from_numpy(arrays[1].sum(1))
             with torch.inference_mode():
                 logits = self.head(pool_padded(hidden, lengths, self._pooling))
                 return fetch(activated(self.activation, logits))()
 
         return collect
+
+    def _arrays(self, pairs: Sequence[Pair]) -> list[NDArray[np.int64]]:
+        """Return the ids, the mask and, where the model reads them, the token types."""
+        arrays = pad(pack(pairs), self._padding, few_sizes=self._longest)
+        return list(arrays if self._token_types else arrays[:2])
 
 
 def _compile(model: Any, dtype: torch.dtype) -> Any:
@@ -125,15 +143,30 @@ def _compile(model: Any, dtype: torch.dtype) -> Any:
     return openvino().Core().compile_model(model, "CPU", settings)
 
 
-def _kept_or_converted(read: ReadOut, padding: int, longest: int) -> Any:
-    """Return the base model in OpenVINO's form, from disk where it is there and whole."""
-    folder = cache_folder("openvino") / _key(read)
+def _kept_or_converted(
+    read: ReadOut, padding: int, longest: int, inputs: Sequence[Sequence[NDArray[np.int64]]]
+) -> Any:
+    """Return the base model in OpenVINO's form, from disk where it is there and whole.
+
+    Args:
+        read: The model.
+        padding: The id to fill rows up with.
+        longest: Tokens of the longest pair.
+        inputs: What the ranges of int8 are taken from; empty for no rounding.
+    """
+    folder = cache_folder("openvino") / _key(read, inputs)
     kept = _read(folder)
     if kept is None:
         with _one_at_a_time(folder):
             kept = _read(folder)  # Who was first has made it meanwhile.
             if kept is None:
                 converted = _converted(read, padding, longest)
+                if inputs:
+                    logger.warning(
+                        "%s is rounded to int8: that takes a minute or more, once.",
+                        type(read.base).__name__,
+                    )
+                    converted = rounded(converted, inputs)
                 kept = _kept(converted, folder)
                 if kept is None:
                     return converted  # which shares torch's weights
@@ -173,7 +206,7 @@ def _one_at_a_time(folder: Path) -> Iterator[None]:
         yield
 
 
-def _key(read: ReadOut) -> str:
+def _key(read: ReadOut, inputs: Sequence[Sequence[NDArray[np.int64]]]) -> str:
     """Return what tells one conversion from all others: the weights, and what reads them."""
     import torch
     import transformers
@@ -186,11 +219,15 @@ def _key(read: ReadOut) -> str:
         "class": type(read.base).__name__,
         "token_types": read.token_types,
         "config": read.base.config.to_dict() | {"_name_or_path": ""},
+        "nncf": version_of("nncf") if inputs else None,
     }
     digest = hashlib.sha256(json.dumps(about, sort_keys=True, default=str).encode())
     for name, tensor in [*read.base.named_parameters(), *read.base.named_buffers()]:
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(tensor.detach().contiguous().numpy())
+    for array in (one for row in inputs for one in row):
+        digest.update(f"{array.shape}".encode())
+        digest.update(array.tobytes())
     return digest.hexdigest()[:32]
 
 

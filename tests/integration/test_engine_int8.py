@@ -1,0 +1,170 @@
+"""int8 by name: close scores from a model that is rounded once and kept, or the next precision."""
+
+from __future__ import annotations
+
+import logging
+import pickle
+
+import pytest
+import torch
+from scipy.stats import spearmanr
+from sentence_transformers import CrossEncoder
+
+from langchain_rerank import CrossEncoderReranker, CrossEncoderScorer
+from langchain_rerank.embedded import CORPUS_FOLDER
+from langchain_rerank.errors import ConfigurationError, MissingExtraError
+from langchain_rerank.scorers.engine import loading, registry
+from langchain_rerank.scorers.engine.forward import comparison, int8, openvino
+from langchain_rerank.testing.tiny_models import build_tiny_model
+
+QUERY = "How much memory does QLoRA save?"
+TEXTS = ["QLoRA saves memory.", "Cats sleep all day.", "", "Zürich 北京", "vitamin C " * 300]
+
+OWN_TEXTS = ["The harbour opens at nine.", "Ferries leave every hour.", "Tickets are sold on deck."]
+
+
+@pytest.fixture(scope="module")
+def shared_cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(autouse=True)
+def cache(shared_cache, monkeypatch):
+    """One cache for the module: rounding takes seconds."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(shared_cache))
+
+
+@pytest.fixture(scope="module")
+def bert(tmp_path_factory):
+    return build_tiny_model("bert", tmp_path_factory.mktemp("bert"), seed=3, max_length=384)
+
+
+@pytest.fixture
+def lenient(monkeypatch):
+    """Random weights say nothing about order; what is tested is what happens around it."""
+    monkeypatch.setattr(comparison, "_LEAST_ORDER", -1.0)
+
+
+def rounded_models(caplog):
+    return [one for one in caplog.messages if "is rounded to int8" in one]
+
+
+def test_a_model_is_rounded_once_and_gives_close_scores(bert, lenient, caplog):
+    expected = CrossEncoder(str(bert), device="cpu").predict([(QUERY, text) for text in TEXTS])
+    answers = []
+    for _ in range(2):
+        with CrossEncoderScorer(bert, dtype="int8") as scorer:
+            answers.append(scorer.score(QUERY, TEXTS))
+            assert (scorer.path, scorer.dtype, scorer.device) == ("openvino", "int8", "cpu")
+            assert scorer.identity["dtype"] == "int8"
+        registry.unload_idle()
+    assert len(rounded_models(caplog)) == 1
+    assert answers[0] == answers[1]
+    assert answers[0] == pytest.approx(expected.tolist(), abs=0.25)  # a logit, at most
+    assert answers[0] != pytest.approx(expected.tolist(), abs=1e-5)
+    assert answers[0].truncated == 1
+
+
+def test_other_calibration_texts_are_another_model(bert, lenient, caplog):
+    own = CrossEncoderScorer(bert, dtype="int8", calibration_texts=iter(OWN_TEXTS))
+    with own, pickle.loads(pickle.dumps(own)) as copy:
+        assert own.score(QUERY, TEXTS[:2]) == copy.score(QUERY, TEXTS[:2])
+        assert own.identity == copy.identity
+    assert len(rounded_models(caplog)) == 1
+    shipped = CrossEncoderScorer(bert, dtype="int8")
+    assert shipped.identity != own.identity
+    assert shipped.settings.backend == "openvino"
+
+
+def test_a_model_whose_order_suffers_computes_in_the_next_precision_with_one_warning(
+    bert, lenient, caplog, monkeypatch
+):
+    monkeypatch.setattr(comparison, "_MOST_OFF", 1e-9)
+    with CrossEncoderScorer(bert, dtype="int8", calibration_texts=["Other texts."]) as scorer:
+        scores = scorer.score(QUERY, TEXTS)
+        assert scorer.path == "openvino"
+        assert scorer.dtype in {"float32", "bfloat16"}
+    expected = CrossEncoder(str(bert), device="cpu").predict([(QUERY, text) for text in TEXTS])
+    assert scores == pytest.approx(expected.tolist(), abs=0.02)
+    (warning,) = [one for one in caplog.messages if "more slowly" in one]
+    assert "int8, since its logits are up to" in warning
+
+
+def test_what_cannot_be_rounded_computes_in_the_next_precision(bert, caplog, monkeypatch):
+    monkeypatch.setattr(int8, "_ROUND", "raise SystemExit('no such layer')")
+    with CrossEncoderScorer(bert, dtype="int8", calibration_texts=["No layer."]) as scorer:
+        scorer.score(QUERY, TEXTS[:1])
+        assert scorer.dtype in {"float32", "bfloat16"}
+    assert any("NNCF failed: no such layer" in one for one in caplog.messages)
+
+
+def test_nothing_of_the_rounding_reaches_this_process(bert, lenient, capfd, caplog):
+    logger = logging.getLoggerClass()
+    with CrossEncoderScorer(bert, dtype="int8", calibration_texts=["Quiet.", "Still."]) as scorer:
+        scorer.load()
+        assert scorer.dtype == "int8"
+    assert capfd.readouterr().out == ""
+    assert logging.getLoggerClass() is logger
+    assert len(rounded_models(caplog)) == 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"device": "cuda"}, "computes on the CPU"),
+        ({"dtype": "float32", "calibration_texts": ["a"]}, "calibration_texts"),
+        ({"calibration_texts": []}, "calibration_texts"),
+        ({"calibration_texts": ["a", " "]}, "calibration_texts"),
+        ({"calibration_texts": [1]}, "calibration_texts"),
+    ],
+    ids=str,
+)
+def test_settings_that_do_not_go_with_it_are_refused(settings, said):
+    with pytest.raises(ConfigurationError, match=said):
+        CrossEncoderScorer("embedded", **({"dtype": "int8"} | settings))
+
+
+def test_a_model_that_was_passed_in_is_not_rounded(bert):
+    with pytest.raises(ConfigurationError, match="loaded by its name"):
+        CrossEncoderScorer(CrossEncoder(str(bert), device="cpu"), dtype="int8")
+
+
+def test_without_the_extra_the_command_to_install_it_is_named(bert, monkeypatch):
+    monkeypatch.setattr(loading, "require_installed", _missing)
+    with (
+        CrossEncoderScorer(bert, dtype=torch.int8) as scorer,
+        pytest.raises(MissingExtraError, match=r"langchain-rerank\[int8\]"),
+    ):
+        scorer.load()
+
+
+def _missing(package, *, extra):
+    from langchain_rerank.optional import require_installed
+
+    require_installed(f"no-{package}", extra=extra)
+
+
+def test_the_compressor_takes_it_as_a_setting(bert, lenient, documents):
+    settings = {"dtype": "int8", "calibration_texts": OWN_TEXTS}
+    with CrossEncoderReranker(model=str(bert), **settings) as reranker:
+        found = reranker.compress_documents(documents, QUERY)
+    with CrossEncoderScorer(bert, **settings) as scorer:
+        scores = scorer.score(QUERY, [one.page_content for one in documents])
+    assert [one.metadata["relevance_score"] for one in found] == sorted(scores, reverse=True)[:5]
+
+
+@pytest.mark.slow
+def test_the_embedded_model_keeps_its_order_in_int8(caplog):
+    passages = [
+        " ".join(paragraph.split())
+        for path in sorted(CORPUS_FOLDER.glob("*.md"))
+        for paragraph in path.read_text("utf-8").split("\n\n")
+        if len(paragraph) > 100
+    ][:60]
+    with CrossEncoderScorer("embedded", dtype="float32") as exact:
+        expected = exact.score(QUERY, passages)
+    with CrossEncoderScorer("embedded", dtype="int8") as scorer:
+        scores = scorer.score(QUERY, passages)
+        assert (scorer.path, scorer.dtype) == ("openvino", "int8")
+    assert spearmanr(scores, expected).statistic >= 0.98
+    assert openvino.openvino().__name__ == "openvino"
