@@ -115,7 +115,7 @@ def load_cross_encoder(settings: LoadSettings) -> tuple[CrossEncoder, torch.devi
     model = _load(settings, device, dtype)
     if model.num_labels != 1:
         # Before version 5.5, sentence-transformers does not look at the last layer.
-        help_ = (
+        remedy = (
             "Its last layer gives one, which the installed sentence-transformers does not see: "
             "upgrade it (pip install -U 'sentence-transformers>=5.5')."
             if getattr(model[-1], "out_features", None) == 1
@@ -123,7 +123,7 @@ def load_cross_encoder(settings: LoadSettings) -> tuple[CrossEncoder, torch.devi
         )
         raise ModelLoadError(
             f"{settings.name} gives {model.num_labels} numbers per pair; a reranker gives one "
-            f"(num_labels=1). {help_} {see('a-model-could-not-be-loaded')}"
+            f"(num_labels=1). {remedy} {see('a-model-could-not-be-loaded')}"
         )
     if getattr(model.tokenizer, "pad_token_id", 0) is None:
         raise ModelLoadError(

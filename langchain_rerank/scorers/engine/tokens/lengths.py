@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
 
 # By first module: two engines may hold one model that was passed in.
 _locks: WeakKeyDictionary[Any, threading.Lock] = WeakKeyDictionary()
+
+if hasattr(os, "register_at_fork"):  # not on Windows, which cannot fork
+    os.register_at_fork(after_in_child=_locks.clear)  # A thread of the parent may have held one.
 
 
 @contextmanager
