@@ -156,17 +156,22 @@ def _on_cpus(
     say: Callable[[str], None],
 ) -> Iterator[System | Skipped]:
     """Yield the engine as it computes on CPUs alone, or why it does not."""
-    for name, package, dtype in (("OpenVINO", "openvino", settings.dtype), ("int8", "nncf", INT8)):
+    for name, packages, dtype in (
+        ("OpenVINO", ("openvino",), settings.dtype),
+        ("int8", ("openvino", "nncf"), INT8),
+    ):
+        missing = [one for one in packages if find_spec(one) is None]
         if device != "cpu" or settings.dtype == "float16":
             yield Skipped(name, "it is for CPUs, in float32 or bfloat16")
-        elif find_spec(package) is None:
-            yield Skipped(name, f"the package {package} is not installed")
+        elif missing:
+            yield Skipped(name, f"the package {missing[0]} is not installed")
         else:
             say(f"Loading the engine with {name}")
             scorer = stack.enter_context(_scorer(path, settings, dtype, "openvino"))
             scorer.load()
             if dtype == INT8 != scorer.dtype:
-                yield Skipped(name, "the order of this model's scores suffers")
+                scorer.close()
+                yield Skipped(name, "this model is not rounded, for the reason that was logged")
             else:
                 yield systems.engine_system(scorer)
 
