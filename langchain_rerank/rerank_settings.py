@@ -20,6 +20,7 @@ from langchain_rerank.checks import (
     check_top_n,
     device_name,
     dtype_name,
+    listed,
     shown,
     whole_number,
 )
@@ -138,6 +139,11 @@ class RerankSettings(CheckedAssignment):
     @classmethod
     def _check_timeout(cls, value: object) -> float | None:
         return None if value is None else check_seconds("timeout", value)
+
+    @field_validator("calibration_texts", mode="before")
+    @classmethod
+    def _list_calibration_texts(cls, value: Any) -> list[Any] | None:
+        return None if value is None else listed(value, "calibration_texts", "texts")
 
     @field_validator("metadata_fields", mode="before")
     @classmethod

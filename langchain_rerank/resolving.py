@@ -68,7 +68,9 @@ def resolve_scorer(model: ModelLike, **load_settings: Any) -> Scorer:
         return CrossEncoderScorer(
             cast("str | PathLike[str] | CrossEncoder", model), **load_settings
         )
-    given = sorted(key for key, value in load_settings.items() if value != LOAD_SETTINGS[key])
+    given = sorted(
+        key for key, value in load_settings.items() if not _same(value, LOAD_SETTINGS[key])
+    )
     if given:
         raise ConfigurationError(
             f"{', '.join(given)} cannot be applied to a {type(model).__name__}, which loads its "

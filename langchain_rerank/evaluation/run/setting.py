@@ -178,6 +178,9 @@ class Setting:
         _refuse_unknown(settings, RerankingSettings.__optional_keys__)
         given: dict[str, Any] = {**settings}
         load = {name: given.pop(name) for name in LOAD_SETTINGS if name in given}
+        if load.get("calibration_texts") is not None:  # Each of several models reads them.
+            texts = listed(load["calibration_texts"], "calibration_texts", "texts")
+            load["calibration_texts"] = texts
         metadata_fields, config = given.pop("metadata_fields", ()), given.pop("config", None)
         return replace(
             cls.of(**given),

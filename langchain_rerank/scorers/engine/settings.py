@@ -6,6 +6,7 @@ import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from langchain_rerank.checks import check_flag, is_one_of, shown
@@ -46,7 +47,7 @@ class LoadSettings:
     def __post_init__(self) -> None:
         object.__setattr__(self, "_model_kwargs_text", repr(sorted(self.model_kwargs.items())))
 
-    @property
+    @cached_property
     def calibration_digest(self) -> str | None:
         """What stands for `calibration_texts` where it is kept."""
         if not self.calibration_texts:
