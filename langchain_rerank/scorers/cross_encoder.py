@@ -154,10 +154,11 @@ class CrossEncoderScorer(ClosedOnExit):
             revision=revision,
             trust_remote_code=trust_remote_code,
             prompt=prompt,
-            calibration_texts=tuple(calibration_texts or ()),
+            calibration_texts=tuple(map(str, calibration_texts or ())),  # NumPy's texts too
             model_kwargs=dict(model_kwargs or {}),
         )
         self._held: _Held | None = None
+        self._computed_in: str | None = None  # The precision of the model that was held last.
         self._closed = 0  # How often: who began to load before does not load for anybody.
 
     @property
@@ -170,7 +171,8 @@ class CrossEncoderScorer(ClosedOnExit):
         """Everything that changes the scores, as JSON data; None for a model object passed in.
 
         A hub model without `revision` is known by its name alone, a local folder by its files:
-        those that were loaded, or before loading those that are there.
+        those that were loaded, or before loading those that are there. Likewise the precision is
+        the one in use, or before loading the one to expect: int8 may be refused.
         """
         settings, held = self.settings, self._held
         if not isinstance(settings.model, str):
@@ -178,7 +180,7 @@ class CrossEncoderScorer(ClosedOnExit):
         return {
             "model": held.entry.key.content if held else registry.content_of(settings),
             "revision": settings.revision,
-            "dtype": held.engine.dtype if held else precision(settings.dtype, settings.device),
+            "dtype": self._computed_in or precision(settings.dtype, settings.device),
             "backend": settings.backend,
             "max_length": self._max_length,
             "instruction": self.instruction,
@@ -334,6 +336,7 @@ class CrossEncoderScorer(ClosedOnExit):
         with _lock:
             if self._closed == closed and self._held is None:
                 self._held = _Held(engine, entry, registry.forgotten_by(self, entry))
+                self._computed_in = engine.dtype
                 return engine
         if self._closed == closed:
             registry.release(entry, keep=True)  # Another thread was first.
@@ -343,7 +346,7 @@ class CrossEncoderScorer(ClosedOnExit):
 
     def __getstate__(self) -> dict[str, Any]:
         # A copy shares the model through the registry; it holds no thread and no weights itself.
-        return self.__dict__ | {"_held": None, "_closed": 0}
+        return self.__dict__ | {"_held": None, "_computed_in": None, "_closed": 0}
 
     def __deepcopy__(self, memo: dict[int, Any]) -> CrossEncoderScorer:
         copied = object.__new__(type(self))

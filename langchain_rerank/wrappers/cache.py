@@ -127,7 +127,8 @@ class CachedScorer(Wrapper):
             return otherwise
 
     def _steps(self, requests: Sequence[Request]) -> Steps:
-        keys = _keys(self.identity, requests)
+        identity = self.identity
+        keys = _keys(identity, requests)
         found = self._memory.get(list({key for row in keys for key in row}))
         missing = list({key for row in keys for key in row if key not in found})
         if missing and self._disk is not None:
@@ -138,9 +139,14 @@ class CachedScorer(Wrapper):
         truncated: list[int | None] = [0] * len(requests)
         misses = _misses(requests, keys, found)
         if misses:
-            answers = yield Ask(
-                self.scorers[0], [(query, [*new.values()]) for _, query, new in misses]
-            )
+            answers = yield Ask(self.scorers[0], _asked(misses))
+            if (now := self.identity) != identity:
+                # It was loaded for this and is not what it was taken for, as where int8 is refused:
+                # what was found is another's.
+                keys, any_found, found = _keys(now, requests), bool(found), {}
+                misses = _misses(requests, keys, found)
+                if any_found:
+                    answers = yield Ask(self.scorers[0], _asked(misses))
             fresh: dict[bytes, Entry] = {}
             for (position, _, new), scores in zip(misses, answers, strict=True):
                 fresh.update(zip(new, _entries(scores), strict=True))
@@ -199,6 +205,10 @@ def _misses(
         if new:
             misses.append((position, query, new))
     return misses
+
+
+def _asked(misses: Sequence[tuple[int, str, dict[bytes, str]]]) -> list[Request]:
+    return [(query, [*new.values()]) for _, query, new in misses]
 
 
 def _entries(scores: Scores) -> list[Entry]:

@@ -27,6 +27,7 @@ from langchain_rerank.scorers.contract import (
     check_request,
 )
 from langchain_rerank.scorers.cross_encoder import DEFAULT_MODEL, CrossEncoderScorer
+from langchain_rerank.scorers.engine.settings import INT8
 from langchain_rerank.scorers.ray.actors import (
     Member,
     ModelCopy,
@@ -82,6 +83,8 @@ class RayScorer(ClosedOnExit):
         self.num_actors = whole_number(num_actors, "num_actors")
         self._resources = resources_of(num_cpus=num_cpus, num_gpus=num_gpus)
         self._local = CrossEncoderScorer(model, **load_settings)  # never loaded: checks settings
+        if texts := self._local.settings.calibration_texts:
+            load_settings["calibration_texts"] = list(texts)  # of an iterator that has run out
         self._model, self._load_settings = model, load_settings
         self._restart()
 
@@ -97,8 +100,8 @@ class RayScorer(ClosedOnExit):
 
     @property
     def identity(self) -> dict[str, Any] | None:
-        """That of the model, or None with `dtype="auto"`, which each machine decides for itself."""
-        return None if self._local.settings.dtype == "auto" else self._local.identity
+        """That of the model; None where each machine finds its precision ("auto" and "int8")."""
+        return None if self._local.settings.dtype in {"auto", INT8} else self._local.identity
 
     def load(self) -> None:
         """Start the actors now rather than on first use, and wait until all have loaded the model.
