@@ -58,10 +58,15 @@ def versions(packages: Iterable[str]) -> str:
     return ", ".join(f"{package} {version_of(package)}" for package in packages)
 
 
-@cache
 def version_of(package: str) -> str | None:
-    """Return which version of a package is installed, without importing it; None for none."""
+    """Return which version of a package is installed, without importing it; None for none.
+
+    One that is missing is looked for anew: it may be installed meanwhile, from a notebook.
+    """
     try:
-        return version(package)
+        return _version(package)
     except PackageNotFoundError:
         return None
+
+
+_version = cache(version)

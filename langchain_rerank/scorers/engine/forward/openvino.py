@@ -48,6 +48,15 @@ _importing = threading.Lock()
 _converting = threading.Lock()
 
 
+def _renew_locks() -> None:
+    global _importing, _converting  # a thread of the parent may have held one
+    _importing, _converting = threading.Lock(), threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows, which cannot fork
+    os.register_at_fork(after_in_child=_renew_locks)
+
+
 def openvino() -> Any:
     """Return the package openvino, without the usage statistics that it sends when imported.
 
