@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import logging
+import os
 import pickle
+import sys
+from contextlib import closing
 
+import numpy as np
 import pytest
 import torch
 from scipy.stats import spearmanr
@@ -12,10 +16,14 @@ from sentence_transformers import CrossEncoder
 
 from langchain_rerank import CrossEncoderReranker, CrossEncoderScorer
 from langchain_rerank.embedded import CORPUS_FOLDER
-from langchain_rerank.errors import ConfigurationError, MissingExtraError
+from langchain_rerank.errors import ConfigurationError, InputTypeError, MissingExtraError
+from langchain_rerank.optional import version_of
+from langchain_rerank.resolving import resolve_scorer
 from langchain_rerank.scorers.engine import loading, registry
-from langchain_rerank.scorers.engine.forward import comparison, int8, openvino
+from langchain_rerank.scorers.engine.forward import choice, comparison, int8, openvino, verdicts
+from langchain_rerank.scorers.ray import scorer as ray_scorer
 from langchain_rerank.testing.tiny_models import build_tiny_model
+from langchain_rerank.wrappers import CachedScorer
 
 QUERY = "How much memory does QLoRA save?"
 TEXTS = ["QLoRA saves memory.", "Cats sleep all day.", "", "Zürich 北京", "vitamin C " * 300]
@@ -89,13 +97,74 @@ def test_a_model_whose_order_suffers_computes_in_the_next_precision_with_one_war
     (warning,) = [one for one in caplog.messages if "more slowly" in one]
     assert "int8, since its logits are up to" in warning
 
+    caplog.clear()
+    verdicts._written.clear()  # as another process would find it
+    registry.unload_idle()
+    built = []
+    monkeypatch.setattr(choice, "_openvino", lambda *_, calibration=(): built.append(calibration))
+    with CrossEncoderScorer(bert, dtype="int8", calibration_texts=["Other texts."]) as again:
+        again.load()
+    assert built == [()]  # Rounding again, for a minute, only to be refused, is spared.
+    assert any("int8, since its scores were too far off" in one for one in caplog.messages)
+
+
+def test_a_verdict_is_of_the_versions_that_rounded(bert):
+    def about(**settings):
+        settings = CrossEncoderScorer(bert, **settings).settings
+        return loading.verdict_key(settings, torch.device("cpu"), torch.float32, 384)
+
+    assert f"nncf {version_of('nncf')}" in about(dtype="int8")["converted_by"]
+    assert "openvino" in about(backend="openvino")["converted_by"]
+    assert not about()["converted_by"]
+
 
 def test_what_cannot_be_rounded_computes_in_the_next_precision(bert, caplog, monkeypatch):
     monkeypatch.setattr(int8, "_ROUND", "raise SystemExit('no such layer')")
     with CrossEncoderScorer(bert, dtype="int8", calibration_texts=["No layer."]) as scorer:
         scorer.score(QUERY, TEXTS[:1])
         assert scorer.dtype in {"float32", "bfloat16"}
-    assert any("NNCF failed: no such layer" in one for one in caplog.messages)
+    assert any("NNCF failed (exit status 1): no such layer" in one for one in caplog.messages)
+
+
+def test_a_cache_keeps_the_scores_of_a_refused_model_as_what_they_are(bert, tmp_path, monkeypatch):
+    monkeypatch.setattr(int8, "_ROUND", "raise SystemExit('no such layer')")
+
+    def scorer():
+        return CrossEncoderScorer(bert, dtype="int8", calibration_texts=["No layer."])
+
+    first, file = scorer(), tmp_path / "scores.sqlite"
+    with closing(CachedScorer(first, path=file)) as cached:
+        scores = cached.score(QUERY, TEXTS)
+        assert first.metrics().texts == len(TEXTS)
+        assert cached.score(QUERY, TEXTS) == scores
+        assert first.metrics().texts == len(TEXTS)
+    assert first.identity["dtype"] != "int8"
+
+    second = scorer()  # Were it rounded, what the file holds would not be its scores.
+    assert second.identity["dtype"] == "int8"
+    with closing(CachedScorer(second, path=file)) as cached:
+        assert cached.score(QUERY, TEXTS) == scores
+        assert second.loaded
+
+
+def test_modules_in_the_working_folder_are_not_taken(bert, lenient, tmp_path, monkeypatch):
+    (tmp_path / "numpy.py").write_text("raise RuntimeError('not NumPy')")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [one for one in sys.path if one])
+    with CrossEncoderScorer(bert, dtype="int8", calibration_texts=OWN_TEXTS[:1]) as scorer:
+        scorer.load()
+        assert scorer.dtype == "int8"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows cannot fork")
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+def test_a_forked_child_has_locks_of_its_own():
+    with openvino._converting, openvino._importing:
+        child = os.fork()
+        if not child:
+            held = openvino._converting.locked() or openvino._importing.locked()
+            os._exit(int(held))
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 def test_nothing_of_the_rounding_reaches_this_process(bert, lenient, capfd, caplog):
@@ -136,6 +205,37 @@ def test_without_the_extra_the_command_to_install_it_is_named(bert, monkeypatch)
         pytest.raises(MissingExtraError, match=r"langchain-rerank\[int8\]"),
     ):
         scorer.load()
+
+
+def test_what_is_installed_meanwhile_is_found(tmp_path, monkeypatch):
+    assert version_of("installed-meanwhile") is None
+    folder = tmp_path / "installed_meanwhile-1.2.dist-info"
+    folder.mkdir()
+    (folder / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: installed-meanwhile\nVersion: 1.2"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    assert version_of("installed-meanwhile") == "1.2"
+
+
+def test_texts_count_as_what_they_say_whatever_holds_them(bert):
+    as_list, as_array = (
+        CrossEncoderScorer(bert, dtype="int8", calibration_texts=one)
+        for one in (OWN_TEXTS, np.array(OWN_TEXTS))
+    )
+    assert as_list.identity == as_array.identity
+    assert as_list.settings == as_array.settings
+    with pytest.raises(InputTypeError, match="in order, got set"):
+        CrossEncoderReranker(model=str(bert), dtype="int8", calibration_texts=set(OWN_TEXTS))
+    with pytest.raises(ConfigurationError, match="calibration_texts cannot be applied"):
+        resolve_scorer(as_list, calibration_texts=np.array(OWN_TEXTS))
+
+
+def test_what_actors_compute_in_is_not_known_beforehand(bert, monkeypatch):
+    monkeypatch.setattr(ray_scorer, "require", lambda *_, **__: None)  # Nothing of Ray is used.
+    scorer = ray_scorer.RayScorer(str(bert), dtype="int8", calibration_texts=iter(OWN_TEXTS))
+    assert scorer.identity is None
+    assert scorer._load_settings["calibration_texts"] == OWN_TEXTS
 
 
 def _missing(package, *, extra):

@@ -138,7 +138,7 @@ print(choose_dtype("auto", choose_device(sys.argv[1])))
 def _precision_elsewhere(device: str) -> str:
     """Return the answer of another process, which may start CUDA."""
     asked = subprocess.run(  # noqa: S603  # this interpreter, and a device as its only argument
-        [sys.executable, "-c", _ASK, device],
+        [sys.executable, "-P", "-c", _ASK, device],
         env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
         capture_output=True,
         text=True,

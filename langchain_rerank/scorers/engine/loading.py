@@ -19,7 +19,7 @@ from langchain_rerank.errors import (
     ScorerOutOfMemoryError,
     see,
 )
-from langchain_rerank.optional import require_installed, version_of
+from langchain_rerank.optional import require_installed, version_of, versions
 from langchain_rerank.scorers.engine.device import choose_device, choose_dtype
 from langchain_rerank.scorers.engine.forward.openvino import openvino
 from langchain_rerank.scorers.engine.forward.predict import foreign_code, precision_of, unpatched
@@ -158,8 +158,11 @@ def verdict_key(
     files = _files(settings)
     if files is None:
         return None
+    packages = {"openvino": ("openvino",), INT8: ("openvino", "nncf")}
+    converted_by = packages.get(INT8 if settings.dtype == INT8 else settings.backend, ())
     return {
         "files": files,
+        "converted_by": versions(converted_by),
         "torch": torch.__version__,
         "transformers": transformers.__version__,
         # Asked for without importing it: the embedded model does without.

@@ -138,8 +138,6 @@ def rounding_objection(
     import numpy as np
 
     agreed = verdicts.get(path)
-    if agreed is False:
-        return "its scores were too far off on test texts before"
     probes = [short] if agreed or not long.pairs else [short, long]
     found = np.concatenate([one.by(forward) for one in probes])
     right = np.concatenate([one.logits for one in probes])

@@ -76,16 +76,18 @@ def rounded(model: Any, inputs: Sequence[Sequence[NDArray[np.int64]]]) -> Any:
         openvino.save_model(model, source, compress_to_fp16=False)
         named = {f"{i} {j}": one for i, row in enumerate(inputs) for j, one in enumerate(row)}
         np.savez(arrays, allow_pickle=False, **named)
+        # -P: no module comes from the working folder unless this process would take it from there.
         done = subprocess.run(  # noqa: S603  # this interpreter, and files of our own
-            [sys.executable, "-c", _ROUND, str(source), str(arrays), str(target)],
+            [sys.executable, "-P", "-c", _ROUND, str(source), str(arrays), str(target)],
             env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
             capture_output=True,
             text=True,
+            errors="replace",
             check=False,
         )
         if done.returncode:
             reason = done.stderr.strip().splitlines()[-1:] or ["it said nothing"]
-            raise ScorerError(f"NNCF failed: {reason[0]}")
+            raise ScorerError(f"NNCF failed (exit status {done.returncode}): {reason[0]}")
         core = openvino.Core()
         core.set_property({"ENABLE_MMAP": False})  # The file goes.
         return core.read_model(target)
