@@ -9,10 +9,10 @@ JOBS ?= 2
 OFFLINE := HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow fuzz check soak matrix lowest format docs bench time-index gpu simulate clean
+.PHONY: help install demo test test-slow fuzz check soak matrix lowest format docs bench time-index measure-int8 gpu simulate clean
 
 help: ## Show the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
 $(VENV)/.pip: constraints.txt
 	@echo "==> Creating $(VENV)"
@@ -101,6 +101,9 @@ bench: $(VENV)/.demo ## Measure the engine against its peers on this machine
 
 time-index: $(VENV)/.demo ## Time searches over 3,000 files with and without the kept index (minutes)
 	$(BIN)/python tests/measure_kept_index.py
+
+measure-int8: $(VENV)/.test ## What int8 changes over collections: make measure-int8 FOLDERS="folder folder" (half an hour)
+	$(OFFLINE) $(BIN)/python tests/measure_int8.py $(FOLDERS)
 
 simulate: $(VENV)/.test ## Simulate what reports conclude from small samples, and write the page of the docs
 	$(BIN)/python simulations/small_samples.py --out docs/project/small-samples.md
