@@ -56,11 +56,19 @@ def model(tmp_path_factory):
     return build_tiny_model("bert", tmp_path_factory.mktemp("model") / "tiny")
 
 
+# Tests that run in the background of a shell ignore Ctrl-C, and so would their children.
+_COMMAND = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from langchain_rerank.cli import main
+main()
+"""
+
+
 def start(*arguments):
     """Start the command line as a process of its own."""
     return subprocess.Popen(
-        [sys.executable, "-c", "from langchain_rerank.cli import main; main()"]
-        + [str(one) for one in arguments],
+        [sys.executable, "-c", _COMMAND, *map(str, arguments)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -47,7 +47,7 @@ def test_the_last_note_is_the_time_on_the_users_watch(run, docs):
     taken = time.perf_counter() - begun
     assert code == 0
     [seconds] = re.findall(r"^([0-9.]+) s in all, with loading\.$", notes, re.MULTILINE)
-    assert float(seconds) == pytest.approx(taken, abs=0.3)
+    assert taken / 2 < float(seconds) < taken + 0.1  # it is shown in tenths
     assert "in all" not in search(run, "-q", docs, "cats", "--first-stage", "bm25")[2]
 
 

@@ -204,7 +204,8 @@ def test_load_settings_are_those_of_the_scorer_in_its_types():
         "revision": "main",
         "trust_remote_code": True,
     }
-    assert set(options.load_settings(given)) == set(LOAD_SETTINGS) - {"model_kwargs", "prompt"}
+    no_text = {"model_kwargs", "prompt", "calibration_texts"}
+    assert set(options.load_settings(given)) == set(LOAD_SETTINGS) - no_text
     assert options.load_settings(None) == {}
 
 
