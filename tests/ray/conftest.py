@@ -23,6 +23,7 @@ def tiny_model(tmp_path_factory):
 def local_ray():
     import ray
 
+    ray.shutdown()  # An example may have started it in this process.
     ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False)
     yield ray
     ray.shutdown()
