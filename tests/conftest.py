@@ -57,6 +57,14 @@ def cache_of_the_tests(tmp_path_factory):
         yield
 
 
+@pytest.fixture(scope="module")
+def module_cache(tmp_path_factory):
+    """A user's cache for one module, whose tests share what takes seconds to make."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture
 def documents() -> list[Document]:
     return [

@@ -79,6 +79,8 @@ def costs(
 
 
 def _cost(path: str, name: str, like: str, settings: Settings, say: Callable[[str], None]) -> Cost:
+    import torch
+
     with CrossEncoderScorer(
         path, device=settings.device, dtype=settings.dtype, max_length=MAX_LENGTH
     ) as scorer:
@@ -105,7 +107,7 @@ def _cost(path: str, name: str, like: str, settings: Settings, say: Callable[[st
         return Cost(
             model=name,
             like=like,
-            parameters=model.bytes // (4 if scorer.dtype == "float32" else 2),
+            parameters=model.bytes // getattr(torch, scorer.dtype).itemsize,
             megabytes=model.bytes / 1e6,
             dtype=scorer.dtype,
             device=scorer.device,

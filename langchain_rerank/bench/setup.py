@@ -161,7 +161,9 @@ def _on_cpus(
         ("int8", ("openvino", "nncf"), INT8),
     ):
         missing = [one for one in packages if find_spec(one) is None]
-        if device != "cpu" or settings.dtype == "float16":
+        if dtype == INT8 and settings.model is None:  # Rounding a large shape takes many minutes.
+            yield Skipped(name, "random weights have no order to keep; give --model")
+        elif device != "cpu" or settings.dtype == "float16":
             yield Skipped(name, "it is for CPUs, in float32 or bfloat16")
         elif missing:
             yield Skipped(name, f"the package {missing[0]} is not installed")

@@ -12,6 +12,7 @@ from langchain_rerank.bench.shapes import Shape
 from langchain_rerank.bench.workload import Lengths
 from langchain_rerank.cli.json_output import SCREEN, JsonOption, check_json, write_json
 from langchain_rerank.errors import ConfigurationError
+from langchain_rerank.scorers.engine.settings import INT8
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -77,6 +78,11 @@ def bench(
         raise ConfigurationError(
             f"--shape was given {len(shape)} times, and beside its peers one model is measured: "
             f"give one shape, or --alone for a row each."
+        )
+    if dtype == INT8 and not alone:
+        raise ConfigurationError(
+            "--dtype int8: beside its peers a model that --model names has a row in int8 anyway; "
+            "leave it out, or give --alone."
         )
     settings = Settings(
         model=model,

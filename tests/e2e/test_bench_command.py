@@ -8,12 +8,15 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from langchain_rerank.bench import systems
+from langchain_rerank.bench import setup, systems
 from langchain_rerank.bench.rounds import Scenario
 from langchain_rerank.bench.shapes import Shape, build_shape
 from langchain_rerank.bench.systems import REFERENCE
 from langchain_rerank.cli.bench import bench
+from langchain_rerank.errors import ConfigurationError
 from langchain_rerank.testing.tiny_models import build_tiny_model
+
+pytestmark = pytest.mark.usefixtures("module_cache")  # Converting takes a second.
 
 SMALL = ["--device", "cpu", "--candidates", "4", "--max-tokens", "30", "--rounds", "2"]
 
@@ -24,17 +27,6 @@ app.command()(bench)
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
     return str(build_tiny_model("bert", tmp_path_factory.mktemp("bert"), activation="Identity"))
-
-
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory):
-    """Where OpenVINO's conversion is kept: one for all tests, and not the user's."""
-    return tmp_path_factory.mktemp("cache")
-
-
-@pytest.fixture(autouse=True)
-def cache_in_use(cache, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
 
 
 def run(*arguments):
@@ -128,3 +120,17 @@ def test_a_shape_has_the_size_of_the_real_model(tmp_path):
     model = sentence_transformers.CrossEncoder(str(build_shape(Shape.minilm_l6, tmp_path)))
     assert sum(p.numel() for p in model.model.parameters()) == 22_713_601
     assert model.predict([("which fox", "the fox"), ("which fox", "a rank of adapters")]).std() > 0
+
+
+def test_int8_is_a_row_of_its_own_and_not_the_precision_of_the_others(model):
+    result = run("--model", model, "--dtype", "int8")
+    assert isinstance(result.exception, ConfigurationError)
+    assert "--alone" in str(result.exception)
+
+
+def test_random_weights_are_not_rounded(model, monkeypatch):
+    monkeypatch.setattr(setup, "build_shape", lambda *_: model)
+    result = run("--callers", "0", "--json", "-")
+    assert result.exit_code == 0, result.output
+    skipped = {one["name"]: one["reason"] for one in json.loads(result.stdout)["skipped"]}
+    assert "random weights" in skipped["int8"]

@@ -19,7 +19,6 @@ from langchain_rerank.scorers.engine.loading import load_cross_encoder, preparat
 from langchain_rerank.scorers.engine.memory import TokenBudget, initial_budget
 from langchain_rerank.scorers.engine.metrics import Metrics
 from langchain_rerank.scorers.engine.settings import (
-    INT8,
     LoadSettings,
     Reading,
     effective_max_length,
@@ -76,7 +75,7 @@ class Engine:
         if self.path != "predict" and isinstance(settings.model, str):
             # The forward pass has its own, prepacked or converted; nobody needs them twice.
             model.to("meta")
-        bytes_per_value = {"float32": 4, INT8: 1}.get(self.dtype, 2)
+        bytes_per_value = self._forward.dtype.itemsize
         self.bytes = bytes_per_value * weights
         self.budget = TokenBudget(initial_budget(device, model.config, bytes_per_value))
         warn_of_slow_tokenising(device)
