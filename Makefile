@@ -3,9 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
-# No model hub is asked: the demo and the tests run on what the package ships.
-# Processes that share the tests; each takes about 1.5 GB.
+# Processes that share the tests.
 JOBS ?= 2
+# No model hub is asked: the demo and the tests run on what the package ships.
 OFFLINE := HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false
 
 .DEFAULT_GOAL := help

@@ -18,6 +18,7 @@ from scipy.stats import spearmanr
 from langchain_rerank import BM25Retriever, CrossEncoderScorer
 from langchain_rerank.evaluation import compare_models, load_collection
 from langchain_rerank.evaluation.score import bootstrap
+from langchain_rerank.wrappers import CachedScorer
 
 PRECISIONS = ("float32", "int8")
 NDCG = "nDCG@10"
@@ -37,7 +38,12 @@ def main() -> None:
     parser.add_argument("--questions", type=int, default=150, help="of each, the first ones")
     parser.add_argument("--depth", type=int, default=50)
     asked = parser.parse_args()
-    models = {dtype: CrossEncoderScorer(asked.model, dtype=dtype) for dtype in PRECISIONS}
+    loaded = {dtype: CrossEncoderScorer(asked.model, dtype=dtype) for dtype in PRECISIONS}
+    for one in loaded.values():
+        one.load()
+    if loaded["int8"].dtype != "int8":
+        raise SystemExit("This model is not used in int8; the log says why.")
+    models = {dtype: CachedScorer(one) for dtype, one in loaded.items()}
     changes = []
     for folder in asked.folders:
         collection = load_collection(folder)
@@ -45,8 +51,6 @@ def main() -> None:
         records = collection.dataset.records[: asked.questions]
         dataset = replace(collection.dataset, records=records)
         report = compare_models(bm25, models, dataset, first_stage_k=asked.depth, measures=NDCG)
-        if models["int8"].dtype != "int8":
-            raise SystemExit("This model is not used in int8; the log says why.")
         likeness, off = [], [0.0]
         for record in records:
             texts = [one.page_content for one in bm25.invoke(record.question)]

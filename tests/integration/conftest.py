@@ -11,6 +11,11 @@ from langchain_rerank.scorers.engine.tokens.templates import has_chat_template
 from langchain_rerank.testing.tiny_models import build_tiny_model
 
 
+@pytest.fixture(scope="module")
+def bert(tmp_path_factory):
+    return build_tiny_model("bert", tmp_path_factory.mktemp("bert"), seed=3, max_length=384)
+
+
 @pytest.fixture
 def own_cache(tmp_path, monkeypatch):
     """Starts a test without what others kept."""

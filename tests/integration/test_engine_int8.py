@@ -22,29 +22,14 @@ from langchain_rerank.resolving import resolve_scorer
 from langchain_rerank.scorers.engine import loading, registry
 from langchain_rerank.scorers.engine.forward import choice, comparison, int8, openvino, verdicts
 from langchain_rerank.scorers.ray import scorer as ray_scorer
-from langchain_rerank.testing.tiny_models import build_tiny_model
 from langchain_rerank.wrappers import CachedScorer
+
+pytestmark = pytest.mark.usefixtures("module_cache")  # Rounding takes seconds.
 
 QUERY = "How much memory does QLoRA save?"
 TEXTS = ["QLoRA saves memory.", "Cats sleep all day.", "", "Zürich 北京", "vitamin C " * 300]
 
 OWN_TEXTS = ["The harbour opens at nine.", "Ferries leave every hour.", "Tickets are sold on deck."]
-
-
-@pytest.fixture(scope="module")
-def shared_cache(tmp_path_factory):
-    return tmp_path_factory.mktemp("cache")
-
-
-@pytest.fixture(autouse=True)
-def cache(shared_cache, monkeypatch):
-    """One cache for the module: rounding takes seconds."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(shared_cache))
-
-
-@pytest.fixture(scope="module")
-def bert(tmp_path_factory):
-    return build_tiny_model("bert", tmp_path_factory.mktemp("bert"), seed=3, max_length=384)
 
 
 @pytest.fixture
@@ -58,13 +43,16 @@ def rounded_models(caplog):
 
 
 def test_a_model_is_rounded_once_and_gives_close_scores(bert, lenient, caplog):
-    expected = CrossEncoder(str(bert), device="cpu").predict([(QUERY, text) for text in TEXTS])
+    weights = CrossEncoder(str(bert), device="cpu")
+    expected = weights.predict([(QUERY, text) for text in TEXTS])
     answers = []
     for _ in range(2):
         with CrossEncoderScorer(bert, dtype="int8") as scorer:
             answers.append(scorer.score(QUERY, TEXTS))
             assert (scorer.path, scorer.dtype, scorer.device) == ("openvino", "int8", "cpu")
             assert scorer.identity["dtype"] == "int8"
+            [loaded] = [one for one in registry.loaded_models() if one.dtype == "int8"]
+            assert loaded.bytes == sum(one.numel() for one in weights.parameters())
         registry.unload_idle()
     assert len(rounded_models(caplog)) == 1
     assert answers[0] == answers[1]
@@ -267,4 +255,3 @@ def test_the_embedded_model_keeps_its_order_in_int8(caplog):
         scores = scorer.score(QUERY, passages)
         assert (scorer.path, scorer.dtype) == ("openvino", "int8")
     assert spearmanr(scores, expected).statistic >= 0.98
-    assert openvino.openvino().__name__ == "openvino"

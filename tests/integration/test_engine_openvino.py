@@ -22,6 +22,8 @@ from langchain_rerank.scorers.cross_encoder import CrossEncoderScorer
 from langchain_rerank.scorers.engine.forward import openvino as kept_models
 from langchain_rerank.testing.tiny_models import FAMILIES, build_tiny_model
 
+pytestmark = pytest.mark.usefixtures("module_cache")  # A conversion takes a second.
+
 EXACT = 1e-5
 QUERY = "How many people live in Berlin?"
 RANDOM = random.Random(7)
@@ -34,28 +36,11 @@ TEXTS = [
 ]
 
 
-@pytest.fixture(scope="module")
-def shared_cache(tmp_path_factory):
-    """One cache for the module: a conversion takes a second."""
-    return tmp_path_factory.mktemp("cache")
-
-
-@pytest.fixture(autouse=True)
-def cache(shared_cache, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(shared_cache))
-    return shared_cache
-
-
 @pytest.fixture
 def own_cache(tmp_path, monkeypatch):
     """A cache of the test's own, still empty."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return tmp_path / "cache" / "langchain-rerank" / "openvino"
-
-
-@pytest.fixture(scope="module")
-def bert(tmp_path_factory):
-    return build_tiny_model("bert", tmp_path_factory.mktemp("bert"), seed=3, max_length=384)
 
 
 def through_openvino(model, **settings):
