@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from types import TracebackType
 from typing import Any, Literal, Self
 
 from pydantic import (
@@ -28,12 +27,12 @@ from langchain_rerank.duplicates import Deduplicate
 from langchain_rerank.errors import ConfigurationError
 from langchain_rerank.fields import CheckedAssignment, Count, Real
 from langchain_rerank.resolving import LOAD_SETTINGS, ModelLike, ScorerUser, SharedScorer
-from langchain_rerank.scorers.contract import Scorer
+from langchain_rerank.scorers.contract import ClosedOnExit, Scorer
 from langchain_rerank.scorers.cross_encoder import DEFAULT_MODEL
 from langchain_rerank.scorers.prompt import RerankPrompt
 
 
-class RerankSettings(CheckedAssignment):
+class RerankSettings(CheckedAssignment, ClosedOnExit):
     """The settings that a reranker has, and the scorer that they lead to."""
 
     model_config = ConfigDict(
@@ -188,14 +187,3 @@ class RerankSettings(CheckedAssignment):
         if self._resolved is not None:
             self._resolved.used_by(user)
         return copied
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc_value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()

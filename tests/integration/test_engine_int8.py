@@ -20,7 +20,14 @@ from langchain_rerank.errors import ConfigurationError, InputTypeError, MissingE
 from langchain_rerank.optional import version_of
 from langchain_rerank.resolving import resolve_scorer
 from langchain_rerank.scorers.engine import loading, registry
-from langchain_rerank.scorers.engine.forward import choice, comparison, int8, openvino, verdicts
+from langchain_rerank.scorers.engine.forward import (
+    choice,
+    comparison,
+    int8,
+    openvino,
+    openvino_package,
+    verdicts,
+)
 from langchain_rerank.scorers.ray import scorer as ray_scorer
 from langchain_rerank.wrappers import CachedScorer
 
@@ -147,10 +154,10 @@ def test_modules_in_the_working_folder_are_not_taken(bert, lenient, tmp_path, mo
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows cannot fork")
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
 def test_a_forked_child_has_locks_of_its_own():
-    with openvino._converting, openvino._importing:
+    with openvino._converting, openvino_package._importing:
         child = os.fork()
         if not child:
-            held = openvino._converting.locked() or openvino._importing.locked()
+            held = openvino._converting.locked() or openvino_package._importing.locked()
             os._exit(int(held))
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 

@@ -19,7 +19,7 @@ from transformers import AlbertConfig, AlbertForSequenceClassification
 from langchain_rerank.embedded import CORPUS_FOLDER
 from langchain_rerank.embedded.weights import load_embedded_cross_encoder
 from langchain_rerank.scorers.cross_encoder import CrossEncoderScorer
-from langchain_rerank.scorers.engine.forward import openvino as kept_models
+from langchain_rerank.scorers.engine.forward import kept_models
 from langchain_rerank.testing.tiny_models import FAMILIES, build_tiny_model
 
 pytestmark = pytest.mark.usefixtures("module_cache")  # A conversion takes a second.
@@ -140,7 +140,7 @@ def test_of_two_loads_that_meet_one_converts_and_the_other_waits_for_it(
     bert, own_cache, monkeypatch, caplog
 ):
     convert, conversions = openvino.convert_model, []
-    read, both_found_nothing, seen = kept_models._read, threading.Barrier(2), threading.local()
+    read, both_found_nothing, seen = kept_models.read, threading.Barrier(2), threading.local()
 
     def reading(folder):
         found = read(folder)
@@ -153,7 +153,7 @@ def test_of_two_loads_that_meet_one_converts_and_the_other_waits_for_it(
         conversions.append(module)
         return convert(module, **settings)
 
-    monkeypatch.setattr(kept_models, "_read", reading)
+    monkeypatch.setattr(kept_models, "read", reading)
     monkeypatch.setattr(openvino, "convert_model", converting)
 
     def load(dtype):
@@ -300,7 +300,7 @@ def test_a_conversion_that_fails_or_differs_is_not_used(
 def test_importing_it_sends_nothing_home(tmp_path):
     code = (
         "import sys\n"
-        "from langchain_rerank.scorers.engine.forward.openvino import openvino\n"
+        "from langchain_rerank.scorers.engine.forward.openvino_package import openvino\n"
         "assert openvino().convert_model\n"
         "assert 'openvino.tools.ovc.telemetry_stub' in sys.modules\n"
         "assert not any(name.startswith('openvino_telemetry') for name in sys.modules)\n"

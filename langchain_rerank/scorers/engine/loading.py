@@ -21,7 +21,7 @@ from langchain_rerank.errors import (
 )
 from langchain_rerank.optional import require_installed, version_of, versions
 from langchain_rerank.scorers.engine.device import choose_device, choose_dtype
-from langchain_rerank.scorers.engine.forward.openvino import openvino
+from langchain_rerank.scorers.engine.forward.openvino_package import openvino
 from langchain_rerank.scorers.engine.forward.predict import foreign_code, precision_of, unpatched
 from langchain_rerank.scorers.engine.memory import is_out_of_memory
 from langchain_rerank.scorers.engine.settings import EMBEDDED, INT8, LoadSettings

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from langchain_rerank.embedded import CORPUS_FOLDER
 from langchain_rerank.errors import ScorerError
-from langchain_rerank.optional import require
+from langchain_rerank.scorers.engine.forward.openvino_package import openvino
 from langchain_rerank.scorers.engine.tokens.pairs import Pair, Tokenize
 
 if TYPE_CHECKING:
@@ -68,12 +68,11 @@ def rounded(model: Any, inputs: Sequence[Sequence[NDArray[np.int64]]]) -> Any:
     """
     import numpy as np
 
-    openvino = require("openvino", extra="openvino")
     with tempfile.TemporaryDirectory() as folder:
         source, arrays, target = (
             Path(folder, one) for one in ("float32.xml", "inputs.npz", "int8.xml")
         )
-        openvino.save_model(model, source, compress_to_fp16=False)
+        openvino().save_model(model, source, compress_to_fp16=False)
         named = {f"{i} {j}": one for i, row in enumerate(inputs) for j, one in enumerate(row)}
         np.savez(arrays, allow_pickle=False, **named)
         # -P: no module comes from the working folder unless this process would take it from there.
@@ -88,7 +87,7 @@ def rounded(model: Any, inputs: Sequence[Sequence[NDArray[np.int64]]]) -> Any:
         if done.returncode:
             reason = done.stderr.strip().splitlines()[-1:] or ["it said nothing"]
             raise ScorerError(f"NNCF failed (exit status {done.returncode}): {reason[0]}")
-        core = openvino.Core()
+        core = openvino().Core()
         core.set_property({"ENABLE_MMAP": False})  # The file goes.
         return core.read_model(target)
 

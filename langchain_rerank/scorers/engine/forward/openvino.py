@@ -6,28 +6,23 @@ paths, so that 16 bits cost near scores as little as there.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import logging
 import os
-import shutil
-import sys
-import tempfile
 import threading
 import warnings
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from filelock import FileLock
-
 from langchain_rerank.errors import ScorerError
-from langchain_rerank.optional import require, version_of
+from langchain_rerank.optional import version_of
+from langchain_rerank.scorers.engine.forward import kept_models
 from langchain_rerank.scorers.engine.forward.arrays import pack, pad
 from langchain_rerank.scorers.engine.forward.heads import Head, ReadOut, pool_padded
 from langchain_rerank.scorers.engine.forward.int8 import rounded
 from langchain_rerank.scorers.engine.forward.model_edits import FirstTokens
+from langchain_rerank.scorers.engine.forward.openvino_package import openvino
 from langchain_rerank.scorers.engine.forward.passes import Collect, activated, fetch
 from langchain_rerank.scorers.engine.tokens.pairs import Pair
 from langchain_rerank.user_cache import cache_folder
@@ -40,41 +35,19 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _PRECISIONS = {"float32": "f32", "bfloat16": "bf16"}
-_TELEMETRY = "openvino_telemetry"
 _FORMAT = 2  # of what is kept; another number makes everything anew
 
-_importing = threading.Lock()
 # Two models traced at once name each other's parts, and neither is converted.
 _converting = threading.Lock()
 
 
-def _renew_locks() -> None:
-    global _importing, _converting  # a thread of the parent may have held one
-    _importing, _converting = threading.Lock(), threading.Lock()
+def _renew_lock() -> None:
+    global _converting  # noqa: PLW0603  # a thread of the parent may have held it at the fork
+    _converting = threading.Lock()
 
 
 if hasattr(os, "register_at_fork"):  # not on Windows, which cannot fork
-    os.register_at_fork(after_in_child=_renew_locks)
-
-
-def openvino() -> Any:
-    """Return the package openvino, without the usage statistics that it sends when imported.
-
-    Whoever has imported it before has decided for himself.
-
-    Raises:
-        MissingExtraError: It is not installed.
-    """
-    with _importing:
-        silenced = _TELEMETRY not in sys.modules
-        if silenced:
-            # What cannot be imported is replaced by a stub, of openvino's own making.
-            sys.modules[_TELEMETRY] = None  # type: ignore[assignment]  # that is how to say it
-        try:
-            return require("openvino", extra="openvino")
-        finally:
-            if silenced:
-                del sys.modules[_TELEMETRY]
+    os.register_at_fork(after_in_child=_renew_lock)
 
 
 class OpenVinoForward:
@@ -164,10 +137,10 @@ def _kept_or_converted(
         inputs: What the ranges of int8 are taken from; empty for no rounding.
     """
     folder = cache_folder("openvino") / _key(read, inputs)
-    kept = _read(folder)
+    kept = kept_models.read(folder)
     if kept is None:
-        with _one_at_a_time(folder):
-            kept = _read(folder)  # Who was first has made it meanwhile.
+        with kept_models.one_at_a_time(folder):
+            kept = kept_models.read(folder)  # Who was first has made it meanwhile.
             if kept is None:
                 converted = _converted(read, padding, longest)
                 if inputs:
@@ -176,43 +149,11 @@ def _kept_or_converted(
                         type(read.base).__name__,
                     )
                     converted = rounded(converted, inputs)
-                kept = _kept(converted, folder)
+                kept = kept_models.keep(converted, folder)
                 if kept is None:
                     return converted  # which shares torch's weights
     read.base.to("meta")  # Its weights come from the file now, once.
     return kept
-
-
-def _kept(converted: Any, folder: Path) -> Any:
-    """Return `converted` as every later run reads it from `folder`; None if it cannot be kept."""
-    reason: object = "it reads back differently"
-    try:
-        _write(converted, folder)
-    except (OSError, RuntimeError) as error:  # OpenVINO raises the second when a disk is full
-        reason = error
-    kept = _read(folder)
-    if kept is None:
-        logger.warning(
-            "The converted model cannot be kept in %s (%s); it is converted at every start.",
-            folder,
-            reason,
-        )
-    return kept
-
-
-@contextlib.contextmanager
-def _one_at_a_time(folder: Path) -> Iterator[None]:
-    """Let one thread of one process make `folder` while the others wait for it.
-
-    Two that met would both convert, and one could take away what the other was about to read. The
-    lock ends with the process that holds it. Without a place for it, nobody waits.
-    """
-    file = cache_folder("openvino-locks") / f"{folder.name}.lock"
-    with contextlib.ExitStack() as held:
-        with contextlib.suppress(OSError, NotImplementedError):
-            file.parent.mkdir(parents=True, exist_ok=True)
-            held.enter_context(FileLock(file))
-        yield
 
 
 def _key(read: ReadOut, inputs: Sequence[Sequence[NDArray[np.int64]]]) -> str:
@@ -300,40 +241,3 @@ def _example(read: ReadOut, padding: int, *, rows: int, tokens: int) -> dict[str
     if read.token_types:
         example["token_type_ids"] = mask * (torch.arange(tokens) > tokens // 4)
     return example
-
-
-def _write(model: Any, folder: Path) -> None:
-    """Write `model` aside and rename: nobody finds half of it, and two processes do not mix."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", dir=folder.parent))
-    try:
-        openvino().save_model(model, aside / "model.xml", compress_to_fp16=False)
-        (aside / "sha256").write_text(_checksum(aside), "utf-8")
-        if folder.exists():
-            shutil.rmtree(folder)  # It was found damaged.
-        os.rename(aside, folder)  # noqa: PTH104  # Path.rename would say the same at more length
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
-
-
-def _read(folder: Path) -> Any:
-    """Return the model that was kept in `folder`, or None where there is none or it is damaged."""
-    try:
-        if (folder / "sha256").read_text("utf-8") == _checksum(folder):
-            return openvino().Core().read_model(folder / "model.xml")
-        reason: object = "its checksum is wrong"
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except (OSError, ValueError, RuntimeError) as error:
-        reason = error
-    logger.warning("The converted model in %s is not usable (%s); converting anew.", folder, reason)
-    return None
-
-
-def _checksum(folder: Path) -> str:
-    digest = hashlib.sha256()
-    for name in ("model.xml", "model.bin"):
-        with (folder / name).open("rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
-    return digest.hexdigest()
