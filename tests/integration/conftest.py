@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+import sentence_transformers
+from packaging.version import Version
 from sentence_transformers import CrossEncoder
 
 from langchain_rerank.scorers.engine.tokens.templates import has_chat_template
@@ -20,6 +22,12 @@ def bert(tmp_path_factory):
 def own_cache(tmp_path, monkeypatch):
     """Starts a test without what others kept."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+@pytest.fixture(scope="session")
+def oldest() -> bool:
+    """Whether sentence-transformers is so old that some of what tests expect of it is not there."""
+    return Version(sentence_transformers.__version__) < Version("6.1")
 
 
 @pytest.fixture(scope="session")

@@ -79,6 +79,12 @@ def texts(reference, comparable):
 
 
 @pytest.fixture(scope="module")
+def near(oldest):
+    """How near bfloat16 comes; of decoders sentence-transformers 5.4 gives logits."""
+    return {"abs": 0.05, "rel": 0.05} if oldest else {"abs": 0.05}
+
+
+@pytest.fixture(scope="module")
 def scorer(folder):
     with CrossEncoderScorer(folder, device="cpu", dtype="float32") as scorer:
         yield scorer
@@ -155,21 +161,19 @@ def test_every_slower_path_gives_the_same_scores(reference, texts, path):
     assert scores == pytest.approx(reference(QUERY, texts), abs=EXACT)
 
 
-def test_bfloat16_stays_close(folder, reference, texts):
+def test_bfloat16_stays_close(folder, reference, texts, near):
     with CrossEncoderScorer(folder, device="cpu", dtype="bfloat16") as scorer:
         scores = scorer.score(QUERY, texts)
-    assert scores == pytest.approx(reference(QUERY, texts), abs=0.05, rel=0.05)
+    assert scores == pytest.approx(reference(QUERY, texts), **near)
     assert len(set(scores)) > len(TEXTS) // 2  # The head in fp32 keeps near scores apart.
 
 
-def test_a_loaded_model_is_scored_with_and_left_as_it_is(folder, reference, texts):
+def test_a_loaded_model_is_scored_with_and_left_as_it_is(folder, reference, texts, near):
     model = CrossEncoder(str(folder), device="cpu")
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     attention = model.config._attn_implementation
     with CrossEncoderScorer(model, device="cpu", dtype="bfloat16") as scorer:
-        assert scorer.score(QUERY, texts) == pytest.approx(
-            reference(QUERY, texts), abs=0.05, rel=0.05
-        )
+        assert scorer.score(QUERY, texts) == pytest.approx(reference(QUERY, texts), **near)
     assert model.config._attn_implementation == attention
     after = model.state_dict()
     assert before.keys() == after.keys()

@@ -92,7 +92,7 @@ def test_a_model_that_is_passed_in_is_cut_at_max_length_and_left_as_it_is(folder
 
 
 @pytest.mark.parametrize("place", ["predict", "preprocess", "hook", "hook of a part", "inner hook"])
-def test_a_replaced_method_or_a_hook_is_part_of_the_model(model, place):
+def test_a_replaced_method_or_a_hook_is_part_of_the_model(model, place, oldest):
     plain = model.predict([(QUERY, text) for text in TEXTS])
     if place == "predict":
         original = model.predict
@@ -110,8 +110,8 @@ def test_a_replaced_method_or_a_hook_is_part_of_the_model(model, place):
     else:
         model.model.classifier.register_forward_hook(lambda _, __, output: output + 3)
     expected = model.predict([(QUERY, text) for text in TEXTS])
-    # sentence-transformers 5's predict calls no hook of the model as a whole.
-    assert expected.tolist() != plain.tolist() or place == "hook"
+    # An old sentence-transformers' predict calls no hook of the model as a whole.
+    assert (expected.tolist() != plain.tolist()) is not (oldest and place == "hook")
     with CrossEncoderScorer(model) as scorer:
         assert scorer.score(QUERY, TEXTS) == pytest.approx(expected.tolist(), abs=1e-5)
 
@@ -244,7 +244,7 @@ def test_a_model_that_is_passed_in_keeps_its_precision_and_its_weights(model):
 
 @pytest.mark.parametrize("family", ["bert", "modernbert", "qwen3"])
 @pytest.mark.parametrize("half", [False, True])
-def test_training_a_model_that_was_passed_in_is_followed(family, half, tmp_path):
+def test_training_a_model_that_was_passed_in_is_followed(family, half, oldest, tmp_path):
     model = CrossEncoder(str(build_tiny_model(family, tmp_path, seed=3)), device="cpu")
     if half:
         model.to(torch.bfloat16)
@@ -258,7 +258,8 @@ def test_training_a_model_that_was_passed_in_is_followed(family, half, tmp_path)
         expected = model.predict(pairs).tolist()
         alone = [float(model.predict([pair])[0]) for pair in pairs]
         noise = max(abs(one - other) for one, other in zip(expected, alone, strict=True))
-        tolerance = max(0.02, 3 * noise) if half else 1e-5
+        least = max(0.02, 3 * noise) if oldest else 0.02
+        tolerance = least if half else 1e-5
         assert scorer.score(QUERY, TEXTS) == pytest.approx(expected, abs=tolerance)
         assert before != pytest.approx(expected, abs=tolerance)
 
