@@ -111,6 +111,22 @@ def test_where_launching_computes_each_caller_is_answered_at_once(run):
     assert cpu.most_in_flight == 1
 
 
+@pytest.mark.parametrize(("seconds", "expected"), [(0.03, 1), (0.3, 3)])
+def test_freed_memory_goes_back_first_after_loading_and_then_every_ten_seconds(
+    run, monkeypatch, seconds, expected
+):
+    given = []
+    monkeypatch.setattr(
+        "langchain_rerank.scorers.engine.worker.give_back_freed", lambda: given.append(1)
+    )
+    clock = Clock()
+    cpu = FakeGpu(clock, per_token=seconds / TOKENS, beside=False)
+    _, worker = run(cpu, [100], budget=TOKENS, in_flight=1)
+    worker.close()
+    worker.join()
+    assert len(given) == expected
+
+
 def test_three_batches_are_under_way_on_a_gpu_and_the_budget_counts_them_all(run):
     clock = Clock()
     gpu = FakeGpu(clock, per_token=1e-5)

@@ -1,8 +1,11 @@
-"""How many tokens are computed at once: from free memory, and less after memory ran out."""
+"""Memory: how many tokens are computed at once, and what was freed goes back to the system."""
 
 from __future__ import annotations
 
+import ctypes
+import functools
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -124,3 +127,24 @@ def is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     return isinstance(error, RuntimeError) and any(sign in str(error) for sign in _SIGNS)
+
+
+def give_back_freed() -> None:
+    """Give what was freed back to the system, where the C library keeps it for itself.
+
+    glibc keeps what lies between two pieces that are in use, and oneDNN's machine code for a new
+    length, which stays, lies between the values of a layer, which do not. So a process grows by
+    much more than it uses. Other C libraries have no such call; nothing happens there.
+    """
+    trim = _malloc_trim()
+    if trim is not None:
+        trim(0)
+
+
+@functools.cache
+def _malloc_trim() -> Callable[[int], int] | None:
+    try:
+        found: Callable[[int], int] = ctypes.CDLL(None).malloc_trim
+    except (OSError, TypeError, AttributeError):  # Windows has no library without a name.
+        return None
+    return found

@@ -7,6 +7,7 @@ threads as well as in asyncio.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 import traceback
@@ -25,7 +26,11 @@ from langchain_rerank.errors import (
 )
 from langchain_rerank.scorers.contract import Scores
 from langchain_rerank.scorers.engine.forward.passes import Collect, Forward
-from langchain_rerank.scorers.engine.memory import TokenBudget, is_out_of_memory
+from langchain_rerank.scorers.engine.memory import (
+    TokenBudget,
+    give_back_freed,
+    is_out_of_memory,
+)
 from langchain_rerank.scorers.engine.metrics import BusyTime, Metrics
 from langchain_rerank.scorers.engine.plan import plan_batches, share_out
 from langchain_rerank.scorers.engine.tokens.pairs import Pair
@@ -35,6 +40,8 @@ MAX_WAITING_TEXTS = 200_000
 # are alike, few enough that newcomers soon get their share.
 _WAVE_BATCHES = 2
 _MIN_WAVE_TEXTS = 8
+# Giving freed memory back takes some 10 ms.
+_SECONDS_BETWEEN_GIVING_BACK = 10.0
 
 
 @dataclass(eq=False)
@@ -139,6 +146,7 @@ class Worker:
         self._kept: list[_Item] = []  # Tokenised, and too few for a batch while others wait.
         self._counted = Metrics()
         self._busy = BusyTime()
+        self._gave_back = -math.inf
         self._thread = threading.Thread(
             target=self._run, name="langchain-rerank-engine", daemon=True
         )
@@ -368,6 +376,9 @@ class Worker:
             request.missing -= 1
             if not request.missing:
                 request.succeed(self._clock())
+        if self._clock() - self._gave_back > _SECONDS_BETWEEN_GIVING_BACK:
+            give_back_freed()
+            self._gave_back = self._clock()
 
     def _recover(self, items: list[_Item], error: Exception) -> None:
         """Halve a batch that did not fit; otherwise find whose texts broke it, and fail those."""
