@@ -327,6 +327,7 @@ class Reranking(RerankSettings):
             error=scored.error,
             score_threshold=cut.score_threshold,
             best_score=max(scored.scores, default=None),
+            first_stage_weight=self.first_stage_weight,
         )
 
 

@@ -47,6 +47,8 @@ class RerankResult:
         score_threshold: The lowest relevance score that was to be returned, if any.
         best_score: The highest relevance score of a candidate, returned or not; None where nothing
             was scored.
+        first_stage_weight: The share of the first stage's score in the order; where it is not 0,
+            the relevance scores need not fall.
     """
 
     query: str
@@ -58,6 +60,7 @@ class RerankResult:
     error: BaseException | None = None
     score_threshold: float | None = None
     best_score: float | None = None
+    first_stage_weight: float = 0.0
 
     @property
     def scores(self) -> list[float]:
@@ -92,6 +95,7 @@ class RerankResult:
             "error": None if self.error is None else str(self.error),
             "score_threshold": self.score_threshold,
             "best_score": self.best_score,
+            "first_stage_weight": self.first_stage_weight,
             "documents": [
                 {
                     "id": document.id,
@@ -107,11 +111,13 @@ class RerankResult:
         stages = [stage for stage in ("first_stage", "rerank", "total") if stage in self.timings]
         times = ", ".join(f"{stage} {self.timings[stage]:.0f} ms" for stage in stages)
         cut = f"; {self.truncated} truncated" if self.truncated else ""
+        mixed = ""
+        if self.first_stage_weight and self.error is None:
+            mixed = f" mixed with {100 * self.first_stage_weight:.3g} % of the first stage"
         failed = f"; NOT reranked: {_one_line(str(self.error))}" if self.error is not None else ""
         return (
-            f"{len(self.documents)} of {self.candidates} candidates, {_one_line(self.model)} "
-            f"({times}){cut}"
-            f"{failed}"
+            f"{len(self.documents)} of {self.candidates} candidates, {_one_line(self.model)}"
+            f"{mixed} ({times}){cut}{failed}"
         )
 
     def _nothing(self) -> str:
@@ -148,7 +154,8 @@ class RerankResult:
         def wrap(text: str, room: int) -> list[str]:
             return [line.plain.rstrip() for line in Text(text).wrap(console, room)]
 
-        for hit, head, texts in self._blocks(width, wrap, cell_len):
+        # In a pipe or a file somebody looks for the whole path.
+        for hit, head, texts in self._blocks(width, wrap, cell_len, whole=not console.is_terminal):
             styled = zip(head, ("", "bold", hit.style, "cyan"), strict=True)
             yield Text("  ").join(Text(part, style=style) for part, style in styled if part)
             yield from map(Text, texts)
@@ -180,7 +187,12 @@ class RerankResult:
         )
 
     def _blocks(
-        self, width: int, wrap: Callable[[str, int], list[str]], cells: Callable[[str], int]
+        self,
+        width: int,
+        wrap: Callable[[str, int], list[str]],
+        cells: Callable[[str], int],
+        *,
+        whole: bool = False,
     ) -> Iterator[tuple[_Hit, tuple[str, str, str, str], list[str]]]:
         """Yield each hit with the parts of its head line and at most two lines of its text."""
         digits = len(str(len(self.documents)))
@@ -192,8 +204,10 @@ class RerankResult:
             texts = _two_of(wrap(hit.text, room), room, cells)
             rest = max(width - sum(cells(part) + 2 for part in fixed), 0)
             # The source stands behind the rest, or below it where that leaves too little of it.
-            behind = rest >= min(room // 2, cells(hit.source))
-            source = _end_of(hit.source, rest if behind else room, cells)
+            behind = whole or rest >= min(room // 2, cells(hit.source))
+            source = hit.source
+            if not whole:
+                source = _end_of(source, rest if behind else room, cells)
             if not behind:
                 texts, source = [source, *texts], ""
             yield hit, (*fixed, source), [indent + line for line in texts]

@@ -170,7 +170,9 @@ def _show(result: RerankResult, path: Callable[[str], str]) -> None:
         else document
         for document in result.documents
     ]
-    Console().print(dataclasses.replace(result, documents=documents))
+    console = Console()
+    shown = dataclasses.replace(result, documents=documents)
+    console.print(shown, soft_wrap=not console.is_terminal)
 
 
 def _questions(notes: Console) -> Iterator[str]:

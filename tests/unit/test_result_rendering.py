@@ -36,9 +36,11 @@ def a_result(found=FOUND, query=QUERY, **fields):
     return RerankResult(query=query, documents=documents, **settings)
 
 
-def printed(result, width, **settings):
-    console = Console(file=io.StringIO(), width=width, **settings)
-    console.print(result)
+def printed(result, width, *, terminal=True, **settings):
+    console = Console(
+        file=io.StringIO(), width=width, force_terminal=terminal, color_system=None, **settings
+    )
+    console.print(result, soft_wrap=not terminal)
     return console.file.getvalue()
 
 
@@ -145,3 +147,19 @@ def test_the_footer_says_the_two_stages_and_the_total_and_not_the_parts_of_a_sta
     times = {"first_stage": 1.2, "rerank": 30.4, "waiting": 0.3, "computing": 29.0, "total": 31.6}
     shown = a_result(timings=times).summary()
     assert shown == "4 of 8 candidates, embedded (first_stage 1 ms, rerank 30 ms, total 32 ms)"
+
+
+def test_in_a_pipe_a_path_is_whole_on_one_line():
+    source = "/a/very/long/folder/" + "of many parts/" * 8 + "lora.md"
+    result = a_result([(source, 0.5, 1, "LoRA.")])
+    piped = printed(result, 80, terminal=False).splitlines()
+    assert piped[1] == f"1  0.5000  =  {source}"
+    assert "…" in printed(result, 80).splitlines()[1]
+
+
+def test_the_footer_says_that_the_first_stage_is_mixed_in():
+    """Else scores that do not fall look like a fault."""
+    shown = a_result(first_stage_weight=0.3).summary()
+    assert shown == "4 of 8 candidates, embedded mixed with 30 % of the first stage (total 12 ms)"
+    failed = a_result(first_stage_weight=0.3, error=OSError("down")).summary()
+    assert failed == "4 of 8 candidates, embedded (total 12 ms); NOT reranked: down"

@@ -3,9 +3,10 @@
 from dataclasses import replace
 from itertools import combinations
 
+import numpy as np
 import pytest
 from matplotlib.image import imread
-from matplotlib.text import Text
+from matplotlib.text import Annotation, Text
 
 from langchain_rerank.errors import ConfigurationError
 from langchain_rerank.evaluation.report import plots
@@ -177,6 +178,43 @@ def test_the_depths_of_a_sweep_stand_in_nothing(make_report, depths):
         assert_readable(one.figure, one.name)
     shown = [text for text, _ in boxes(plots.depth_curve(sweep))]
     assert f"{sweep.recommended_k}" in shown
+
+
+@pytest.mark.parametrize("close", [1.0, 1.5, 2.2, 4.0])
+def test_names_of_depths_and_lines_to_them_are_clear_of_marks(make_report, close):
+    """Also of depths without a name, since something else is as good and faster."""
+    report = make_report(values(6), sweep=True)
+    measured = [(2.0, 0.712), (141.0, 0.712), (299.0, 0.740), (561.0, 0.767), (561 * close, 0.767)]
+    points = [
+        replace(
+            report.sweep.points[0],
+            k=10 * at,
+            measures={report.measures[0]: MeasureSummary(mean, (mean - 0.1, mean + 0.1), 73)},
+            latency={"total": Latency(ms, ms, ms, ms, 5)},
+        )
+        for at, (ms, mean) in enumerate(measured)
+    ]
+    figure = plots.quality_latency(replace(report, sweep=replace(report.sweep, points=points)))
+    assert_readable(figure, "quality_latency")
+    (axes,) = figure.axes
+    names = [one for one in axes.findobj(Annotation) if one.get_text()]
+    lines = [one for one in axes.findobj(Annotation) if one.arrow_patch is not None]
+    assert len(names) >= 3
+    marks = axes.transData.transform(measured)
+    radius = 3.5 * figure.dpi / 72
+    for name in names:
+        box = name.get_window_extent()
+        for x, y in marks:
+            assert not box.padded(radius).contains(x, y), name.get_text()
+    for line in lines:
+        own = axes.transData.transform(line.xy)
+        begin = own + np.array(line.get_position()) * figure.dpi / 72
+        along = begin + (own - begin) * np.linspace(0, 1, 200)[:, None]
+        for mark in marks:
+            if np.hypot(*(mark - own)) > radius:
+                assert np.hypot(*(along - mark).T).min() > radius
+        for name in names:
+            assert not any(name.get_window_extent().padded(-2).contains(*one) for one in along)
 
 
 @pytest.mark.parametrize("n", [1, 6, 20, 21, 200])

@@ -97,8 +97,9 @@ def quality_latency(result: EvaluationResult) -> Figure:
     tidy(axes)
     whiskers = [[(one.ms, end) for end in one.ci] for one in points if one.ci is not None]
     # Of a sweep's many depths, those that something beats in both are nobody's choice.
-    named = [one for one in points if result.sweep is None or one in front]
-    name_points(figure, axes, [(one.ms, one.mean, one.label) for one in named], [best, *whiskers])
+    named = [(one, result.sweep is None or one in front) for one in points]
+    names = [(one.ms, one.mean, one.label if shown else "") for one, shown in named]
+    name_points(figure, axes, names, [best, *whiskers])
     return figure
 
 
