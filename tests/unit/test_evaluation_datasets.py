@@ -1,9 +1,11 @@
 import json
+from dataclasses import dataclass
 
 import pytest
 
 from langchain_rerank.errors import ConfigurationError, DataFileError
 from langchain_rerank.evaluation.data.datasets import (
+    Record,
     as_dataset,
     from_ragas,
     from_records,
@@ -195,3 +197,21 @@ def test_as_dataset_takes_all_forms(tmp_path):
     assert as_dataset(rows).records == as_dataset(path).records
     data = from_records(rows)
     assert as_dataset(data) is data
+
+
+def test_records_in_a_list_are_read_as_they_are():
+    mine = [
+        Record("a", "What is LoRA?", expected_source=("lora.md",), metadata={"page": 3}),
+        Record("b", "What is QLoRA?", qrels={"d1": 2}, tags=("short",)),
+    ]
+    assert from_records(mine).records == tuple(mine)
+
+
+def test_objects_of_ones_own_dataclass_are_rows():
+    @dataclass
+    class Asked:
+        question: str
+        answer: str
+
+    (record,) = from_records([Asked("What is LoRA?", "An adapter.")]).records
+    assert (record.question, record.reference) == ("What is LoRA?", "An adapter.")

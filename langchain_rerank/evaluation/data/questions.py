@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any
 
 from langchain_rerank.errors import ConfigurationError, InputTypeError
@@ -133,7 +133,8 @@ def from_records(
     second becomes `id#2`.
 
     Args:
-        rows: The records: dictionaries, questions, or a table (pandas, pyarrow, datasets, RAGAS).
+        rows: The records: dictionaries, objects of `Record` or of another dataclass, questions, or
+            a table (pandas, pyarrow, datasets, RAGAS).
         name: What the data set is called in reports.
         where: Where each record stands in a file, for messages.
         split: Which split, where the table has several.
@@ -197,7 +198,11 @@ def _row(row: Any) -> Any:
 
 
 def _dumped(row: Any) -> Any:
-    return row.model_dump() if hasattr(row, "model_dump") else row
+    if hasattr(row, "model_dump"):
+        return row.model_dump()
+    if is_dataclass(row) and not isinstance(row, type):  # a `Record`, or somebody's own class
+        return {one.name: value for one in fields(row) if (value := getattr(row, one.name))}
+    return row
 
 
 def _unique_id(wanted: str, taken: set[str], given: set[str]) -> str:
