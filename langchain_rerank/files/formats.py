@@ -12,7 +12,9 @@ from typing import Any
 
 from langchain_rerank.errors import DataFileError
 from langchain_rerank.files.front_matter import split_front_matter
+from langchain_rerank.files.html import declared_encoding, shown_text
 from langchain_rerank.files.walking import HTML_SUFFIXES
+from langchain_rerank.files.word import document_text
 from langchain_rerank.optional import require
 from langchain_rerank.reading.text import read_bytes, read_text
 
@@ -65,12 +67,11 @@ def read_parts(path: Path, *, encoding: str | None = None) -> list[Part]:
     if suffix == ".docx":
         return _of_a_package(path, "DOCX", _docx, require("docx", extra="files"))
     if suffix in HTML_SUFFIXES:
-        soup = require("bs4", extra="files").BeautifulSoup(
-            read_bytes(path) if encoding is None else read_text(path, encoding=encoding),
-            "html.parser",
-        )
-        return [_html(soup)]
-    text = read_text(path, encoding=encoding).replace("\r\n", "\n").replace("\r", "\n")
+        require("bs4", extra="files")
+        page = read_text(path, encoding=encoding, declared=declared_encoding)
+        title, text, lines = shown_text(_lines(page))
+        return [Part(text, {"title": title} if title else {}, lines)]
+    text = _lines(read_text(path, encoding=encoding))
     metadata: dict[str, Any] = {}
     before = 0
     if suffix in {".md", ".markdown"}:
@@ -78,6 +79,10 @@ def read_parts(path: Path, *, encoding: str | None = None) -> list[Part]:
         before = text.count("\n", 0, len(text) - len(body))
         text = body
     return [Part(text, metadata, list(_line_starts(text, before + 1)))]
+
+
+def _lines(text: str) -> str:
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _line_starts(text: str, first: int) -> Iterator[tuple[int, int]]:
@@ -113,6 +118,8 @@ def _pdf(package: Any, data: io.BytesIO) -> list[Part]:
     logger.setLevel(logging.CRITICAL)  # it speaks of every oddity that it copes with
     try:
         reader = package.PdfReader(data)
+        if reader.is_encrypted and not reader.decrypt(""):
+            raise ValueError("it asks for a password; save a copy without one")
         title = (
             {"title": str(reader.metadata.title)} if (reader.metadata or {}).get("/Title") else {}
         )
@@ -127,90 +134,5 @@ def _pdf(package: Any, data: io.BytesIO) -> list[Part]:
 def _docx(package: Any, data: io.BytesIO) -> list[Part]:
     document = package.Document(data)
     title = document.core_properties.title
-    text = "\n\n".join(filter(None, map(_docx_block, document.iter_inner_content())))
+    text = document_text(document, require("docx.oxml", extra="files").parse_xml)
     return [Part(text, {"title": title} if title else {})]
-
-
-def _docx_block(block: Any) -> str:
-    if not hasattr(block, "rows"):
-        return str(block.text)
-    rows = []
-    for row in block.rows:
-        # A merged cell is listed once for each column that it spans, each time with one element.
-        cells = {cell._tc: cell.text.strip() for cell in row.cells}  # noqa: SLF001 - its only name
-        rows.append(" | ".join(cells.values()))
-    return "\n".join(rows)
-
-
-# What is no text, and what begins a line of its own.
-_NO_TEXT = frozenset({"script", "style", "template", "noscript", "title", "svg"})
-_INLINE = frozenset(
-    "a abbr acronym b bdi bdo big cite code data del dfn em font i ins kbd label mark q ruby rt rp "  # noqa: SIM905 - reads like the list it is
-    "s samp small span strike strong sub sup time tt u var wbr".split()
-)
-_PARAGRAPHS = frozenset({"p", "h1", "h2", "h3", "h4", "h5", "h6", "pre", "table", "ul", "ol", "li"})
-
-
-def _html(soup: Any) -> Part:
-    """Return the text that a page shows: a line per block, none of its code."""
-    title = " ".join(soup.title.get_text().split()) if soup.title is not None else ""
-    text = _Shown()
-    # A stack and no recursion: pages may be nested deeply.
-    stack: list[tuple[Any, bool, int | None, bool]] = [(soup, False, None, False)]
-    while stack:
-        node, closing, line, pre = stack.pop()
-        name = getattr(node, "name", None)
-        if name is None:
-            # Comments and doctypes are of other classes.
-            if type(node).__name__ in {"NavigableString", "CData"}:
-                text.add(str(node), line, pre=pre)
-        elif closing:
-            text.end_line(paragraph=name in _PARAGRAPHS)
-        elif name == "br":
-            text.end_line()
-        elif name not in _NO_TEXT:
-            if name in {"td", "th"}:
-                text.next_cell()
-            elif name not in _INLINE:
-                text.end_line()
-                stack.append((node, True, None, False))
-            line, pre = getattr(node, "sourceline", line), pre or name == "pre"
-            stack.extend((child, False, line, pre) for child in reversed(node.contents))
-    return Part("".join(text.pieces), {"title": title} if title else {}, text.lines)
-
-
-class _Shown:
-    """The text of a page as it grows."""
-
-    def __init__(self) -> None:
-        self.pieces: list[str] = []
-        self.lines: list[tuple[int, int]] = []
-        self._size = 0
-
-    def add(self, text: str, line: int | None, *, pre: bool) -> None:
-        """Append text of a line of the file, its white space collapsed but in `pre`."""
-        if not pre:
-            words = " ".join(text.split())
-            before = " " if text[:1].isspace() and not self._ends_with("\n", " ") else ""
-            text = f"{before}{words}{' ' if words and text[-1:].isspace() else ''}"
-        if text:
-            if line is not None:
-                self.lines.append((self._size, line))
-            self._append(text)
-
-    def end_line(self, *, paragraph: bool = False) -> None:
-        """Begin a new line, after an empty one for a paragraph, if one is open."""
-        if not self._ends_with("\n"):
-            self._append("\n\n" if paragraph else "\n")
-
-    def next_cell(self) -> None:
-        """Part this cell of a table from the one before it."""
-        if not self._ends_with("\n"):
-            self._append(" | ")
-
-    def _append(self, text: str) -> None:
-        self.pieces.append(text)
-        self._size += len(text)
-
-    def _ends_with(self, *ends: str) -> bool:
-        return not self.pieces or self.pieces[-1].endswith(ends)

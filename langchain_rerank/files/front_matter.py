@@ -1,4 +1,7 @@
-"""The metadata at the head of a Markdown file, as sites and note-taking programs write it."""
+"""The metadata at the head of a Markdown file, as sites and note-taking programs write it.
+
+Between lines of three dashes it is YAML, between lines of three plus signs TOML.
+"""
 
 from __future__ import annotations
 
@@ -6,20 +9,22 @@ import datetime as dt
 import itertools
 import math
 import re
+import tomllib
 from collections.abc import Iterator
 from typing import Any
 
 import yaml
 
-_BLOCK = re.compile(
+_YAML = re.compile(
     r"---[ \t]*\r?\n(.*?)^(?:---|\.\.\.)[ \t]*(?:\r?\n|\Z)", re.DOTALL | re.MULTILINE
 )
+_TOML = re.compile(r"\+\+\+[ \t]*\r?\n(.*?)^\+\+\+[ \t]*(?:\r?\n|\Z)", re.DOTALL | re.MULTILINE)
 # More than a head has. Aliases of YAML could make millions of values of a few lines.
 _MOST_VALUES, _MOST_DEPTH = 10_000, 20
 
 
 def split_front_matter(text: str) -> tuple[dict[str, Any], str]:
-    r"""Return what a YAML block at the head of a text says, and the rest of the text.
+    r"""Return what a block of YAML or TOML at the head of a text says, and the rest of the text.
 
     Values become what JSON has: dates are written out. What is no such block (a line of dashes,
     YAML that cannot be read) is left in the text.
@@ -29,12 +34,16 @@ def split_front_matter(text: str) -> tuple[dict[str, Any], str]:
         ({'tags': ['a', 'b'], 'date': '2024-05-01'}, 'Text')
         >>> split_front_matter("---\nText\n---\n")
         ({}, '---\nText\n---\n')
+        >>> split_front_matter("+++\nweight = 3\n+++\nText")
+        ({'weight': 3}, 'Text')
     """
-    block = _BLOCK.match(text)
+    block = _YAML.match(text) or _TOML.match(text)
     if block is None:
         return {}, text
     try:
-        found = yaml.safe_load(block[1])
+        found = tomllib.loads(block[1]) if text.startswith("+") else yaml.safe_load(block[1])
+        if found is None:  # empty, or comments only
+            found = {}
         if not isinstance(found, dict):
             return {}, text
         metadata: dict[str, Any] = _plain(found, itertools.count(), 0)

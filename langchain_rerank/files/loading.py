@@ -24,7 +24,7 @@ from langchain_rerank.passages import read_passages
 from langchain_rerank.reading import ROW_SUFFIXES, Form, suffix_of
 from langchain_rerank.reading.text import is_folder
 
-VERSION = 1
+VERSION = 2
 """Counted up when a file is read or cut in another way: what was kept of it is read again."""
 
 _READ_WITH = ("langchain-text-splitters", "PyYAML", "beautifulsoup4", "pypdf", "python-docx")
@@ -134,7 +134,7 @@ def as_paths(paths: Iterable[str | PathLike[str]] | str | PathLike[str]) -> list
     for path in several:
         if not isinstance(path, (str, PathLike)):
             raise InputTypeError(f"A path must be a text or a Path, got {shown(path)}.")
-    if not several:
+    if not several or "" in several:
         raise ConfigurationError("No file or folder was named; give at least one.")
     return [Path(path).expanduser() for path in several]
 
@@ -171,7 +171,7 @@ def check_read(root: Path, read: int, left_out: LeftOut) -> None:
     Raises:
         DataFileError: `read` is 0.
     """
-    if read:
+    if read or left_out.again:
         return
     if left_out.errors:
         raise left_out.errors[-1]

@@ -51,10 +51,12 @@ class LeftOut:
     Attributes:
         errors: What should have been read and cannot be.
         others: How many files of each other suffix there are.
+        again: How many files were found under an earlier path already.
     """
 
     errors: list[DataFileError] = field(default_factory=list)
     others: Counter[str] = field(default_factory=Counter)
+    again: int = 0
 
     def warn(self, root: Path, *, stacklevel: int) -> None:
         """Warn of it in one message, if there is anything."""
@@ -83,7 +85,7 @@ def files_below(
 
     Only regular files are read, and only those inside the folder: a link that leads out of it is
     left out unless `follow_symlinks`. Links in a circle end where they meet themselves. What is
-    named itself is read wherever it is.
+    named itself is read wherever it is. A file below two of `roots` belongs to the first.
 
     Args:
         roots: Files and folders.
@@ -93,6 +95,7 @@ def files_below(
         DataFileError: One of `roots` is missing, or neither a regular file nor a folder.
     """
     seen: set[str] = set()
+    earlier: set[tuple[int, int]] = set()
     for root in roots:
         left_out = LeftOut()
         if not is_folder(root) or is_saved_dataset(root):
@@ -100,10 +103,15 @@ def files_below(
         else:
             found = list(_walk(root, left_out, follow_symlinks=follow_symlinks))
         files = []
+        here = {(facts.st_dev, facts.st_ino) for _, _, facts in found}
         for path, source, facts in found:
+            if (facts.st_dev, facts.st_ino) in earlier:
+                left_out.again += 1
+                continue
             # Two folders may hold files of one name: what is listed must stay apart.
             files.append(Found(path, path.as_posix() if source in seen else source, facts))
             seen.add(files[-1].source)
+        earlier |= here
         yield root, files, left_out
 
 

@@ -6,6 +6,7 @@ import codecs
 import gzip
 import stat
 import zlib
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -21,7 +22,8 @@ _MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 _GZIP = b"\x1f\x8b"
-_SAMPLE = 20_000  # bytes that are looked at for the hint in a message
+# For the hint in a message: bytes that are looked at, and how many of them have to be no ASCII.
+_SAMPLE, _TELLING = 20_000, 32
 
 
 def is_folder(path: Path) -> bool:
@@ -62,12 +64,19 @@ def read_bytes(path: Path) -> bytes:
         ) from error
 
 
-def read_text(path: Path, *, encoding: str | None = None) -> str:
+def read_text(
+    path: Path,
+    *,
+    encoding: str | None = None,
+    declared: Callable[[bytes], str | None] | None = None,
+) -> str:
     """Return the text of a file, packed by gzip or not.
 
     Args:
         path: The file.
-        encoding: Its encoding. None is what its byte order mark says, else UTF-8.
+        encoding: Its encoding, where no byte order mark says another one; None is what it declares,
+            else UTF-8.
+        declared: Finds the encoding that such a file declares.
 
     Raises:
         DataFileError: It cannot be read, or is not in that encoding; the message says which one
@@ -78,16 +87,18 @@ def read_text(path: Path, *, encoding: str | None = None) -> str:
     if encoding is not None:
         check_encoding(encoding)
     marked = next((name for mark, name in _MARKS if data.startswith(mark)), None)
-    # A mark is no part of the text, also where UTF-8 or UTF-16 was named.
-    chosen = encoding or marked or "utf-8"
+    # A mark leaves no doubt: of many files that share a named encoding, one may be another's.
+    chosen = marked or encoding or (declared(data) if declared else None) or "utf-8"
     try:
         text = data.decode(chosen)
     except UnicodeError as error:
-        raise DataFileError(_not_in(chosen, data, error, named=encoding), path=path) from error
+        raise DataFileError(
+            _not_in(chosen, data, error, named=chosen == encoding), path=path
+        ) from error
     if "\0" in text:
         raise DataFileError(
-            "It holds NUL characters: it is no text, or UTF-16 without a byte order mark; name "
-            "that with encoding='utf-16-le' (on the command line --encoding utf-16-le).",
+            f"It holds NUL characters: it is no text, or UTF-16 without a byte order mark; name "
+            f"that with encoding={_utf16(data)!r} (on the command line --encoding {_utf16(data)}).",
             path=path,
         )
     return text.removeprefix("\ufeff")
@@ -108,23 +119,37 @@ def check_encoding(encoding: str) -> None:
         ) from error
 
 
-def _not_in(chosen: str, data: bytes, error: UnicodeError, *, named: str | None) -> str:
+def _not_in(chosen: str, data: bytes, error: UnicodeError, *, named: bool) -> str:
     where = f" (byte {error.start})" if isinstance(error, UnicodeDecodeError) else f" ({error})"
     likely = _likely(data)
     hint = f"; it may be {likely}" if likely else ""
-    example = likely or "cp1252"
     if named:
-        return f"It is not {named}{where}{hint}. Name the encoding that it was saved in."
+        return f"It is not {chosen}{where}{hint}. Name the encoding that it was saved in."
+    example = likely or "cp1252"
     shown = "UTF-8" if chosen.startswith("utf-8") else chosen
     return (
-        f"It is not {shown}{where}{hint}. If so, say encoding={example!r} (on the command line "
-        f"--encoding {example}); else save it as UTF-8."
+        f"It is not {shown}{where}{hint}. Save it as UTF-8, or name the encoding that it was saved "
+        f"in, which then goes for every text file, as in encoding={example!r} (on the command line "
+        f"--encoding {example})."
     )
 
 
+def _utf16(data: bytes) -> str:
+    """Return which UTF-16 the bytes may be: of most letters one of the two bytes is zero."""
+    return "utf-16-be" if data[::2].count(0) > data[1::2].count(0) else "utf-16-le"
+
+
 def _likely(data: bytes) -> str | None:
-    """Return the encoding that the bytes look like, for a message only: short texts mislead."""
+    """Return the encoding that the bytes look like, for a message only; None for too few of them.
+
+    Whoever follows a wrong hint gets wrong letters, and no message.
+    """
+    sample = data[:_SAMPLE]
+    if sum(byte > 127 for byte in sample) < _TELLING:
+        return None
     with suppress(MissingExtraError):
-        found = require("charset_normalizer", extra="eval").from_bytes(data[:_SAMPLE]).best()
-        return None if found is None else str(found.encoding)
+        found = require("charset_normalizer", extra="eval").from_bytes(sample).best()
+        # Two bytes a character would show as zeros among them.
+        if found is not None and not (found.encoding.startswith("utf_") and 0 not in sample):
+            return str(found.encoding)
     return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import socket
@@ -11,7 +12,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import docx
+import pypdf
 import pytest
+from docx.opc.packuri import PackURI
+from docx.opc.part import Part
+from docx.oxml import parse_xml
+from docx.oxml.ns import nsdecls
 
 from langchain_rerank.errors import (
     ConfigurationError,
@@ -21,6 +27,7 @@ from langchain_rerank.errors import (
 )
 from langchain_rerank.files import load_documents
 from langchain_rerank.files.front_matter import split_front_matter
+from langchain_rerank.reading import Form
 
 LONG = "\n\n".join(f"Paragraph {number}. " + "Words follow words. " * 12 for number in range(6))
 
@@ -58,6 +65,15 @@ def pdf(*pages, title=None):
         f"{data}xref\n0 {len(objects) + 1}\n0000000000 65535 f \n{table}"
         f"trailer << /Size {len(objects) + 1} /Root 1 0 R {info} >>\nstartxref\n{len(data)}\n%%EOF"
     ).encode("latin-1")
+
+
+def locked_pdf(text):
+    """A PDF that only a password opens."""
+    writer = pypdf.PdfWriter(clone_from=io.BytesIO(pdf(text)))
+    writer.encrypt("secret", algorithm="RC4-128")
+    data = io.BytesIO()
+    writer.write(data)
+    return data.getvalue()
 
 
 def test_text_has_the_line_where_each_passage_begins(tmp_path):
@@ -116,6 +132,19 @@ def test_what_is_no_front_matter_stays_in_the_text(text):
     assert split_front_matter(text) == ({}, text)
 
 
+def test_front_matter_may_be_toml_or_empty(tmp_path):
+    head = '+++\ntitle = "Adapters"\ndate = 2024-05-01\n[params]\nx = 07:32:00\n+++\n'
+    (found,) = load_documents(write(tmp_path / "a.md", head + "\nText."))
+    assert (found.page_content, found.metadata["line"]) == ("Text.", 8)
+    assert found.metadata["title"] == "Adapters"
+    assert found.metadata["date"] == "2024-05-01"
+    assert found.metadata["params"] == {"x": "07:32:00"}
+    for empty in ("---\n---\n", "---\n# no keys\n---\n", "+++\n+++\n"):
+        assert split_front_matter(f"{empty}Text") == ({}, "Text")
+    for broken in ("+++\na = \n+++\nText", "+++\nText"):
+        assert split_front_matter(broken) == ({}, broken)
+
+
 def test_front_matter_of_odd_values_becomes_what_json_has():
     text = "---\n1: x\nnan: .nan\nwhen: 2024-05-01T10:00:00Z\nset: !!set {b, a}\n"
     text += "bytes: !!binary YQ==\n...\n"
@@ -160,6 +189,79 @@ def test_html_has_the_line_of_each_passage_and_its_own_encoding(tmp_path):
     }
 
 
+def test_each_line_of_a_long_block_of_html_is_the_line_of_the_file(tmp_path):
+    code = "\n".join(f"code of line {n}" for n in range(8, 80))
+    page = (
+        f"<html>\n<script>\nlet x\n</script><!-- over\nlines --><p>line 5 <b\n>bold</b> it</p>"
+        f"\n<pre>\n{code}\n</pre>\n<p>one\ntwo {'words ' * 90}\nline 83 {'more ' * 90}</p>"
+    )
+    found = load_documents(write(tmp_path / "a.html", page.replace("\n", "\r\n")), chunk_size=200)
+    for document in found:
+        if document.page_content.startswith(("code of line", "line ")):
+            number = document.page_content.removeprefix("code of ").split()[1]
+            assert document.metadata["line"] == int(number)
+    assert [d.metadata["line"] for d in found if d.page_content.startswith("one")] == [81]
+    assert sum("code of line" in d.page_content for d in found) > 5
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        "<p>Café crème brûlée</p>".encode("cp1252"),
+        b"<p>Caf\xc3",
+        "<meta charset=utf-8><p>Größe</p>".encode("cp1252"),
+        "<meta charset=klingon><p>Größe</p>".encode("cp1252"),
+        "<p>Привет, как дела?</p>".encode("koi8-r"),
+        "<p>Cafe</p>".encode("utf-16-be"),
+    ],
+)
+def test_the_encoding_of_html_is_never_guessed(tmp_path, page):
+    path = write(tmp_path / "a.html", page)
+    with pytest.raises(DataFileError, match="--encoding"):
+        load_documents(path)
+
+
+@pytest.mark.parametrize(
+    ("page", "encoding"),
+    [
+        ("<p>“Größe” €</p>", "utf-8"),
+        ("<p>“Größe” €</p>", "utf-16"),
+        ("<meta charset=latin-1><p>“Größe” €</p>", "cp1252"),
+        ("<meta charset=klingon><p>“Größe” €</p>", "utf-8"),
+        ("<meta charset=utf-16><p>“Größe” €</p>", "utf-8"),
+        ("<meta charset=utf-8><p>“Größe” €</p>", "utf-16"),
+        ("<?xml version='1.0' encoding='gb18030'?><p>“Größe” €</p>", "gb18030"),
+    ],
+)
+def test_html_is_in_the_encoding_that_its_mark_or_else_it_itself_says(tmp_path, page, encoding):
+    (found,) = load_documents(write(tmp_path / "a.html", page.encode(encoding)))
+    assert found.page_content == "“Größe” €"
+
+
+def test_a_page_that_its_parser_finds_unusual_warns_of_nothing(tmp_path):
+    for page in ("<?xml version='1.0'?><p>Cats</p>", "https://a.example", "a/b.html"):
+        assert len(load_documents(write(tmp_path / "a.html", page))) == 1
+
+
+def test_a_byte_order_mark_says_more_than_a_named_encoding(tmp_path):
+    write(tmp_path / "a.txt", "Größe".encode("utf-8-sig"))
+    write(tmp_path / "b.txt", "Größe".encode("cp1252"))
+    found = load_documents(tmp_path, form=Form(encoding="cp1252"))
+    assert [d.page_content for d in found] == ["Größe", "Größe"]
+
+
+def test_a_hint_at_an_encoding_needs_more_than_a_few_letters(tmp_path):
+    for text in ("Café noir", "naïve", "Größe"):
+        with pytest.raises(DataFileError, match="not UTF-8") as raised:
+            load_documents(write(tmp_path / "a.txt", text.encode("cp1252")))
+        assert "may be" not in str(raised.value)
+    russian = "Москва является столицей России, крупнейшим по численности населения городом. " * 9
+    with pytest.raises(DataFileError, match="may be cp1251"):
+        load_documents(write(tmp_path / "a.txt", russian.encode("cp1251")))
+    with pytest.raises(DataFileError, match="utf-16-be"):
+        load_documents(write(tmp_path / "a.txt", "Cats sleep.".encode("utf-16-be")))
+
+
 def test_html_nested_deeply_or_broken_is_read(tmp_path):
     deep = "<div>" * 3000 + "deep" + "</div>" * 10 + "<p>open <b>tags"
     (found,) = load_documents(write(tmp_path / "a.html", deep))
@@ -195,9 +297,66 @@ def test_docx_has_paragraphs_and_tables(tmp_path):
     assert found.metadata["title"] == "Pets"
 
 
+def xml(text):
+    return parse_xml(text.replace(">", f" {nsdecls('w')}>", 1))
+
+
+def test_docx_is_read_wherever_its_text_stands(tmp_path):
+    def run(text):
+        return f"<w:r><w:t>{text}</w:t></w:r>"
+
+    def box(text):
+        return f"<w:txbxContent><w:p>{run(text)}</w:p></w:txbxContent>"
+
+    document = docx.Document()
+    paragraph = document.add_paragraph("Plain ")._p
+    for wrapped in (
+        f"<w:ins>{run('inserted ')}</w:ins>",
+        "<w:del><w:r><w:delText>deleted</w:delText></w:r></w:del>",
+        f"<w:moveFrom>{run('moved away')}</w:moveFrom>",
+        f"<w:hyperlink>{run('linked ')}</w:hyperlink>",
+        f"<w:sdt><w:sdtContent>{run('chosen ')}</w:sdtContent></w:sdt>",
+        f"<w:fldSimple>{run('field')}</w:fldSimple>",
+        "<w:r><w:tab/><w:t>tab</w:t><w:instrText>PAGE</w:instrText></w:r>",
+        f"<w:r><w:pict>{box('A box')}</w:pict><w:Fallback>{box('A box')}</w:Fallback></w:r>",
+    ):
+        paragraph.append(xml(wrapped))
+    table = document.add_table(rows=2, cols=2)
+    table.cell(0, 0).merge(table.cell(1, 0)).text = "tall"
+    table.cell(0, 1).text = "a"
+    table.cell(1, 1).add_table(1, 1).cell(0, 0).text = "inner"
+    body = document.element.body
+    gallery = "<w:docPartObj><w:docPartGallery w:val='Table of Contents'/></w:docPartObj>"
+    for properties, text in (("", "Control"), (gallery, "Contents")):
+        body.insert(
+            0,
+            xml(
+                f"<w:sdt><w:sdtPr>{properties}</w:sdtPr><w:sdtContent><w:p>{run(text)}</w:p>"
+                f"</w:sdtContent></w:sdt>"
+            ),
+        )
+    note = f"<w:p>{run('A note')}</w:p>"
+    note = f"<w:footnotes {nsdecls('w')}><w:footnote>{note}</w:footnote></w:footnotes>"
+    kind = "http://schemas.openxmlformats.org/officeDocument/2006/relationships/footnotes"
+    part = Part(
+        PackURI("/word/footnotes.xml"),
+        "application/vnd.openxmlformats-officedocument.wordprocessingml.footnotes+xml",
+        note.encode(),
+        document.part.package,
+    )
+    document.part.relate_to(part, kind)
+    document.save(tmp_path / "a.docx")
+    (found,) = load_documents([tmp_path])
+    assert found.page_content == (
+        "Control\n\nPlain inserted linked chosen field\ttab\n\nA box\n\n"
+        "tall | a\ntall | inner\n\nA note"
+    )
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
+        ("a.pdf", locked_pdf("Cats."), "asks for a password"),
         ("a.pdf", b"%PDF-1.4 and no more", "cannot be read as PDF"),
         ("a.pdf", b"", "cannot be read as PDF"),
         ("a.pdf", pdf("", ""), "has no text: its pages are pictures"),
@@ -375,3 +534,18 @@ def test_several_roots_and_strings_are_taken_and_none_is_refused(tmp_path, monke
         load_documents([])
     with pytest.raises(DataFileError, match="no path"):
         load_documents("a\0b")
+    with pytest.raises(ConfigurationError, match="No file or folder was named"):
+        load_documents("")
+
+
+def test_a_file_below_two_of_the_paths_is_read_once(tmp_path):
+    folder = tmp_path / "notes"
+    write(folder / "rows.jsonl", '{"id": "r1", "text": "Cats."}')
+    write(folder / "deep" / "a.md", "Dogs.")
+    for roots in (
+        [folder, folder],
+        [folder, folder / "deep", folder / ".." / "notes"],
+        [folder, folder / "deep" / "a.md"],
+    ):
+        assert [d.id for d in load_documents(roots)] == ["deep/a.md#1", "r1"]
+    assert [d.id for d in load_documents([folder / "deep", folder])] == ["a.md#1", "r1"]

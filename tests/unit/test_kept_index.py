@@ -269,6 +269,18 @@ def test_two_roots_and_overlapping_ones_find_what_they_find_without(notes, kept,
     assert opened_index(notes, kept).documents == load_documents(notes)
 
 
+def test_paths_that_overlap_leave_what_is_kept_of_each_other(notes, kept, tmp_path, monkeypatch):
+    settled(monkeypatch)
+    write(tmp_path / "more" / "00.md", "Another folder on cats.")
+    several = ([notes], [notes / "deep"], [notes, notes / "deep"], [notes, tmp_path / "more"])
+    several = [*several, [tmp_path / "more"]]
+    for roots in several:
+        opened_index(roots, kept)
+    for roots in several:
+        assert opened_index(roots, kept).found.read == 0
+        assert opened_index(roots, kept).documents == load_documents(roots)
+
+
 def test_metadata_that_json_cannot_hold_comes_back_as_it_is(tmp_path, kept):
     pandas = pytest.importorskip("pandas")
     path = tmp_path / "rows.parquet"

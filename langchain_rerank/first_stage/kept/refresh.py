@@ -142,7 +142,10 @@ def _of_root(
         chunks = store.chunks([kept[key].n for key in unchanged])
     passages = dict(zip(unchanged, chunks, strict=True))
     stale = {key: file for key, file in keys.items() if key not in passages}
-    store.forget_files(one.n for key, one in kept.items() if key not in keys)
+    if not left_out.again:
+        # Under another name it may be asked for again: where another root has a file of its name.
+        paths = {path for path, _ in keys}
+        store.forget_files(one.n for (path, _), one in kept.items() if path not in paths)
     fresh: dict[tuple[str, str], list[Document]] = {}
     waiting: list[NewFile] = []
     for position, (key, file) in enumerate(stale.items(), 1):
