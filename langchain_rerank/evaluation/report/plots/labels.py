@@ -104,9 +104,7 @@ def _best(
     return best
 
 
-def _places(
-    x: float, y: float, size: tuple[float, float]
-) -> Iterator[tuple[float, Box]]:
+def _places(x: float, y: float, size: tuple[float, float]) -> Iterator[tuple[float, Box]]:
     """Yield boxes of `size` around a mark, the nearest first and to the right before the left."""
     width, height = size
     turns = sorted(range(_STEPS), key=lambda turn: min(turn, _STEPS - turn))
