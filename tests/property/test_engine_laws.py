@@ -202,7 +202,9 @@ class CountingTokenizer:
 def test_a_text_is_tokenised_once_however_often_it_comes(tokenizer, rounds):
     counting = CountingTokenizer(tokenizer)
     frame = Frame(np.array([1, 2], np.int32), "", np.array([3], np.int32), 1)
-    tokenize = PairTokenizer(counting, lambda query, instruction: frame, 64, DocumentCache())
+    tokenize = PairTokenizer(
+        counting, lambda query, instruction: frame, 64, DocumentCache(), lambda *_: []
+    )
     for texts in rounds:
         pairs = tokenize("query", texts, None)
         assert [pair.parts[1].tolist() for pair in pairs] == [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import threading
 import weakref
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 from types import SimpleNamespace
@@ -24,6 +24,7 @@ from langchain_rerank.scorers.engine.settings import (
     effective_max_length,
     limits_of,
 )
+from langchain_rerank.scorers.engine.tokens.changes import reading_state
 from langchain_rerank.scorers.engine.tokens.pairs import Pair, Tokenize
 from langchain_rerank.scorers.engine.tokens.templates import choose_tokenizer
 from langchain_rerank.scorers.engine.worker import Worker
@@ -62,11 +63,16 @@ class Engine:
         self.name = settings.name
         self._limits = limits_of(model)
         self._model: Any = model
+        self._follows = not isinstance(settings.model, str)
         self._tokenizers: dict[int, Tokenize] = {}
+        self._tokenizers_of: Hashable = None  # The state of the model that they are for.
         self._tokenizers_lock = threading.Lock()
         weights = sum(weight.numel() for weight in model.parameters())
         length = self.max_length(None)
-        tokenize = self._tokenizer(length)
+
+        def tokenize(query: str, texts: Sequence[str], instruction: str | None) -> list[Pair]:
+            return self._tokenize(query, texts, Reading(length, instruction))
+
         self._forward: Any = choose_forward(model, tokenize, device, dtype, settings, length)
         # What is said of it once it is closed.
         self._loaded_as = SimpleNamespace(
@@ -186,7 +192,11 @@ class Engine:
         return self._tokenizer(reading.max_length)(query, texts, reading.instruction)
 
     def _tokenizer(self, max_length: int) -> Tokenize:
+        state = reading_state(self._model) if self._follows else None
         with self._tokenizers_lock:
+            if state != self._tokenizers_of:
+                self._tokenizers.clear()
+                self._tokenizers_of = state
             found = self._tokenizers.get(max_length)
             if found is None:
                 found = choose_tokenizer(self._model, max_length)

@@ -15,6 +15,7 @@ from langchain_rerank.scorers.engine.forward.comparison import (
     long_objection,
     long_pairs,
     refuse_company,
+    refuse_mixing_activation,
     rounding_objection,
     short_pairs,
 )
@@ -118,6 +119,7 @@ def _choose(
     finite = bool(np.isfinite(short.logits).all())
     chosen: Forward | None = None
     if finite:
+        refuse_mixing_activation(model.activation_fn, short.logits, settings.name)
         pairs = long_pairs(model, tokenize, max_length)
         long = Expected(model, dtype, predict, pairs, tokenize, max_length)
         verdicts = Verdicts(verdict_key(settings, loaded.device, dtype, max_length))
@@ -246,7 +248,11 @@ def _packed(
     if not packed_attention.has_kernel(loaded.device, loaded.dtype):
         return None
     view, read = _view_and_read_out(loaded)
-    if read is None or not read.packable:
+    if (
+        read is None
+        or not read.packable
+        or not packed_attention.mixes_by_attention_alone(read.base)
+    ):
         return None
     _prepack(loaded, read)
     return PackedForward(view, read, activation, loaded.device, share_prefixes=share_prefixes)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from langchain_rerank.errors import ModelLoadError, see
-from langchain_rerank.scorers.engine.forward.passes import Forward
+from langchain_rerank.scorers.engine.forward.passes import Forward, activated
 from langchain_rerank.scorers.engine.forward.predict import Predict, precision_of
 from langchain_rerank.scorers.engine.forward.verdicts import Verdicts
 from langchain_rerank.scorers.engine.settings import DEFAULT_MAX_LENGTH
@@ -196,5 +196,27 @@ def refuse_company(predict: Predict, dtype: torch.dtype, name: str, max_length: 
             f"{difference:.2g} apart), so no score is the right one. Where its code compares texts "
             f"with each other, it is listwise: see ListwiseScorer. Else its padding is wrong: "
             f"check that config.pad_token_id is the tokenizer's. "
+            f"{see('a-model-could-not-be-loaded')}"
+        )
+
+
+def refuse_mixing_activation(activation: Any, logits: NDArray[np.float64], name: str) -> None:
+    """Refuse an activation that makes another score of a logit beside other logits.
+
+    Texts of a query may be computed in several batches, and could not be compared.
+
+    Raises:
+        ModelLoadError: It does, as a softmax over the texts, or at random.
+    """
+    import torch
+
+    column = torch.from_numpy(logits)
+    together = activated(activation, column)
+    alone = torch.cat([activated(activation, one[None]) for one in column])
+    if not torch.allclose(together, alone, atol=1e-6, equal_nan=True):
+        raise ModelLoadError(
+            f"The activation of {name} ({type(activation).__name__}) makes another score of a "
+            f"logit beside other logits than alone, so no score is the right one. Use one that is "
+            f"applied to each logit by itself: model.activation_fn = torch.nn.Sigmoid(). "
             f"{see('a-model-could-not-be-loaded')}"
         )

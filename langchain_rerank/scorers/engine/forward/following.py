@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from langchain_rerank.scorers.engine.forward.passes import Collect, Forward
 from langchain_rerank.scorers.engine.forward.predict import edits
+from langchain_rerank.scorers.engine.tokens.changes import plain
 from langchain_rerank.scorers.engine.tokens.pairs import Pair
 
 if TYPE_CHECKING:
@@ -17,21 +18,28 @@ if TYPE_CHECKING:
 def state_of(model: torch.nn.Module, *, contents: bool) -> Hashable:
     """Return what changes when a weight is stored elsewhere, moved or converted, or the code is.
 
-    That is when a module is replaced, given a hook, or a method of its own.
+    That is when a module is replaced, given a hook, a method of its own, or another setting, be it
+    an attribute (which pooling, which answer token, a norm's epsilon) or one of its config.
 
     Args:
         model: The model.
         contents: Whether it is to change as well when a weight is given other values in place.
     """
     state: list[Any] = []
+    configs: dict[int, Any] = {}
     # One walk, without torch's own generators over weights: it is made for every batch.
     for path, module in model.named_modules():
-        state += path, type(module), *edits(module)
+        own = vars(module).copy()  # At once: others may set attributes meanwhile.
+        del own["training"]  # Scores do without dropout, whatever the owner does.
+        state += path, type(module), *edits(module), *plain(own.values())
+        if "config" in own:
+            configs[id(own["config"])] = own["config"]
         for tensor in (*module._parameters.values(), *module._buffers.values()):  # noqa: SLF001 - see above
             if tensor is not None:
                 counted = contents and not tensor.is_inference()
                 changes = tensor._version if counted else 0  # noqa: SLF001 - torch's only count of changes
                 state += tensor.data_ptr(), tensor.dtype, tensor.device, changes
+    state += [repr(plain(vars(one).values(), list, dict)) for one in configs.values()]
     return tuple(state)
 
 

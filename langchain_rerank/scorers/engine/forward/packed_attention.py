@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 
 NAME = "langchain_rerank_packed"
 
+# What models tell their attention that changes nothing here: dropout is off, nothing is cached, and
+# positions are in queries and keys already.
+_NOT_NEEDED = frozenset({"dropout", "position_ids", "cache_position", "use_cache", "deterministic"})
+
 
 class Layout(NamedTuple):
     """Where each of `B` sequences has its queries, and where its keys and values.
@@ -55,6 +59,21 @@ def is_causal(model: torch.nn.Module) -> bool:
     return bool(flags) and all(flags)
 
 
+def mixes_by_attention_alone(base: torch.nn.Module) -> bool:
+    """Return whether tokens see each other in attention alone, all of them or within a window.
+
+    A convolution or a recurrence would go on from one text into the next, and attention in chunks
+    is told by masks, which there are none of here. In 16 bits the probe texts need not show it.
+    """
+    import torch
+
+    kinds = getattr(getattr(base, "config", None), "layer_types", None) or []
+    convolves = (torch.nn.Conv1d, torch.nn.Conv2d)
+    return {"full_attention", "sliding_attention"}.issuperset(kinds) and not any(
+        isinstance(module, convolves) for module in base.modules()
+    )
+
+
 def has_kernel(device: torch.device, dtype: torch.dtype) -> bool:
     """Return whether packed attention runs on the device in that precision.
 
@@ -82,7 +101,7 @@ def packed_attention(
     layout: Layout,
     scaling: float | None = None,
     sliding_window: int | None = None,
-    **_: Any,
+    **told: Any,
 ) -> tuple[torch.Tensor, None]:
     """Return the attention output `(1, T, heads, width)`; each sequence sees only itself.
 
@@ -98,7 +117,14 @@ def packed_attention(
         scaling: Factor on the products; None is one over the root of the width.
         sliding_window: How many positions before (and, unless causal, after) itself a token sees,
             itself included; None is all.
+        told: What else the model tells its attention.
+
+    Raises:
+        NotImplementedError: Some of that may change the output: sinks, a soft cap. In 16 bits the
+            probe texts need not show it.
     """
+    if unknown := [name for name, value in told.items() if not _is_neutral(name, value)]:
+        raise NotImplementedError(f"its attention takes {', '.join(unknown)}")
     causal = bool(getattr(module, "is_causal", False))
     reach = None if sliding_window is None else sliding_window - 1
     if layout.key_rows is not None:
@@ -107,6 +133,10 @@ def packed_attention(
         return _of_first_tokens(query, key, value, layout, scaling), None
     attend = _cuda if query.is_cuda else _one_by_one
     return attend(query, key, value, layout, scaling, reach, causal), None
+
+
+def _is_neutral(name: str, value: object) -> bool:
+    return value is None or value is False or name in _NOT_NEEDED
 
 
 def _operator() -> Any:

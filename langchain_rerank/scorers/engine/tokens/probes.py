@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import re
+import string
 from collections.abc import Callable
 
 PROBES: tuple[tuple[str, list[str]], ...] = (
@@ -23,6 +24,21 @@ PROBES: tuple[tuple[str, list[str]], ...] = (
         ],
     ),
 )
+
+# Alone and doubled at either end: a tokenizer may join a character with what stands beside a text,
+# and a template may change it.
+_PIECES = (
+    *string.printable,
+    "\r\n",
+    "é",
+    "北",
+    "🙂",
+    "\u00a0",
+    "\u200b",
+    "\u2019",
+    "http://a.b/c ",
+)
+EDGES = [text for one in _PIECES for text in (f"{one}{one}a{one}", f"{one}a{one}{one}")]
 
 LONG_QUERY = "Who wrote the first compiler?"
 LONG_TOKENS = 400

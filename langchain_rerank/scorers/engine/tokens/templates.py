@@ -18,6 +18,7 @@ from langchain_rerank.scorers.engine.tokens.finishing import finished
 from langchain_rerank.scorers.engine.tokens.lengths import cut_at
 from langchain_rerank.scorers.engine.tokens.pairs import Pair, Source, Tokenize
 from langchain_rerank.scorers.engine.tokens.probes import (
+    EDGES,
     LONG_QUERY,
     LONG_TOKENS,
     PROBES,
@@ -93,7 +94,7 @@ def choose_tokenizer(model: CrossEncoder, max_length: int) -> Tokenize:
     raw = None if foreign_base(type(model.tokenizer)) else _copied_backend(model)
     if raw is not None:
         for frame in _frames(model, raw, reference, max_length):
-            tokenize = PairTokenizer(raw, frame, max_length, DocumentCache())
+            tokenize = PairTokenizer(raw, frame, max_length, DocumentCache(), reference)
             if _agree(model, tokenize, reference, max_length):
                 return finished(_instruction_checked(model, tokenize), max_length, limit)
     logger.warning(
@@ -149,7 +150,9 @@ def same_tokens(tokenize: Tokenize, reference: Reference, query: str, texts: Seq
 
 def _agree(model: CrossEncoder, tokenize: Tokenize, reference: Reference, limit: int) -> bool:
     """Return whether tokens are those of sentence-transformers, also of a text that is cut."""
-    for query, texts in PROBES:
+    # Of a pair without chat template, query and text are read apart.
+    probes = [*PROBES, ("?", EDGES)] if has_chat_template(model) else PROBES
+    for query, texts in probes:
         if any(pair.truncated for pair in reference(query, texts, None)):
             continue  # A tiny max_length, under which only the text is cut here.
         if not same_tokens(tokenize, reference, query, texts):
@@ -170,6 +173,8 @@ def _agree(model: CrossEncoder, tokenize: Tokenize, reference: Reference, limit:
     *others, found = tokenize(LONG_QUERY, texts, None)
     [right] = reference(LONG_QUERY, texts[-1:], None)
     tail = found.parts[-1].tolist()
+    if not tail:  # Nothing is after the text, so that something else of it was cut.
+        return False
     whole = [text for text, pair in zip(texts[:-1], others, strict=True) if not pair.truncated]
     return tail != right.parts[0].tolist()[-len(tail) :] and (
         not whole or same_tokens(tokenize, reference, LONG_QUERY, whole)
@@ -207,7 +212,7 @@ def _frames(
         leads = dict.fromkeys([spaces, spaces[-1:], ""])
         return [_chat_frame(model, raw, lead, limit) for lead in leads]
     template = _derive(raw, reference)
-    return [] if template is None else [_pair_frame(model, raw, template, limit)]
+    return [] if template is None else [_pair_frame(model, raw, template, max_length)]
 
 
 def _derive(raw: Any, reference: Reference) -> _Template | None:
@@ -234,9 +239,10 @@ def _derive(raw: Any, reference: Reference) -> _Template | None:
 
 
 def _pair_frame(
-    model: CrossEncoder, raw: Any, template: _Template, limit: int
+    model: CrossEncoder, raw: Any, template: _Template, max_length: int
 ) -> Callable[[str, str | None], Frame]:
-    tail = _array(template.suffix)
+    tail, limit = _array(template.suffix), max_length // 2
+    room = max_length - sum(map(len, template[:3]))
 
     def frame(query: str, instruction: str | None) -> Frame:
         prompt = resolve_prompt(model, instruction) or ""
@@ -244,7 +250,8 @@ def _pair_frame(
         if encoded.cut:
             _warn_long_query(limit)
         head = [*template.prefix, *encoded.ids.tolist(), *template.middle]
-        return Frame(_array(head), "", tail, template.text_type)
+        contested = not encoded.cut and 2 * len(encoded.ids) > room
+        return Frame(_array(head), "", tail, template.text_type, contested)
 
     return frame
 
@@ -258,8 +265,10 @@ def _chat_frame(
         if len(encoded.ids) > limit:
             _warn_long_query(limit)
             query = query[: encoded.offsets[limit - 1][1]]
-        rendered = render(model, resolve_prompt(model, instruction), query)
-        before, _, after = rendered.partition(_MARK)
+        prompt, mark = resolve_prompt(model, instruction), _MARK
+        while mark in query or mark in (prompt or ""):
+            mark += _MARK[-1]
+        before, _, after = render(model, prompt, query, mark).partition(mark)
         before = before.removesuffix(lead)
         head, tail = (raw.encode(part, add_special_tokens=False).ids for part in (before, after))
         return Frame(_array(head), lead, _array(tail), 0)

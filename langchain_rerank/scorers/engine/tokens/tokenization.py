@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from langchain_rerank.errors import RequestRejectedError
-from langchain_rerank.scorers.engine.tokens.pairs import Pair, Source
+from langchain_rerank.scorers.engine.tokens.pairs import Pair, Source, Tokenize
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,12 +29,15 @@ class Frame(NamedTuple):
             space before it); empty for pair templates.
         tail: Token ids after the text.
         text_type: Token type of text and tail; the head has type 0.
+        contested: Whether the query is so long that the model's own tokenizer cuts it as well,
+            where the text is long too.
     """
 
     head: NDArray[np.int32]
     lead: str
     tail: NDArray[np.int32]
     text_type: int
+    contested: bool = False
 
 
 class Document(NamedTuple):
@@ -95,6 +98,7 @@ class PairTokenizer:
         frame: Returns the frame of a query under an instruction.
         max_length: Tokens of a pair.
         cache: Where documents' tokens are kept.
+        reference: The model's own tokenisation, for queries that it may cut.
     """
 
     def __init__(
@@ -103,8 +107,9 @@ class PairTokenizer:
         frame: Callable[[str, str | None], Frame],
         max_length: int,
         cache: DocumentCache,
+        reference: Tokenize,
     ) -> None:
-        self._tokenizer, self._frame = tokenizer, frame
+        self._tokenizer, self._frame, self._reference = tokenizer, frame, reference
         self._max_length, self._cache = max_length, cache
 
     def __call__(self, query: str, texts: Sequence[str], instruction: str | None) -> list[Pair]:
@@ -114,6 +119,8 @@ class PairTokenizer:
             RequestRejectedError: Query and template leave no room for a text.
         """
         frame = self._frame(query, instruction)
+        if frame.contested:
+            return self._reference(query, texts, instruction)
         around = len(frame.head) + len(frame.tail)
         room = self._max_length - around
         if room < 1:
