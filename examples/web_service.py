@@ -6,10 +6,12 @@ from contextlib import asynccontextmanager
 from dataclasses import asdict
 from typing import Annotated, Any
 
-from fastapi import FastAPI, HTTPException, Query, Response
+from fastapi import FastAPI, HTTPException, Query, Request, Response
+from fastapi.responses import JSONResponse
 from guides import documents
 
 from langchain_rerank import BM25Retriever, CrossEncoderRerankRetriever, CrossEncoderScorer
+from langchain_rerank.errors import InputError, ScorerError
 
 AT_ONCE, SECONDS = 64, 10.0
 scorer = CrossEncoderScorer("embedded")  # cheap: nothing is loaded yet
@@ -38,6 +40,16 @@ async def search(q: Annotated[str, Query(min_length=1, max_length=500)]) -> dict
         raise HTTPException(429, "Too many searches at once.", headers={"Retry-After": "1"})
     async with room:
         return (await retriever.asearch(q)).to_dict()
+
+
+@app.exception_handler(InputError)
+async def refused(_: Request, error: InputError) -> Response:
+    return JSONResponse({"detail": str(error)}, 422)  # a query of blanks, for instance
+
+
+@app.exception_handler(ScorerError)
+async def not_scored(_: Request, error: ScorerError) -> Response:
+    return JSONResponse({"detail": str(error)}, 503, {"Retry-After": "1"})  # late, or closing
 
 
 @app.get("/ready")

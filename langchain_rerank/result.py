@@ -125,9 +125,10 @@ class RerankResult:
         threshold, best = self.score_threshold, self.best_score
         if threshold is None or best is None or best >= threshold:
             return NOTHING
+        n = self.candidates
         return (
-            f"{self.candidates} candidates, none reaches the threshold {threshold:g}; the best "
-            f"scores {best:.3g}."
+            f"{n} candidate{'' if n == 1 else 's'}, none reaches the threshold {threshold:g}; the "
+            f"best scores {best:.3g}."
         )
 
     def __str__(self) -> str:

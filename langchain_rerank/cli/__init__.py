@@ -24,8 +24,8 @@ def main() -> None:
     from langchain_rerank.errors import RerankError
     from langchain_rerank.optional import require
 
-    for stream in (sys.stdout, sys.stderr):
-        # A terminal of another encoding gets a question mark, and not a traceback.
+    for stream in (sys.stdin, sys.stdout, sys.stderr):
+        # A terminal of another encoding gives or gets a question mark, and not a traceback.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
     if not sys.stderr.isatty():
@@ -45,6 +45,13 @@ def main() -> None:
             app(_global_options_first(sys.argv[1:]))
     except RerankError as error:
         _fail(str(error))
+    except ValueError as error:
+        # A setting that a field of a model refuses.
+        from pydantic import ValidationError
+
+        if not isinstance(error, ValidationError):
+            raise
+        _fail("; ".join(str(one["msg"]).removeprefix("Value error, ") for one in error.errors()))
     except OSError as error:
         _fail(str(error) if error.filename is None else f"{error.filename}: {error.strerror}")
     except KeyboardInterrupt:
@@ -84,7 +91,8 @@ def _as_a_message(
 ) -> str:
     """Return what is shown of a warning: of this package's, not where in its code it arose."""
     from langchain_rerank.errors import RerankWarning
+    from langchain_rerank.plain_text import printable
 
     if issubclass(category, RerankWarning):
-        return f"Warning: {message}\n"
+        return f"Warning: {printable(str(message))}\n"
     return _formatwarning(message, category, filename, lineno, line)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import json
 import shutil
+import sqlite3
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -12,7 +14,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from langchain_rerank.errors import ConfigurationError
+from langchain_rerank.errors import ConfigurationError, DataFileError
+from langchain_rerank.plain_text import printable
 
 _UNITS = {"KB": 10**3, "MB": 10**6, "GB": 10**9}
 
@@ -41,8 +44,7 @@ def cache(
     The index of search and the embeddings of the evaluating commands are one store. Everything in
     it can be made again from your files.
     """
-    from langchain_rerank.first_stage.kept import upkeep
-    from langchain_rerank.first_stage.kept.opening import opened
+    from langchain_rerank.first_stage.kept.database import set_aside_as
     from langchain_rerank.first_stage.kept.store import default_store
     from langchain_rerank.user_cache import cache_folder
 
@@ -56,18 +58,54 @@ def cache(
     if action is Action.clear:
         # Blocks of embeddings that versions before 0.2 kept.
         shutil.rmtree(cache_folder("embeddings"), ignore_errors=True)
-        path.with_name(f"{path.name}.damaged").unlink(missing_ok=True)
+    _keep_up(console, path, action, days, limit)
+    aside = set_aside_as(path)
+    if action is Action.clear and aside.exists():
+        aside.unlink()
+    if aside.exists():
+        _line(console, f"{aside}: {_readable(aside.stat().st_size)} (cache clear removes it)")
+    _show_others(console, cache_folder("x").parent, path)
+
+
+def _keep_up(
+    console: Console, path: Path, action: Action, days: int | None, size: int | None
+) -> None:
+    """Do with the index at `path` what was asked for, and show what there is then.
+
+    Raises:
+        DataFileError: It cannot be used, or only be cleared.
+    """
+    from langchain_rerank.first_stage.kept import upkeep
+    from langchain_rerank.first_stage.kept.database import is_damage
+    from langchain_rerank.first_stage.kept.store import Store
+
     if not path.exists():
         console.print("Nothing is kept.", highlight=False)
-    else:
-        with opened(path) as store:
+        return
+    try:
+        with contextlib.closing(Store(path)) as store:
             if action is Action.clear:
                 upkeep.clear(store)
             elif action is Action.prune:
-                removed = upkeep.prune(store, days=days, size=limit)
+                removed = upkeep.prune(store, days=days, size=size)
                 console.print(f"{removed:,} texts removed.", highlight=False)
             _show(console, path, upkeep.size_of(store), upkeep.roots(store), upkeep.models(store))
-    _show_others(console, cache_folder("x").parent, path)
+    except sqlite3.DatabaseError as error:
+        if not is_damage(error):
+            raise DataFileError(
+                f"the kept index cannot be used now ({error}), and stays as it is. Where another "
+                f"program uses it, try again when that has ended.",
+                path=path,
+            ) from error
+        if action is not Action.clear:
+            raise DataFileError(
+                f"the kept index is damaged or of another version ({error}). The next search "
+                f"begins a new one; cache clear removes it now.",
+                path=path,
+            ) from error
+        path.unlink()
+        path.with_name(f"{path.name}-journal").unlink(missing_ok=True)
+        console.print("Nothing is kept: it was damaged, and is removed.", highlight=False)
 
 
 def bytes_of(size: str) -> int:
@@ -100,15 +138,12 @@ def _show(
     roots: list[tuple[str, int, int, int]],
     models: list[tuple[str, int]],
 ) -> None:
-    def line(text: str) -> None:
-        console.print(text, highlight=False, markup=False, soft_wrap=True)
-
-    line(f"{path}: {_readable(size)}")
+    _line(console, f"{path}: {_readable(size)}")
     for root, files, passages, day in roots:
         used = dt.date(1970, 1, 1) + dt.timedelta(days=day)
-        line(f"  {_printable(root)}: {files:,} files, {passages:,} passages, used {used}")
+        _line(console, f"  {root}: {files:,} files, {passages:,} passages, used {used}")
     for key, vectors in models:
-        line(f"  {_printable(_model_name(key))}: {vectors:,} embeddings")
+        _line(console, f"  {_model_name(key)}: {vectors:,} embeddings")
 
 
 def _show_others(console: Console, folder: Path, store: Path) -> None:
@@ -118,12 +153,7 @@ def _show_others(console: Console, folder: Path, store: Path) -> None:
     for one in sorted(folder.iterdir()):
         size = sum(file.stat().st_size for file in one.rglob("*") if file.is_file())
         if one != store.parent and size:
-            console.print(
-                f"{one}: {_readable(size)} (remove the folder to free it)",
-                highlight=False,
-                markup=False,
-                soft_wrap=True,
-            )
+            _line(console, f"{one}: {_readable(size)} (remove the folder to free it)")
 
 
 def _model_name(key: str) -> str:
@@ -135,8 +165,9 @@ def _model_name(key: str) -> str:
     return str(found[0]) if isinstance(found, list) and found else key
 
 
-def _printable(text: str) -> str:
-    return text.encode("utf-8", "replace").decode()
+def _line(console: Console, text: str) -> None:
+    text = printable(text.encode("utf-8", "replace").decode())
+    console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
 def _readable(size: int) -> str:

@@ -95,7 +95,11 @@ def counter(notes: Console) -> Iterator[Progress]:
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     tasks: dict[str, TaskID] = {}
-    with Progress(*columns, TimeRemainingColumn(), console=notes, transient=True) as bar:
+    # Elsewhere than on a terminal it would leave an empty line and nothing else.
+    seen = notes.is_terminal
+    with Progress(
+        *columns, TimeRemainingColumn(), console=notes, transient=True, disable=not seen
+    ) as bar:
 
         def show(what: str, done: int, total: int) -> None:
             if not total:

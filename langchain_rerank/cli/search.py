@@ -100,6 +100,11 @@ def search(
     again = interactive or query is None
     if again and json_file is not None:
         raise ConfigurationError("--json writes the result of one question; name that question.")
+    if again and sys.stdin is None:
+        raise ConfigurationError(
+            "There is nothing to read a question from (standard input is closed); name it after "
+            "search, in quotes."
+        )
     if query is not None:
         check_query(query)  # before minutes of embedding
     scorer = open_scorer(

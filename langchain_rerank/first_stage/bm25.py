@@ -27,6 +27,7 @@ from langchain_rerank.first_stage.terms import (
     ENGLISH,
     Terms,
     TextToTerms,
+    terms_of,
     terms_of_query,
     text_to_terms,
     warn_of_texts_without_terms,
@@ -107,7 +108,7 @@ class BM25Retriever(CheckedAssignment, BaseRetriever):
         """
         corpus = _checked(documents)
         cut = text_to_terms(language, preprocess_func)
-        terms = [cut(document.page_content) for document in corpus]
+        terms = [terms_of(cut, document.page_content) for document in corpus]
         index = BM25Index(corpus, terms, backend=backend, k1=k1, b=b)
         _check_searchable(corpus, terms)
         return cls(
@@ -173,14 +174,17 @@ class BM25Retriever(CheckedAssignment, BaseRetriever):
     def add_documents(self, documents: Iterable[Document]) -> None:
         """Add documents at the end; one with the id of an earlier one takes its place.
 
-        A search that has begun sees the corpus as it was, and so do copies of this retriever.
-        Everything but the terms of what was there is computed anew: add many at a time.
+        So does the last of several that are added with one id. A search that has begun sees the
+        corpus as it was, and so do copies of this retriever. Everything but the terms of what was
+        there is computed anew: add many at a time.
 
         Raises:
             InputTypeError: One of `documents` is not a document.
         """
-        added = _checked(documents)
-        terms = [self.preprocess_func(document.page_content) for document in added]
+        given = _checked(documents)
+        last = {document.id: position for position, document in enumerate(given)}
+        added = [d for n, d in enumerate(given) if d.id is None or last[d.id] == n]
+        terms = [terms_of(self.preprocess_func, document.page_content) for document in added]
         self._change({document.id for document in added if document.id is not None}, added, terms)
 
     def delete(self, ids: Iterable[str]) -> None:
@@ -188,13 +192,13 @@ class BM25Retriever(CheckedAssignment, BaseRetriever):
 
         Raises:
             InputError: There is no document with one of these ids; none is removed then.
-            InputTypeError: `ids` is one string.
+            InputTypeError: `ids` is one string, or no series of strings.
         """
         if isinstance(ids, str):
             raise InputTypeError(
                 f"ids={shown(ids)} is one string; expected several, as in [{shown(ids)}]."
             )
-        self._change(set(ids), [], [])
+        self._change(set(listed(ids, "ids", "strings")), [], [])
 
     def _change(self, without: set[str], added: list[Document], terms: list[list[str]]) -> None:
         with _CHANGING:

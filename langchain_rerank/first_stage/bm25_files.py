@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 
 from langchain_core.documents import Document
 
+from langchain_rerank.checks import whole_number
 from langchain_rerank.errors import (
     ConfigurationError,
     DataFileError,
@@ -19,7 +20,7 @@ from langchain_rerank.errors import (
 )
 from langchain_rerank.first_stage.bm25_index import BM25Index
 from langchain_rerank.first_stage.plain import not_json
-from langchain_rerank.first_stage.terms import Terms, TextToTerms
+from langchain_rerank.first_stage.terms import Terms, TextToTerms, terms_of
 
 FORMAT = "langchain-rerank BM25 1"
 
@@ -91,25 +92,32 @@ def read_bm25(
             f"{FORMAT!r} as its format",
             path=path,
         )
+    own = head.get("terms") is None
+    if own is (preprocess_func is None):
+        said = "with a preprocess_func: pass the same one" if own else "without one: pass none"
+        raise ConfigurationError(f"{path} was built {said}.")
     try:
-        own = head["terms"] is None
-        if own is (preprocess_func is None):
-            said = "with a preprocess_func: pass the same one" if own else "without one: pass none"
-            raise ConfigurationError(f"{path} was built {said}.")
         cut = Terms(head["language"]) if preprocess_func is None else preprocess_func
         # Terms of an earlier version are cut anew, so that queries meet their like.
         same = preprocess_func is not None or Terms(head["language"]).key == head["terms"]
         documents, corpus = [], []
         for line in lines:
             documents.append(Document(line["text"], id=line["id"], metadata=line["metadata"]))
-            corpus.append(line["terms"] if same else cut(line["text"]))
+            corpus.append(_kept_terms(line["terms"]) if same else terms_of(cut, line["text"]))
         if len(documents) != head["documents"]:
             _damaged(path, f"{len(documents)} of {head['documents']} documents are there")
-        return BM25Index(documents, corpus, **head["index"]), dict(head["settings"]), cut
+        settings = {"k": whole_number(head["settings"]["k"], "k")}
+        return BM25Index(documents, corpus, **head["index"]), settings, cut
     except (KeyError, TypeError, ValueError) as error:
-        if isinstance(error, (ConfigurationError, DataFileError)):
+        if isinstance(error, DataFileError):
             raise
         _damaged(path, f"{type(error).__name__}: {error}", error)
+
+
+def _kept_terms(terms: Any) -> list[Any]:
+    if not isinstance(terms, list):
+        raise TypeError(f"terms are {terms!r:.40}, no list")
+    return terms
 
 
 def _damaged(path: Path, why: str, error: Exception | None = None) -> NoReturn:

@@ -268,8 +268,9 @@ def _scored(
                 raise ConfigurationError(
                     f"Stage {number} gave no finite number as first_stage_score (but "
                     f"{document.metadata.get(FIRST_STAGE_SCORE)!r:.80}) with the document "
-                    f"{document.id!r}, so its scores cannot be fused. Use BM25Retriever or "
-                    f"DenseRetriever, which give scores, or fusion='ranks'."
+                    f"{document.id!r}, or scores that do not fall as its ranks do, so they cannot "
+                    f"be fused. Use BM25Retriever or DenseRetriever, which give scores, or "
+                    f"fusion='ranks'."
                 )
             scored[-1].append((key, score))
     return scored

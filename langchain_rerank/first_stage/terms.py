@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import difflib
 import itertools
 import re
 import threading
 import unicodedata
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, TypeAlias
 
 from langchain_rerank.checks import shown
-from langchain_rerank.errors import ConfigurationError, RerankWarning, see
+from langchain_rerank.errors import ConfigurationError, InputTypeError, RerankWarning, see
 from langchain_rerank.optional import require, versions
 
 TextToTerms: TypeAlias = Callable[[str], list[str]]
@@ -216,10 +217,26 @@ def text_to_terms(language: str | None, preprocess_func: TextToTerms | None) -> 
     return preprocess_func
 
 
+def terms_of(preprocess_func: TextToTerms, text: str) -> list[str]:
+    """Return the terms of a document.
+
+    Raises:
+        InputTypeError: The function gave something else than terms.
+    """
+    terms: object = preprocess_func(text)
+    # Of a text, as str.lower gives it, every character would be a term.
+    if isinstance(terms, (str, bytes)) or not isinstance(terms, Iterable):
+        raise InputTypeError(
+            f"preprocess_func gave {shown(terms)} for {shown(text)}; expected a list of terms, as "
+            f"str.split gives it."
+        )
+    return list(terms)
+
+
 def terms_of_query(preprocess_func: TextToTerms, query: str) -> list[str]:
     """Return the terms that a query is searched by."""
-    return (preprocess_func.of_query if isinstance(preprocess_func, Terms) else preprocess_func)(
-        query
+    return terms_of(
+        preprocess_func.of_query if isinstance(preprocess_func, Terms) else preprocess_func, query
     )
 
 
@@ -240,14 +257,17 @@ def warn_of_texts_without_terms(texts: Sequence[str], terms: Sequence[Sequence[s
 def _checked_language(language: object) -> str | None:
     if language is None:
         return None
+    codes = {**STEMMED, **UNSTEMMED}
+    known = codes.values()
     if isinstance(language, str):
         name = language.strip().lower()
-        known = {**STEMMED, **UNSTEMMED}
-        name = known.get(name, name)
-        if name in known.values():
+        name = codes.get(name, name)
+        if name in known:
             return name
+    close = difflib.get_close_matches(str(language).lower(), known, n=1, cutoff=0.75)
+    meant = f"did you mean {close[0]!r}? Expected is" if close else "expected"
     raise ConfigurationError(
-        f"language={shown(language)}: expected one of {', '.join(sorted(STEMMED.values()))}; "
+        f"language={shown(language)}: {meant} one of {', '.join(sorted(STEMMED.values()))}; "
         f"{', '.join(sorted(UNSTEMMED.values()))} (which have no stemmer); the ISO 639-1 code of "
         f"one of these; or None, which stems nothing and suits any other language."
     )

@@ -27,7 +27,7 @@ class VectorIndex(VectorStore):
         embeddings: What embeds queries.
 
     Raises:
-        InputError: Not one vector per document.
+        InputError: Not one vector per document, or one with a number that is not finite.
 
     Examples:
         >>> from langchain_core.embeddings import DeterministicFakeEmbedding
@@ -42,7 +42,7 @@ class VectorIndex(VectorStore):
         vectors: NDArray[np.float32] | Sequence[Sequence[float]],
         embeddings: Embeddings,
     ) -> None:
-        matrix = np.asarray(vectors, dtype=np.float32)
+        matrix = finite_vectors(vectors)
         if len(matrix) != len(documents) or (len(documents) and matrix.ndim != 2):
             raise InputError(
                 f"The embedding model gave {len(matrix)} vectors for {len(documents)} documents; "
@@ -83,7 +83,7 @@ class VectorIndex(VectorStore):
             )
         if not self.documents:
             return []
-        vector = np.asarray(self._embeddings.embed_query(query), dtype=np.float32)
+        (vector,) = finite_vectors([self._embeddings.embed_query(query)])
         # The last bits depend on how the sums were made; documents that differ by them are ties.
         scores = (self._matrix @ (vector / (np.linalg.norm(vector) or 1))).round(6)
         ranked = np.argsort(-scores, kind="stable")
@@ -126,3 +126,21 @@ class VectorIndex(VectorStore):
             for position, text in enumerate(texts)
         ]
         return cls.from_documents(documents, embedding, **kwargs)
+
+
+def finite_vectors(given: NDArray[np.float32] | Sequence[Sequence[float]]) -> NDArray[np.float32]:
+    """Return vectors as a matrix, `(n, dim)`.
+
+    Raises:
+        InputError: One has a number that is not finite: it would be similar to nothing, and hits
+            would go by chance.
+    """
+    matrix = np.asarray(given, dtype=np.float32)
+    wrong = np.flatnonzero((~np.isfinite(matrix)).any(axis=tuple(range(1, matrix.ndim))))
+    if len(wrong):
+        raise InputError(
+            f"The embedding model gave {len(wrong)} of {len(matrix)} vectors with NaN or infinity, "
+            f"the first at position {wrong[0]}. Load it in float32 or bfloat16, and look at what "
+            f"the texts hold."
+        )
+    return matrix

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
+import sqlite3
+import subprocess
 import sys
 
 import docx
 import pytest
 from huggingface_hub import constants
 
+from langchain_rerank.cli import _as_a_message
 from langchain_rerank.cli.model_names import _meant
 from langchain_rerank.errors import RerankWarning
+from langchain_rerank.first_stage.kept import database
 from langchain_rerank.first_stage.kept.store import default_store
 from langchain_rerank.testing.tiny_models import build_tiny_model
 
@@ -102,6 +107,56 @@ def test_the_cache_is_shown_pruned_and_cleared(run, notes):
     (old / "block.npy").write_bytes(b"x")
     assert str(notes) not in run("cache", "clear")[1]
     assert not old.exists()
+
+
+def spoiled(path):
+    path.write_bytes(path.read_bytes()[:4096] + b"private notes" * 4096)
+
+
+def of_another_version(path):
+    with sqlite3.connect(path) as db:
+        db.execute("PRAGMA user_version = 99")
+
+
+@pytest.mark.parametrize("damage", [spoiled, of_another_version])
+def test_a_damaged_index_is_told_about_and_cleared_without_a_rest(run, notes, damage):
+    run("index", notes, "--first-stage", "bm25")
+    path = default_store()
+    damage(path)
+    before = path.read_bytes()
+    for action in (("show",), ("prune", "--days", "3")):
+        code, _, err = run("cache", *action)
+        assert code == 2
+        assert "damaged or of another version" in err
+        assert "cache clear removes it" in err
+    assert path.read_bytes() == before
+    with pytest.warns(RerankWarning, match="set aside"):
+        run("index", notes, "--first-stage", "bm25")
+    assert "index.sqlite3.damaged: " in run("cache")[1]
+    damage(path)
+    code, out, _ = run("cache", "clear")
+    assert code == 0
+    assert "is removed" in out
+    assert [one.name for one in path.parent.iterdir()] in ([], ["index.sqlite3.lock"])
+
+
+def test_an_index_that_another_program_holds_is_not_said_to_be_cleared(run, notes, monkeypatch):
+    run("index", notes, "--first-stage", "bm25")
+    connected = database._connected
+
+    def impatient(path):
+        db = connected(path)
+        db.execute("PRAGMA busy_timeout = 10")
+        return db
+
+    monkeypatch.setattr(database, "_connected", impatient)
+    with contextlib.closing(sqlite3.connect(default_store(), isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        for action in (("clear",), ("prune", "--days", "0")):
+            code, out, err = run("cache", *action)
+            assert (code, out) == (2, "")
+            assert "cannot be used now (database is locked), and stays as it is" in err
+    assert str(notes.resolve()) in run("cache")[1]
 
 
 @pytest.mark.parametrize(
@@ -247,6 +302,38 @@ def test_questions_are_asked_one_after_the_other_and_files_are_read_once(run, no
     code, out, _ = search(run, notes, "cats", "-i")
     assert code == 0
     assert out.index("cats.txt:1") < out.index("page.html:2")
+
+
+def test_questions_in_another_encoding_are_asked_as_far_as_they_can_be_read(notes, tiny):
+    command = "from langchain_rerank.cli import main; main()"
+    settings = ["--docs", str(notes), "--first-stage", "bm25", "--model", str(tiny)]
+    asked = subprocess.run(
+        [sys.executable, "-c", command, "search", "-i", *settings],
+        input=b"caf\xe9 cats\nowls\n",
+        env={**os.environ, "PYTHONUTF8": "1", "PYTHONIOENCODING": "utf-8"},
+        capture_output=True,
+        check=True,
+    )
+    assert b"Cats sleep" in asked.stdout
+    assert b"Owls hunt" in asked.stdout
+
+
+def test_without_a_question_and_an_input_nothing_is_loaded(run, notes, monkeypatch):
+    monkeypatch.setattr(sys, "stdin", None)
+    code, _, err = search(run, notes)
+    assert code == 2
+    assert "nothing to read a question from" in err
+
+
+def test_a_setting_that_a_retriever_refuses_is_one_clear_message(run, notes):
+    code, _, err = search(run, notes, "cats", "--threshold", "nan")
+    assert code == 2
+    assert err.startswith("Error: score_threshold must be a number or None, got")
+    assert "pydantic" not in err
+
+
+def test_a_warning_commands_no_terminal():
+    assert "\x1b" not in _as_a_message("a\x1b[31mred.md", RerankWarning, "x.py", 1)
 
 
 def test_the_json_of_many_questions_is_refused(run, notes):

@@ -89,3 +89,18 @@ def test_beyond_the_limit_the_answer_is_to_come_back_later(example, monkeypatch)
     assert set(codes) == {200, 429}
     refused = next(answer for answer in answers if answer.status_code == 429)
     assert refused.headers["retry-after"] == "1"
+
+
+def test_what_cannot_be_answered_is_not_taken_for_a_bug(example):
+    def get(question):
+        return httpx.get(f"{url}/search", params={"q": question}, timeout=60)
+
+    with served(example.app) as url:
+        for blank in (" ", "\t\n", "\N{NO-BREAK SPACE}"):
+            assert get(blank).status_code == 422
+            assert "nothing to rank by" in get(blank).json()["detail"]
+        example.retriever.timeout = 1e-6
+        late = get("What is QLoRA?")
+        assert (late.status_code, late.headers["retry-after"]) == (503, "1")
+        example.retriever.timeout = 120
+        assert get("What is QLoRA?").status_code == 200

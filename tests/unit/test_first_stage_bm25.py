@@ -396,7 +396,11 @@ def test_what_a_file_would_not_give_back_is_not_saved(tmp_path):
         (lambda text: text[:-20], "not an object in JSON"),
         (lambda text: text.rsplit("\n", 2)[0] + "\n", "1 of 2 documents are there"),
         (lambda text: text.replace('"text"', '"txet"'), "damaged"),
-        (lambda text: text.replace('"k1": 0.9', '"k1": -1'), "damaged|k1=-1"),
+        (lambda text: text.replace('"k1": 0.9', '"k1": -1'), "damaged.*k1=-1"),
+        (lambda text: text.replace('"k": 50', '"k": 0'), "damaged.*k=0"),
+        (lambda text: text.replace('["cat"]', '"cat"'), "damaged.*no list"),
+        (lambda text: text.replace('["cat"]', '{"cat": 1}'), "damaged.*no list"),
+        (lambda text: text.replace('"english"', '"klingon"'), "damaged.*klingon"),
         (lambda text: "[" * 100_000, "not an object in JSON"),
         (lambda text: text + "\N{SNOWMAN}", "not an object in JSON"),
     ],
@@ -405,8 +409,33 @@ def test_a_damaged_file_is_one_clear_error(tmp_path, damage, message):
     path = tmp_path / "kept.jsonl"
     BM25Retriever.from_texts(["cat", "dog"]).save(path)
     path.write_text(damage(path.read_text()), encoding="utf-8")
-    with pytest.raises((DataFileError, ConfigurationError), match=message):
+    with pytest.raises(DataFileError, match=message):
         BM25Retriever.load(path)
+
+
+@pytest.mark.parametrize("cut", [str.lower, str.encode, len, lambda text: None])
+def test_a_function_that_gives_no_list_of_terms_is_one_clear_error(cut):
+    with pytest.raises(InputTypeError, match=r"preprocess_func gave .* for 'Cats sleep'"):
+        BM25Retriever.from_texts(["Cats sleep"], preprocess_func=cut)
+    retriever = BM25Retriever.from_texts(["cats"], preprocess_func=lambda text: iter(text.split()))
+    assert len(retriever.invoke("cats")) == 1
+    retriever.preprocess_func = cut
+    with pytest.raises(InputTypeError, match="preprocess_func gave"):
+        retriever.invoke("cats")
+    with pytest.raises(InputTypeError, match="preprocess_func gave"):
+        retriever.add_documents([Document("cats")])
+
+
+def test_of_several_that_are_added_with_one_id_the_last_stays():
+    retriever = BM25Retriever.from_texts(["cat"], ids=["a"])
+    added = [("dog", "b"), ("owl", "a"), ("bat", None), ("elk", "b"), ("bat", None)]
+    retriever.add_documents([Document(text, id=name) for text, name in added])
+    assert [(d.page_content, d.id) for d in retriever.documents] == [
+        *(("owl", "a"), ("bat", None), ("elk", "b"), ("bat", None)),
+    ]
+    for wrong in (None, 5):
+        with pytest.raises(InputTypeError, match="ids"):
+            retriever.delete(wrong)
 
 
 def test_a_function_of_ones_own_is_asked_for_on_loading(tmp_path):

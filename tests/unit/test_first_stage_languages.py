@@ -169,6 +169,9 @@ def test_a_language_is_a_name_or_a_code_and_any_other_is_refused():
     assert Terms("ja").language == "japanese"
     with pytest.raises(ConfigurationError, match=r"language='klingon': expected one of arabic, "):
         BM25Retriever.from_texts(["x"], language="klingon")
+    for misspelt, meant in (("germna", "german"), ("Chinees", "chinese"), ("engish", "english")):
+        with pytest.raises(ConfigurationError, match=f"did you mean '{meant}'"):
+            Terms(misspelt)
     with pytest.raises(ConfigurationError, match="both say how a text becomes terms"):
         BM25Retriever.from_texts(["x"], language="german", preprocess_func=str.split)
 

@@ -249,6 +249,37 @@ def test_a_model_that_gives_too_few_vectors_is_one_clear_error(notes, kept):
         opened_index(notes, kept, Lazy())
 
 
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_vectors_that_are_no_numbers_are_refused_and_not_kept(notes, kept, number):
+    class Broken(Letters):
+        def embed_query(self, text):
+            vector = super().embed_query(text)
+            return [number, *vector[1:]] if "bark" in text else vector
+
+    with pytest.raises(InputError, match=r"1 of 14 vectors with NaN or infinity"):
+        opened_index(notes, kept, Broken())
+    with pytest.raises(InputError, match=r"1 of 14 vectors with NaN or infinity"):
+        hybrid_retriever(load_documents(notes), Broken())
+    sound = opened_index(notes, kept)
+    sound.embeddings = Broken()
+    sound.refresh()
+    with pytest.raises(InputError, match="1 of 1 vectors"):
+        sound.invoke("who barks")
+
+
+def test_an_index_that_was_not_built_says_how_and_an_assigned_language_is_checked(notes, kept):
+    bare = IndexRetriever(files=[notes], kind="bm25")
+    for use in (lambda: bare.invoke("cats"), lambda: bare.found, lambda: bare.documents):
+        with pytest.raises(ConfigurationError, match=r"build it with IndexRetriever.from_files"):
+            use()
+    bare.refresh()
+    assert bare.invoke("cats")
+    with pytest.raises(ValueError, match="klingon"):
+        bare.language = "klingon"
+    bare.language = "de"
+    assert bare.language == "german"
+
+
 def test_a_file_of_a_folder_that_is_named_itself_leaves_the_folder_as_it_is(
     notes, kept, monkeypatch
 ):
@@ -443,6 +474,37 @@ def without_a_text(path):
         db.execute("DELETE FROM text WHERE n = 3")
 
 
+def damaged_metadata(path):
+    with sqlite3.connect(path) as db:
+        db.execute("UPDATE chunk SET data = replace(data, '03.md', '04.md')")
+
+
+def passages_of_each_other(path):
+    with sqlite3.connect(path) as db:
+        db.execute("UPDATE chunk SET text = 3 WHERE text = 4")
+
+
+def vectors_of_each_other(path):
+    with sqlite3.connect(path) as db:
+        for before, after in ((1, 99), (2, 1), (99, 2)):
+            db.execute("UPDATE vector SET text = ? WHERE text = ?", (after, before))
+
+
+def other_terms(path):
+    with sqlite3.connect(path) as db:
+        db.execute("UPDATE term SET term = CAST(term || 'z' AS BLOB)")
+
+
+def without_a_table(path):
+    with sqlite3.connect(path) as db:
+        db.execute("DROP TABLE counts")
+
+
+def without_a_column(path):
+    with sqlite3.connect(path) as db:
+        db.execute("ALTER TABLE file DROP COLUMN stamp")
+
+
 def cut_short(path):
     path.write_bytes(path.read_bytes()[:-5000])
 
@@ -461,6 +523,8 @@ def emptied(path):
     [
         *(damaged_header, damaged_middle, damaged_everywhere_but_the_header, damaged_text),
         *(damaged_vector, damaged_terms, without_a_text, cut_short, of_a_newer_version, emptied),
+        *(damaged_metadata, passages_of_each_other, vectors_of_each_other, other_terms),
+        *(without_a_table, without_a_column),
     ],
 )
 @pytest.mark.filterwarnings("ignore:The kept index is of no use now")
@@ -480,6 +544,19 @@ def test_a_damaged_store_is_set_aside_with_a_warning(notes, kept):
     with pytest.warns(RerankWarning, match=r"damaged .* set aside as index.sqlite3.damaged"):
         opened_index(notes, kept)
     assert kept.with_name("index.sqlite3.damaged").read_bytes().startswith(b"no database")
+
+
+def test_the_database_of_another_program_is_refused_and_left_as_it_is(notes, tmp_path):
+    path = tmp_path / "app.sqlite3"
+    for version in (0, 3, 7):
+        with sqlite3.connect(path) as db:
+            db.execute(f"PRAGMA user_version = {version}")
+            db.execute("CREATE TABLE IF NOT EXISTS users (name TEXT)")
+        before = path.read_bytes()
+        with pytest.raises(ConfigurationError, match="database of another program"):
+            opened_index(notes, path)
+        assert path.read_bytes() == before
+        assert not path.with_name("app.sqlite3.damaged").exists()
 
 
 def test_a_store_that_cannot_be_there_costs_a_warning_and_no_hit(notes, tmp_path):

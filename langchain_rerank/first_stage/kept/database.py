@@ -16,9 +16,9 @@ from typing import TypeVar
 
 from filelock import FileLock, Timeout
 
-from langchain_rerank.errors import RerankWarning, see
+from langchain_rerank.errors import ConfigurationError, RerankWarning, see
 
-SCHEMA = 2
+SCHEMA = 3
 
 T = TypeVar("T")
 
@@ -31,7 +31,7 @@ CREATE INDEX text_used ON text (used);
 CREATE TABLE model (n INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, dim INTEGER NOT NULL);
 CREATE TABLE vector (model INTEGER NOT NULL, text INTEGER NOT NULL, crc INTEGER NOT NULL,
     numbers BLOB NOT NULL, PRIMARY KEY (model, text)) WITHOUT ROWID;
-CREATE TABLE term (n INTEGER PRIMARY KEY, term BLOB NOT NULL UNIQUE);
+CREATE TABLE term (n INTEGER PRIMARY KEY, term BLOB NOT NULL UNIQUE, crc INTEGER NOT NULL);
 CREATE TABLE cut (n INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE);
 CREATE TABLE counts (cut INTEGER NOT NULL, text INTEGER NOT NULL, crc INTEGER NOT NULL,
     numbers BLOB NOT NULL, PRIMARY KEY (cut, text)) WITHOUT ROWID;
@@ -39,7 +39,7 @@ CREATE TABLE file (n INTEGER PRIMARY KEY AUTOINCREMENT, root BLOB NOT NULL, path
     source BLOB NOT NULL, settings TEXT NOT NULL, stamp TEXT NOT NULL, read_ns INTEGER NOT NULL,
     UNIQUE (root, settings, path, source));
 CREATE TABLE chunk (file INTEGER NOT NULL, number INTEGER NOT NULL, text INTEGER NOT NULL,
-    data TEXT NOT NULL, PRIMARY KEY (file, number)) WITHOUT ROWID;
+    crc INTEGER NOT NULL, data TEXT NOT NULL, PRIMARY KEY (file, number)) WITHOUT ROWID;
 CREATE INDEX chunk_text ON chunk (text);
 """
 
@@ -56,6 +56,7 @@ class Database:
 
     Raises:
         sqlite3.Error: The file cannot be opened, or is no such store.
+        ConfigurationError: It is the database of another program.
         OSError: Its folder cannot be made.
     """
 
@@ -76,6 +77,11 @@ class Database:
             raise
 
     def _make_tables(self) -> None:
+        if self._is_of_another_program():
+            raise ConfigurationError(
+                f"{self.path} is the database of another program; name a file of its own for the "
+                f"index."
+            )
         if not self._version():
             with self.writing():
                 if not self._version():
@@ -83,6 +89,10 @@ class Database:
         if self._version() != SCHEMA:
             raise DamagedStoreError(f"its version is {self._version()}, and {SCHEMA} is read here")
         self.db.execute("CREATE TEMP TABLE asked (text INTEGER PRIMARY KEY)")
+
+    def _is_of_another_program(self) -> bool:
+        tables = {name for (name,) in self.db.execute("SELECT name FROM sqlite_master")}
+        return bool(tables) and tables.isdisjoint({"text", "vector", "counts", "chunk"})
 
     def _version(self) -> int:
         (version,) = self.db.execute("PRAGMA user_version").fetchone()
@@ -152,6 +162,20 @@ class Database:
         self.db, self.path, self._lock = memory, None, None
         self.db.execute("CREATE TEMP TABLE asked (text INTEGER PRIMARY KEY)")
         self.db.executemany("INSERT INTO asked VALUES (?)", asked)
+
+
+def set_aside_as(path: Path) -> Path:
+    """Return where a damaged store at `path` is put."""
+    return path.with_name(f"{path.name}.damaged")
+
+
+def is_damage(error: sqlite3.Error) -> bool:
+    """Return whether an error says that the file is not, or no longer, such a store.
+
+    Others (locked, full, read-only, a disk that fails) say nothing of what is in it.
+    """
+    missing = getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR  # a table, a column
+    return missing or not isinstance(error, sqlite3.OperationalError)
 
 
 def _acquired(lock: FileLock, waiting: Callable[[], object]) -> bool:

@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
-from langchain_rerank.first_stage.kept.database import warn_of
+from langchain_rerank.first_stage.kept.database import is_damage, set_aside_as, warn_of
 from langchain_rerank.first_stage.kept.store import Store
 
 T = TypeVar("T")
@@ -32,16 +32,15 @@ def with_store(path: Path | None, use: Callable[[Store], T]) -> T:
     try:
         with opened(path) as store:
             return use(store)
-    except sqlite3.OperationalError as error:
-        # Locked for a minute, or a disk that fails: no reason to put what is kept away.
-        if path is None:
-            raise
-        warn_of(f"{path} cannot be used ({error})")
-        path = None
     except sqlite3.DatabaseError as error:
         if path is None:
             raise
-        _set_aside(path, error)
+        if is_damage(error):
+            _set_aside(path, error)
+        else:
+            # Locked for a minute, or a disk that fails: no reason to put what is kept away.
+            warn_of(f"{path} cannot be used ({error})")
+            path = None
     with opened(path) as store:
         return use(store)
 
@@ -51,10 +50,10 @@ def _opened(path: Path | None) -> Store:
         return Store(None)
     try:
         return Store(path)
-    except sqlite3.OperationalError as error:
-        warn_of(f"{path} cannot be used ({error})")
     except sqlite3.DatabaseError as error:
-        return _begun_anew(path, error)
+        if is_damage(error):
+            return _begun_anew(path, error)
+        warn_of(f"{path} cannot be used ({error})")
     except OSError as error:
         warn_of(f"{path} cannot be used ({error.strerror})")
     return Store(None)
@@ -69,7 +68,7 @@ def _begun_anew(path: Path, error: Exception) -> Store:
 
 
 def _set_aside(path: Path, error: Exception) -> None:
-    aside = path.with_name(f"{path.name}.damaged")
+    aside = set_aside_as(path)
     warn_of(f"{path} is damaged or of another version ({error}): it is set aside as {aside.name}")
     with suppress(OSError):
         path.replace(aside)

@@ -22,6 +22,7 @@ from langchain_rerank.files.walking import Found, LeftOut, files_below
 from langchain_rerank.first_stage.kept.store import KeptFile, NewFile, Store, sha
 from langchain_rerank.first_stage.plain import not_json
 from langchain_rerank.first_stage.terms import Terms
+from langchain_rerank.first_stage.vectors import finite_vectors
 from langchain_rerank.reading.text import is_folder
 
 BLOCK = 256  # texts that are embedded, and then kept, at a time: what a kill loses at most
@@ -250,4 +251,4 @@ def _vectors(given: Sequence[Sequence[float]], n: int) -> NDArray[np.float32]:
             f"The embedding model gave {len(given)} vectors of the lengths {sorted(lengths)} for "
             f"{n} texts; expected one vector each, all of one length."
         )
-    return np.asarray(given, dtype=np.float32)
+    return finite_vectors(given)

@@ -15,7 +15,7 @@ from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
 from langchain_core.retrievers import BaseRetriever
 from langchain_core.runnables import RunnableConfig
-from pydantic import ConfigDict, Field, PrivateAttr
+from pydantic import ConfigDict, Field, PrivateAttr, field_validator
 
 from langchain_rerank.checks import is_one_of, shown, whole_number
 from langchain_rerank.errors import ConfigurationError
@@ -43,7 +43,8 @@ class IndexRetriever(CheckedAssignment, BaseRetriever):
     there: only files that changed are read again, only new texts embedded. It finds what
     `hybrid_retriever(load_documents(folders), embeddings)` finds, with the same ids and scores.
 
-    Build it with `from_files`. `refresh` sees what changed on disk since. Where the file cannot be
+    Build it with `from_files`. `refresh` sees what changed on disk since, and settings that were
+    assigned since, but for `k`, which counts at once. Where the file cannot be
     used a warning says so, and everything is computed as without it.
 
     Examples:
@@ -75,10 +76,14 @@ class IndexRetriever(CheckedAssignment, BaseRetriever):
     # What a call may override.
     call_arguments: ClassVar[frozenset[str]] = frozenset({"k", "filter"})
 
-    _stage: BaseRetriever = PrivateAttr()
-    _found: Refreshed = PrivateAttr()
+    _built_of: tuple[BaseRetriever, Refreshed] | None = PrivateAttr(default=None)
 
     model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
+
+    @field_validator("language")
+    @classmethod
+    def _known(cls, language: str | None) -> str | None:
+        return Terms(language).language
 
     @classmethod
     def from_files(
@@ -173,7 +178,7 @@ class IndexRetriever(CheckedAssignment, BaseRetriever):
                 progress=progress,
             ),
         )
-        self._stage, self._found = self._built(found, terms), found
+        self._built_of = self._built(found, terms), found
         return found
 
     def _built(self, found: Refreshed, terms: Terms | None) -> BaseRetriever:
@@ -193,12 +198,21 @@ class IndexRetriever(CheckedAssignment, BaseRetriever):
     @property
     def documents(self) -> list[Document]:
         """The passages that are searched, in the order of the files."""
-        return list(self._found.documents)
+        return list(self.found.documents)
 
     @property
     def found(self) -> Refreshed:
         """What the last refresh found, and how much of it was new."""
-        return self._found
+        return self._state[1]
+
+    @property
+    def _state(self) -> tuple[BaseRetriever, Refreshed]:
+        if self._built_of is None:
+            raise ConfigurationError(
+                "This index holds nothing yet: build it with IndexRetriever.from_files(files), or "
+                "call refresh()."
+            )
+        return self._built_of
 
     def _get_relevant_documents(
         self,
@@ -208,7 +222,7 @@ class IndexRetriever(CheckedAssignment, BaseRetriever):
         **kwargs: Any,
     ) -> list[Document]:
         config = RunnableConfig(callbacks=run_manager.get_child())
-        return self._stage.invoke(query, config, **self._arguments(kwargs))
+        return self._state[0].invoke(query, config, **self._arguments(kwargs))
 
     async def _aget_relevant_documents(
         self,
@@ -218,7 +232,7 @@ class IndexRetriever(CheckedAssignment, BaseRetriever):
         **kwargs: Any,
     ) -> list[Document]:
         config = RunnableConfig(callbacks=run_manager.get_child())
-        return await self._stage.ainvoke(query, config, **self._arguments(kwargs))
+        return await self._state[0].ainvoke(query, config, **self._arguments(kwargs))
 
     def _arguments(self, given: Mapping[str, Any]) -> dict[str, Any]:
         unknown = sorted(given.keys() - self.call_arguments)

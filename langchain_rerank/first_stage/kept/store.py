@@ -102,9 +102,9 @@ class Store(Database):
                     ),
                 ).lastrowid
                 self.db.executemany(
-                    "INSERT INTO chunk VALUES (?, ?, ?, ?)",
+                    "INSERT INTO chunk VALUES (?, ?, ?, ?, ?)",
                     [
-                        (n, number, text, data)
+                        (n, number, text, _crc_of(number, text, data), data)
                         for number, (text, (_, data)) in enumerate(
                             zip(texts, file.chunks, strict=True)
                         )
@@ -132,13 +132,13 @@ class Store(Database):
         """Return the passages of each file, in order, as they were put in.
 
         Raises:
-            DamagedStoreError: A text is not the one that was kept.
+            DamagedStoreError: A passage is not the one that was kept.
         """
         found = []
         for n in files:
             rows = self.db.execute(
-                "SELECT sha, body, data FROM chunk JOIN text ON text.n = chunk.text "
-                "WHERE file = ? ORDER BY number",
+                "SELECT number, chunk.text, crc, data, sha, body "
+                "FROM chunk JOIN text ON text.n = chunk.text WHERE file = ? ORDER BY number",
                 (n,),
             ).fetchall()
             (expected,) = self.db.execute(
@@ -146,7 +146,9 @@ class Store(Database):
             ).fetchone()
             if len(rows) != expected:
                 raise DamagedStoreError("a text is missing")
-            found.append([(_text(digest, body), data) for digest, body, data in rows])
+            if any(_crc_of(at, text, data) != crc for at, text, crc, data, _, _ in rows):
+                raise DamagedStoreError("a passage is not the one that was kept")
+            found.append([(_text(digest, body), data) for *_, data, digest, body in rows])
         return found
 
     # Texts, and what is computed of them.
@@ -236,7 +238,7 @@ class Store(Database):
             blobs = [vector.astype("<f4").tobytes() for vector in vectors]
             self.db.executemany(
                 "INSERT OR REPLACE INTO vector VALUES (?, ?, ?, ?)",
-                [(n, t, zlib.crc32(blob), blob) for t, blob in zip(numbers, blobs, strict=True)],
+                [(n, t, zlib.crc32(blob, t), blob) for t, blob in zip(numbers, blobs, strict=True)],
             )
 
         self.write(put)
@@ -252,7 +254,7 @@ class Store(Database):
             "JOIN asked ON asked.text = v.text WHERE m.key = ?",
             (model,),
         ).fetchall()
-        blobs = [_intact(crc, blob) for _, crc, blob, _ in found]
+        blobs = [_intact(text, crc, blob) for text, crc, blob, _ in found]
         rows = {row[0]: position for position, row in enumerate(found)}
         dim = found[0][3] if found else 0
         matrix = np.frombuffer(b"".join(blobs), dtype="<f4")
@@ -268,7 +270,8 @@ class Store(Database):
             (n,) = self.db.execute("SELECT n FROM cut WHERE key = ?", (cut,)).fetchone()
             terms = sorted({_bytes(term) for one in counts.values() for term in one})
             self.db.executemany(
-                "INSERT OR IGNORE INTO term VALUES (NULL, ?)", [(term,) for term in terms]
+                "INSERT OR IGNORE INTO term VALUES (NULL, ?, ?)",
+                [(term, zlib.crc32(term)) for term in terms],
             )
             ids: dict[bytes, int] = {}
             for part in _parts(terms, 500):
@@ -280,7 +283,7 @@ class Store(Database):
             for text, one in counts.items():
                 pairs = [[ids[_bytes(term)], count] for term, count in one.items()]
                 blob = np.array(pairs, dtype="<i4").tobytes()
-                rows.append((n, text, zlib.crc32(blob), blob))
+                rows.append((n, text, zlib.crc32(blob, text), blob))
             self.db.executemany("INSERT OR REPLACE INTO counts VALUES (?, ?, ?, ?)", rows)
 
         self.write(put)
@@ -297,11 +300,11 @@ class Store(Database):
             (cut,),
         ).fetchall()
         pairs = {
-            text: np.frombuffer(_intact(crc, blob), dtype="<i4").reshape(-1, 2)
+            text: np.frombuffer(_intact(text, crc, blob), dtype="<i4").reshape(-1, 2)
             for text, crc, blob in found
         }
-        terms = self.db.execute("SELECT term, n FROM term")
-        return pairs, {string(term): n for term, n in terms}
+        terms = self.db.execute("SELECT term, n, crc FROM term")
+        return pairs, {string(_intact(0, crc, term)): n for term, n, crc in terms}
 
 
 def remove_unused(store: Store, before: int, *, most: int = -1) -> None:
@@ -329,8 +332,13 @@ def _text(digest: bytes, body: bytes) -> str:
     return string(body)
 
 
-def _intact(crc: int, blob: bytes) -> bytes:
-    if zlib.crc32(blob) != crc:
+def _crc_of(number: int, text: int, data: str) -> int:
+    return zlib.crc32(f"{number} {text} {data}".encode("utf-8", "replace"))
+
+
+def _intact(text: int, crc: int, blob: bytes) -> bytes:
+    """Return what was kept under the number of a text."""
+    if zlib.crc32(blob, text) != crc:
         raise DamagedStoreError("numbers are not those that were kept")
     return blob
 
