@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from sentence_transformers import CrossEncoder
 
+_FEW = 100  # entries of a dictionary
 _PLAIN = frozenset({bool, int, float, str, type(None)})
 
 
@@ -31,9 +32,15 @@ def reading_state(model: CrossEncoder) -> Hashable:
         id(backend),
         backend.get_vocab_size() if backend is not None else len(tokenizer),
         *(_described(getattr(backend, part, None)) for part in parts),
-        repr(plain(vars(tokenizer).copy().values(), dict)),
+        *(_content(one) for one in plain(vars(tokenizer).copy().values(), dict)),
         repr(getattr(first, "processing_kwargs", None)),
     )
+
+
+def _content(setting: Any) -> Hashable:
+    # Some tokenizers keep their vocabulary; to read all of it takes longer than a text.
+    big = isinstance(setting, dict) and len(setting) > _FEW
+    return (id(setting), len(setting)) if big else repr(setting)
 
 
 def _described(part: Any) -> str:
