@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 
-_CONTROL = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f]")
+# Also what turns the direction of all that follows, so that a name or a line reads otherwise.
+_CONTROL = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e]")
 
 
 def printable(text: str) -> str:
@@ -15,6 +16,8 @@ def printable(text: str) -> str:
     Examples:
         >>> printable("a\x1b[31mred\x9b0m")
         'a [31mred 0m'
+        >>> printable("a\u202egpj.exe")
+        'a gpj.exe'
     """
     return _CONTROL.sub(" ", text)
 

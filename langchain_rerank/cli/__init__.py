@@ -8,11 +8,15 @@ import io
 import os
 import signal
 import sys
+import threading
 import time
 import warnings
 from contextlib import suppress
 
 _formatwarning = warnings.formatwarning
+_INTERRUPTED = 130
+# The code with which an interrupted command ends.
+_ending: list[int] = []
 
 
 def main() -> None:
@@ -21,7 +25,7 @@ def main() -> None:
     So do those of files and devices, which name the file where one is to blame.
     """
     started = time.perf_counter()
-    from langchain_rerank.errors import RerankError
+    _ending.clear()
     from langchain_rerank.optional import require
 
     for stream in (sys.stdin, sys.stdout, sys.stderr):
@@ -43,20 +47,19 @@ def main() -> None:
             from langchain_rerank.cli.app import app
         with log_to_terminal():
             app(_global_options_first(sys.argv[1:]))
-    except RerankError as error:
-        _fail(str(error))
-    except ValueError as error:
-        # A setting that a field of a model refuses.
-        from pydantic import ValidationError
-
-        if not isinstance(error, ValidationError):
+    except Exception as error:
+        message = _message_of(error)
+        if message is None:
             raise
-        _fail("; ".join(str(one["msg"]).removeprefix("Value error, ") for one in error.errors()))
-    except OSError as error:
-        _fail(str(error) if error.filename is None else f"{error.filename}: {error.strerror}")
+        _fail(message)
     except KeyboardInterrupt:
         sys.stderr.write("Interrupted.\n")
-        raise SystemExit(130) from None
+        _ending.append(_INTERRUPTED)
+        raise SystemExit(_INTERRUPTED) from None
+    except SystemExit as stopped:
+        if stopped.code == _INTERRUPTED:
+            _ending.append(_INTERRUPTED)
+        raise
 
 
 def _leave_at_once() -> None:
@@ -64,6 +67,14 @@ def _leave_at_once() -> None:
     # a Ctrl-C in them would end up as a traceback out of somebody's finalizer.
     with suppress(ValueError):  # not the main thread
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+    ours = (one.name.startswith("langchain-rerank") for one in threading.enumerate())
+    if _ending and any(ours):
+        # A thread that still computes would be ended by Python in the middle of torch, which
+        # aborts the process.
+        for stream in filter(None, (sys.stdout, sys.stderr)):
+            with suppress(OSError, ValueError):
+                stream.flush()
+        os._exit(_ending[0])
     gc.freeze()
 
 
@@ -73,6 +84,23 @@ def _global_options_first(arguments: list[str]) -> list[str]:
     everywhere = {"-q", "--quiet", "-v", "--verbose"}
     first = [one for one in arguments[:end] if one in everywhere]
     return [*first, *(one for one in arguments[:end] if one not in everywhere), *arguments[end:]]
+
+
+def _message_of(error: Exception) -> str | None:
+    """Return what to say of an error that is no bug; None for any other."""
+    from langchain_rerank.errors import RerankError
+
+    if isinstance(error, RerankError):
+        return str(error)
+    if isinstance(error, OSError):
+        return str(error) if error.filename is None else f"{error.filename}: {error.strerror}"
+    if isinstance(error, ValueError):
+        from pydantic import ValidationError
+
+        if isinstance(error, ValidationError):  # a setting that a field of a model refuses
+            said = (str(one["msg"]).removeprefix("Value error, ") for one in error.errors())
+            return "; ".join(said)
+    return None
 
 
 def _fail(message: str) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from langchain_rerank.errors import RerankWarning
 from langchain_rerank.user_cache import cache_folder
 
 if TYPE_CHECKING:
@@ -62,6 +64,8 @@ def set_verbosity(*, quiet: bool, verbose: bool) -> None:
     verbosity.quiet, verbosity.verbose = quiet, verbose
     level = logging.ERROR if quiet else logging.INFO if verbose else logging.WARNING
     logging.getLogger("langchain_rerank").setLevel(level)
+    if quiet:
+        warnings.simplefilter("ignore", RerankWarning)
 
 
 @contextmanager

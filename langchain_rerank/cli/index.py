@@ -16,7 +16,10 @@ from langchain_rerank.cli.loading import FirstStage
 
 def index(
     folders: Annotated[
-        list[Path], typer.Argument(metavar="FOLDER", help="Folders or files. Several may be named.")
+        list[Path],
+        typer.Argument(
+            metavar="FOLDER", help="Folders or files. Several may be named.", parser=options.path
+        ),
     ],
     first_stage: Annotated[
         FirstStage, typer.Option(help="What it is for: bm25 needs no embeddings.")

@@ -21,6 +21,13 @@ def _option(
     return typer.Option(name, help=text, rich_help_panel=panel, show_default=show_default, **more)
 
 
+def path(text: str) -> Path:
+    """Return what an option names; nothing, as an unset variable gives it, is not "here"."""
+    if not text:
+        raise typer.BadParameter("the name is empty; name a file or a folder ('.' for this one).")
+    return Path(text)
+
+
 _MODEL = (
     'Cross-encoder: hub name, path, or "embedded" (needs no hub). With --model-url, its name on '
     "the server."
@@ -41,6 +48,8 @@ DocsOption = Annotated[
         "--docs",
         "In place of COLLECTION: text, Markdown or JSONL file, or a folder. Repeatable.",
         DATA,
+        parser=path,
+        metavar="PATH",
     ),
 ]
 QuestionsOption = Annotated[

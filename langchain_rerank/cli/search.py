@@ -29,7 +29,10 @@ def search(
     docs: Annotated[
         list[Path],
         typer.Option(
-            help="A text, Markdown, HTML, PDF, DOCX or JSONL file, or a folder of them. Repeatable."
+            help="A text, Markdown, HTML, PDF, DOCX or JSONL file, or a folder of them. "
+            "Repeatable.",
+            parser=options.path,
+            metavar="PATH",
         ),
     ],
     query: Annotated[

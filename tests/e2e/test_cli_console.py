@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 import subprocess
 import sys
+import warnings
 
 import pytest
 
 import langchain_rerank
 from langchain_rerank.cli import _global_options_first
 from langchain_rerank.cli.console import log_to_terminal, notes_console, set_verbosity
+from langchain_rerank.errors import RerankWarning
 
 
 def test_the_version_is_shown(run):
@@ -42,6 +44,7 @@ def test_a_note_is_text_without_markup_and_commands(capsys):
 def test_quiet_says_nothing_but_errors(capsys):
     with log_to_terminal():
         set_verbosity(quiet=True, verbose=False)
+        warnings.warn("a file is left out", RerankWarning, stacklevel=1)
         notes_console().print("a note")
         logging.getLogger("langchain_rerank.x").warning("a warning")
         logging.getLogger("langchain_rerank.x").error("an error")
@@ -80,9 +83,24 @@ main()
 """
 
 
-def test_ctrl_c_is_answered():
+COMPUTING = """
+import threading, time, torch
+matrix = torch.randn(600, 600)
+
+def compute():
+    while True:
+        matrix @ matrix
+
+for number in range(4):
+    threading.Thread(target=compute, name="langchain-rerank-engine", daemon=True).start()
+time.sleep(.2)
+"""
+
+
+@pytest.mark.parametrize("before", ["", COMPUTING], ids=["idle", "computing"])
+def test_ctrl_c_is_answered(before):
     run = subprocess.run(
-        [sys.executable, "-c", INTERRUPTED], capture_output=True, text=True, check=False
+        [sys.executable, "-c", before + INTERRUPTED], capture_output=True, text=True, check=False
     )
     assert run.returncode == 130
     assert run.stderr.endswith("Interrupted.\n")

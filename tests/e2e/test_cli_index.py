@@ -318,6 +318,17 @@ def test_questions_in_another_encoding_are_asked_as_far_as_they_can_be_read(note
     assert b"Owls hunt" in asked.stdout
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [("search", "cats", "--docs", ""), ("index", ""), ("evaluate", "--docs", "", "--out", "out")],
+)
+def test_an_empty_name_is_not_taken_for_the_folder_one_is_in(run, notes, monkeypatch, arguments):
+    monkeypatch.chdir(notes)
+    code, _, err = run(*arguments)
+    assert code == 2
+    assert "the name is empty" in " ".join(err.split())
+
+
 def test_without_a_question_and_an_input_nothing_is_loaded(run, notes, monkeypatch):
     monkeypatch.setattr(sys, "stdin", None)
     code, _, err = search(run, notes)
