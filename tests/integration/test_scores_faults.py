@@ -249,6 +249,7 @@ def test_what_long_probes_found_is_kept_for_the_next_process(
     assert json.loads(file.read_text())["agrees"] is True
     monkeypatch.setattr("langchain_rerank.scorers.engine.forward.verdicts._written", set())
     asked.clear()
+    monkeypatch.setattr(choice, "long_pairs", lambda *_: pytest.fail("they were looked for"))
     loaded(folder, "float32", caplog)  # As another process.
     assert len(asked) == 1
 

@@ -17,6 +17,7 @@ from tokenizers import normalizers
 
 from langchain_rerank import CrossEncoderScorer, RerankPrompt
 from langchain_rerank.errors import ModelLoadError
+from langchain_rerank.scorers.engine.forward import packed_attention
 from langchain_rerank.testing.tiny_models import build_tiny_model
 
 pytestmark = pytest.mark.usefixtures("own_cache")  # what long probes found is kept there
@@ -95,6 +96,42 @@ def test_a_query_with_the_characters_that_stand_for_a_text_is_a_query(tmp_path):
     query = "Berlin \ue000\ue001\ue002\ue002 \ue000\ue001\ue002?"
     found = scores_of(folder, query=query, prompt=YES_NO)
     assert found == predicted(folder, query=query, prompt=YES_NO)
+
+
+def as_classifier(folder):
+    """Make a classifier of the causal model in `folder`, without a template."""
+    config = transformers.AutoConfig.from_pretrained(folder, num_labels=1)
+    torch.manual_seed(4)
+    transformers.AutoModelForSequenceClassification.from_config(config).save_pretrained(folder)
+    return untold(folder)
+
+
+@pytest.mark.parametrize("path", ["packed", "padded"])
+def test_a_text_that_ends_with_the_padding_token_is_read_as_predict_reads_it(
+    path, tmp_path, monkeypatch
+):
+    folder = as_classifier(build_tiny_model("qwen3", tmp_path, seed=3))
+    prompt = RerankPrompt("Query: {query}\nText: {text}")
+    texts = ["people <|endoftext|>", "<|endoftext|>", "Berlin<|endoftext|><|endoftext|>", *TEXTS]
+    asked = {"chat_template": prompt.chat_template}
+    expected = predicted(CrossEncoder(str(folder), device="cpu", processor_kwargs=asked), texts)
+    if path == "padded":
+        monkeypatch.setattr(packed_attention, "has_kernel", lambda *_: False)
+    with CrossEncoderScorer(folder, device="cpu", dtype="float32", prompt=prompt) as scorer:
+        assert scorer.score(QUERY, texts) == expected
+        assert scorer.path == path
+
+
+def test_a_decoder_that_is_pooled_by_the_mean_is_packed_without_a_word(tmp_path, caplog):
+    build_tiny_model("qwen3", tmp_path, seed=3)
+    transformer = Transformer(str(tmp_path), transformer_task="feature-extraction")
+    torch.manual_seed(5)
+    head = Dense(32, 1, activation_function=torch.nn.Identity(), module_output_name="scores")
+    model = CrossEncoder(modules=[transformer, Pooling(32, "mean"), head], device="cpu")
+    with CrossEncoderScorer(model) as scorer:
+        assert scorer.score(QUERY, TEXTS) == predicted(model)
+        assert scorer.path == "packed"
+    assert not [one for one in caplog.records if one.name.startswith("langchain_rerank")]
 
 
 def joining(folder, first, second):

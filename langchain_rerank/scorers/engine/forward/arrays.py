@@ -36,15 +36,20 @@ class Packed(NamedTuple):
     prefixes: NDArray[np.int64]
 
 
-def pack(pairs: Sequence[Pair], *, share_prefixes: bool = False) -> Packed:
+def pack(
+    pairs: Sequence[Pair], *, share_prefixes: bool = False, not_last: int | None = None
+) -> Packed:
     """Return the pairs concatenated.
 
     Args:
         pairs: The pairs.
         share_prefixes: Whether pairs with equal prefixes have them once, in the first of them.
+        not_last: A token id without which every pair is to end, if there is one.
     """
     import numpy as np
 
+    if not_last is not None:
+        pairs = [_ending_without(not_last, pair) for pair in pairs]
     count = len(pairs)
     owners = prefix_owners(pairs) if share_prefixes else range(count)
     parts: list[NDArray[np.int32]] = []
@@ -60,6 +65,22 @@ def pack(pairs: Sequence[Pair], *, share_prefixes: bool = False) -> Packed:
     columns = np.arange(len(ids)) - np.repeat(starts[:-1] - shared, lengths)
     types = (columns >= np.repeat(splits, lengths)).astype(np.int64)
     return Packed(ids, starts, columns, types, shared, starts[np.asarray(owners, dtype=np.int64)])
+
+
+def _ending_without(token: int, pair: Pair) -> Pair:
+    """Return `pair` up to the last token that is not `token`; its first where all of them are."""
+    import numpy as np
+
+    ids = np.concatenate(pair.parts)
+    if ids[-1] != token:
+        return pair
+    others = np.flatnonzero(ids != token)
+    left = length = int(others[-1]) + 1 if len(others) else 1
+    parts = []
+    for part in pair.parts:
+        parts.append(part[:left])
+        left -= len(parts[-1])
+    return pair._replace(parts=tuple(parts), length=length, split=min(pair.split, length))
 
 
 def prefix_owners(pairs: Sequence[Pair]) -> list[int]:

@@ -115,12 +115,12 @@ def _choose(
         )
         refuse_company(predict, dtype, settings.name, max_length)
         return last
-    short = Expected(model, dtype, predict, short_pairs(), tokenize, max_length)
+    short = Expected(model, dtype, predict, short_pairs, tokenize, max_length)
     finite = bool(np.isfinite(short.logits).all())
     chosen: Forward | None = None
     if finite:
         refuse_mixing_activation(model.activation_fn, short.logits, settings.name)
-        pairs = long_pairs(model, tokenize, max_length)
+        pairs = partial(long_pairs, model, tokenize, max_length)
         long = Expected(model, dtype, predict, pairs, tokenize, max_length)
         verdicts = Verdicts(verdict_key(settings, loaded.device, dtype, max_length))
         builds: dict[str, _Build] = {}
@@ -143,8 +143,10 @@ def _choose(
         reasons = [reason]
     if chosen is None and finite:
         refuse_company(predict, dtype, settings.name, max_length)
-        kind = type(model.transformers_model).__name__
-        reasons = reasons or [f"anything faster, since {kind} is not known to this package"]
+        _, *following = model
+        parts = [model.transformers_model, *following]
+        shape = ", ".join(type(part).__name__ for part in parts)
+        reasons = reasons or [f"anything faster, since {shape} is not known to this package"]
     forward = chosen or last
     if reasons:
         logger.warning(
@@ -254,6 +256,8 @@ def _packed(
         or not packed_attention.mixes_by_attention_alone(read.base)
     ):
         return None
+    if share_prefixes and read.pooling != "last":
+        return None  # What is left out would be missing from it.
     _prepack(loaded, read)
     return PackedForward(view, read, activation, loaded.device, share_prefixes=share_prefixes)
 

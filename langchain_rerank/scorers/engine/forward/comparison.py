@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -43,8 +43,9 @@ def long_pairs(model: CrossEncoder, tokenize: Tokenize, max_length: int) -> list
 class Expected:
     """The logits that a model's own `predict` gives for some probes.
 
-    Attributes:
-        pairs: The probes; tokenised on use, and computed by `predict` on use, both once.
+    Args:
+        pairs: Returns the probes; they are looked for, tokenised, and computed by `predict` on use,
+            each once.
     """
 
     def __init__(
@@ -52,14 +53,19 @@ class Expected:
         model: CrossEncoder,
         dtype: torch.dtype,
         predict: Predict,
-        pairs: Sequence[tuple[str, str]],
+        pairs: Callable[[], Sequence[tuple[str, str]]],
         tokenize: Tokenize,
         max_length: int,
     ) -> None:
-        self.pairs = pairs
+        self._find_pairs = pairs
         self._model, self._dtype, self._predict = model, dtype, predict
         self._tokenize, self._max_length = tokenize, max_length
         self._alone: list[float] = []  # The logits of the first probes, each computed alone.
+
+    @cached_property
+    def pairs(self) -> Sequence[tuple[str, str]]:
+        """The probes."""
+        return self._find_pairs()
 
     @cached_property
     def logits(self) -> NDArray[np.float64]:
@@ -166,11 +172,11 @@ def _rank_correlation(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
 
 def long_objection(long: Expected, forward: Forward, verdicts: Verdicts, path: str) -> str | None:
     """Return how much `forward` differs on the long probes, computed once for all processes."""
-    if not long.pairs:
-        return None
     agreed = verdicts.get(path)
     if agreed is not None:
         return None if agreed else "scores differed from its own on long test texts before"
+    if not long.pairs:
+        return None
     reason = long.objection(forward)
     verdicts.put(path, agrees=reason is None)
     return reason and reason.replace("test texts", "long test texts")

@@ -28,6 +28,8 @@ class ReadOut:
         head_modules: What the head computes with, to be kept in fp32.
         first_position: The id of a sequence's first position.
         positions_skip: The token id that takes no position (RoBERTa's padding token), if any.
+        not_last: The token id that is not read at the end of a sequence, though a text spells it (a
+            decoder's padding token): the last other one is. Nothing before it depends on it.
         token_types: Whether the model tells query and text apart by token types.
         packable: Whether every layer's attention goes through the attention interface.
         last_layer: Where tokens other than the first can be left behind; None where they cannot.
@@ -39,6 +41,7 @@ class ReadOut:
     head_modules: tuple[Any, ...]
     first_position: int = 0
     positions_skip: int | None = None
+    not_last: int | None = None
     token_types: bool = False
     packable: bool = True
     last_layer: LastLayer | None = None
@@ -222,12 +225,15 @@ def _modernbert(model: Any) -> ReadOut:
     )
 
 
-def _decoder_classifier(model: Any) -> ReadOut:
+def _decoder_classifier(model: Any) -> ReadOut | None:
+    if not _decodes(model.model):
+        return None
     return ReadOut(
         base=model.model,
         pooling="last",
         head=lambda pooled: model.score(pooled)[:, 0],
         head_modules=(model.score,),
+        not_last=model.config.get_text_config().pad_token_id,
     )
 
 

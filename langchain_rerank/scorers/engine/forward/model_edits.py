@@ -99,8 +99,12 @@ def prepack(module: torch.nn.Module) -> None:
 
     # Subclasses may compute something else.
     linears = [part for part in module.modules() if type(part) is torch.nn.Linear]
+    kinds = {(one.weight.shape, one.weight.dtype, one.bias is None): one for one in linears}
     try:
         prepacked = [_prepacked(linear) for linear in linears]
+        for linear, forward in zip(linears, prepacked, strict=True):
+            if linear in kinds.values():  # One of each kind is tried, on one row.
+                forward(torch.zeros_like(linear.weight[:1]))
     except (AttributeError, RuntimeError):
         return  # A torch without oneDNN, or a precision that this CPU has no kernel for.
     for linear, forward in zip(linears, prepacked, strict=True):
@@ -109,7 +113,7 @@ def prepack(module: torch.nn.Module) -> None:
 
 
 def _prepacked(linear: torch.nn.Linear) -> Any:
-    """Return the layer's forward pass over its prepacked weight, tried on one row."""
+    """Return the layer's forward pass over its prepacked weight."""
     import torch
 
     operators: Any = torch.ops.mkldnn
@@ -119,5 +123,4 @@ def _prepacked(linear: torch.nn.Linear) -> Any:
     def forward(states: torch.Tensor) -> Any:
         return operators._linear_pointwise(states, weight, bias, "none", [], "")  # noqa: SLF001 - see above
 
-    forward(torch.zeros_like(linear.weight[:1]))
     return forward

@@ -82,6 +82,7 @@ class OpenVinoForward:
         self.dtype = torch.int8 if calibration else dtype
         self.head = Head(read)
         self._pooling, self._token_types = read.pooling, read.token_types
+        self._not_last = read.not_last
         self._padding, self._longest = padding, longest
         if read.last_layer:
             FirstTokens(read.last_layer)
@@ -108,7 +109,8 @@ class OpenVinoForward:
 
     def _arrays(self, pairs: Sequence[Pair]) -> list[NDArray[np.int64]]:
         """Return the ids, the mask and, where the model reads them, the token types."""
-        arrays = pad(pack(pairs), self._padding, few_sizes=self._longest)
+        batch = pack(pairs, not_last=self._not_last)
+        arrays = pad(batch, self._padding, few_sizes=self._longest)
         return list(arrays if self._token_types else arrays[:2])
 
 

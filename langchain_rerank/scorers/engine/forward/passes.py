@@ -84,7 +84,7 @@ class PackedForward:
         import numpy as np
         import torch
 
-        batch = pack(pairs, share_prefixes=self._share_prefixes)
+        batch = pack(pairs, share_prefixes=self._share_prefixes, not_last=self._read.not_last)
         shares = bool(batch.shared.any())
         gathered, gathered_starts = key_rows(batch) if shares else (batch.ids[:0], batch.starts)
         tokens, count = len(batch.ids), len(pairs)
@@ -149,7 +149,8 @@ class PaddedForward:
         """Start computing `pairs`."""
         import torch
 
-        arrays = pad(pack(pairs), self._padding, few_sizes=self._few_sizes)
+        batch = pack(pairs, not_last=self._read.not_last)
+        arrays = pad(batch, self._padding, few_sizes=self._few_sizes)
         ids, mask, types = (_send(array, self.device) for array in arrays)
         inputs = {"input_ids": ids, "attention_mask": mask}
         if self._read.token_types:
