@@ -127,6 +127,10 @@ def _pdf(package: Any, data: io.BytesIO) -> list[Part]:
             Part(page.extract_text(), {**title, "page": number})
             for number, page in enumerate(reader.pages, 1)
         ]
+    except package.errors.DependencyError as error:
+        raise ValueError(
+            "its encryption takes one more package: pip install 'pypdf[crypto]'"
+        ) from error
     finally:
         logger.setLevel(before)
 

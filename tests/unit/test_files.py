@@ -76,6 +76,17 @@ def locked_pdf(text):
     return data.getvalue()
 
 
+def aes_pdf(text):
+    """A PDF that is encrypted as newer programs do it."""
+    standard = (
+        f"<< /Filter /Standard /V 5 /R 6 /Length 256 /P -4 /O <{'00' * 48}> /U <{'00' * 48}> "
+        f"/OE <{'00' * 32}> /UE <{'00' * 32}> /Perms <{'00' * 16}> /StmF /StdCF /StrF /StdCF "
+        f"/CF << /StdCF << /CFM /AESV3 /AuthEvent /DocOpen /Length 32 >> >> >>"
+    )
+    trailer = f"trailer << /Encrypt {standard} /ID [<{'00' * 16}> <{'00' * 16}>]"
+    return pdf(text).replace(b"trailer <<", trailer.encode())
+
+
 def test_text_has_the_line_where_each_passage_begins(tmp_path):
     path = write(tmp_path / "notes" / "long.txt", LONG)
     found = load_documents([path.parent])
@@ -357,6 +368,7 @@ def test_docx_is_read_wherever_its_text_stands(tmp_path):
     ("name", "content", "message"),
     [
         ("a.pdf", locked_pdf("Cats."), "asks for a password"),
+        ("a.pdf", aes_pdf("Cats."), r"pip install 'pypdf\[crypto\]'|password"),
         ("a.pdf", b"%PDF-1.4 and no more", "cannot be read as PDF"),
         ("a.pdf", b"", "cannot be read as PDF"),
         ("a.pdf", pdf("", ""), "has no text: its pages are pictures"),
