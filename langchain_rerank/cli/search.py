@@ -7,12 +7,13 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
 from langchain_rerank.cli import options
+from langchain_rerank.cli.filtering import FilterOption, document_filter
 from langchain_rerank.cli.indexing import EncodingOption, open_index, where_it_is
 from langchain_rerank.cli.json_output import SCREEN, JsonOption, check_json, write_json
 from langchain_rerank.cli.loading import FirstStage
@@ -21,6 +22,8 @@ from langchain_rerank.errors import ConfigurationError, InputError
 from langchain_rerank.scorers.contract import scorer_name
 
 if TYPE_CHECKING:
+    from langchain_core.documents import Document
+
     from langchain_rerank.result import RerankResult
     from langchain_rerank.retriever import CrossEncoderRerankRetriever
 
@@ -65,6 +68,7 @@ def search(
         list[str] | None,
         typer.Option(help="Metadata (a title, say) that is read with each text. Repeatable."),
     ] = None,
+    filters: FilterOption = None,
     threshold: Annotated[
         float | None,
         typer.Option(help="Lowest relevance score that is shown."),
@@ -127,6 +131,7 @@ def search(
         keep=not no_index,
         notes=notes,
     )
+    keep = document_filter(filters, base.documents)
     retriever = CrossEncoderRerankRetriever(
         base_retriever=base,
         model=scorer,
@@ -142,13 +147,13 @@ def search(
     try:
         load(scorer, notes)  # first, since the result says how long reranking took
         if query is not None:
-            _deliver(_found(retriever, query, notes), json_file, path, notes)
+            _deliver(_found(retriever, query, notes, keep), json_file, path, notes)
             seconds = time.perf_counter() - verbosity.started
             notes.print(f"{seconds:.1f} s in all, with loading.", highlight=False)
         if again:
             for question in _questions(notes):
                 try:
-                    _show(_found(retriever, question, notes), path)
+                    _show(_found(retriever, question, notes, keep), path)
                 except InputError as error:
                     notes.print(str(error), highlight=False, markup=False)
     finally:
@@ -166,9 +171,15 @@ def _deliver(
             notes.print(f"Written to {json_file}", highlight=False, markup=False, soft_wrap=True)
 
 
-def _found(retriever: CrossEncoderRerankRetriever, query: str, notes: Console) -> RerankResult:
+def _found(
+    retriever: CrossEncoderRerankRetriever,
+    query: str,
+    notes: Console,
+    keep: Callable[[Document], bool] | None,
+) -> RerankResult:
+    filtered: dict[str, Any] = {} if keep is None else {"filter": keep}
     with notes.status(f"Reranking with {scorer_name(retriever.scorer)}…"):
-        return retriever.search(query)
+        return retriever.search(query, None, **filtered)
 
 
 def _show(result: RerankResult, path: Callable[[str], str]) -> None:

@@ -293,6 +293,40 @@ def test_an_encoding_is_an_option(run, notes):
     assert found(run, notes, "köln", "--encoding", "cp1252")[0][1] == "coffee.txt"
 
 
+@pytest.mark.parametrize("stage", ["bm25", "hybrid"])
+def test_a_filter_keeps_documents_by_their_metadata(run, notes, stage):
+    for name, head in (
+        ("one.md", "tags: [pets, cats]\nyear: 2024\ndraft: true"),
+        ("two.md", "tags: birds\nyear: 2025-01-01\ndraft: false"),
+    ):
+        (notes / name).write_text(f"---\n{head}\n---\nCats and owls sleep.\n")
+
+    def sources(*filters):
+        options = [part for one in filters for part in ("--filter", one)]
+        code, out, err = run(
+            *("search", "cats owls", "--docs", notes, "--first-stage", stage, "--json", "-"),
+            *options,
+        )
+        assert code == 0, err
+        return sorted({d["metadata"]["source"] for d in json.loads(out)["documents"]})
+
+    assert sources("tags=cats") == ["one.md"]
+    assert sources("tags=cats", "tags=birds") == ["one.md", "two.md"]
+    assert sources("tags=cats", "tags=birds", "draft=FALSE") == ["two.md"]
+    assert sources("year=2024") == ["one.md"]
+    assert sources("year=2025-01-01") == ["two.md"]
+    assert sources("source=cats.txt") == ["cats.txt"]
+    assert sources("tags=nothing of it") == []
+
+
+def test_a_filter_that_nothing_can_meet_is_one_clear_message(run, notes):
+    for given, said in (("tags", "KEY=VALUE was expected"), ("=x", "KEY=VALUE was expected")):
+        assert said in search(run, notes, "cats", "--filter", given)[2]
+    code, _, err = search(run, notes, "cats", "--filter", "auhtor=x")
+    assert code == 2
+    assert "no document has metadata of the name 'auhtor'; there is chunk, " in err
+
+
 def test_questions_are_asked_one_after_the_other_and_files_are_read_once(run, notes, monkeypatch):
     monkeypatch.setattr(sys, "stdin", io.StringIO("owls\n\n   \nwhich dogs bark\n"))
     code, out, _ = search(run, notes)
