@@ -63,8 +63,8 @@ class CrossEncoderScorer(ClosedOnExit):
     their `max_length`, `instruction` and `max_batch_tokens`, and calls that wait at the same time
     share its batches. A score is the number that `sentence_transformers.CrossEncoder.predict`
     gives at this `max_length`: within 1e-5 in float32, within what `predict` itself moves in 16
-    bits; every load proves it on probe texts. Of a pair that is too long only the text is cut, and
-    a query to at most half of `max_length`.
+    bits; every load proves it on probe texts. A query longer than half of `max_length` is cut to
+    that; of other pairs that are too long the text is cut.
 
     `close` gives the model back: when the last scorer that uses it closes, it is unloaded and its
     GPU memory is freed; requests still waiting are answered with `ScorerClosedError`. A closed

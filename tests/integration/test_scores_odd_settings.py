@@ -337,3 +337,42 @@ def test_an_activation_that_is_no_function_of_one_logit_is_refused(activation, t
     model.activation_fn = activation
     with pytest.raises(ModelLoadError, match=r"The activation of .* beside other logits"):
         CrossEncoderScorer(model).load()
+
+
+class Scale(torch.nn.Module):
+    """An activation of somebody's own, with a weight that is in float32."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("factor", torch.tensor([[0.2]]))
+
+    def forward(self, logits):
+        return logits @ self.factor
+
+
+@pytest.mark.parametrize(
+    "activation",
+    [
+        torch.nn.Sequential(Scale(), torch.nn.Sigmoid()),
+        torch.nn.Sequential(torch.nn.Linear(1, 1), torch.nn.Sigmoid()),
+        torch.sigmoid,
+    ],
+)
+def test_an_activation_made_of_several_is_applied_as_predict_applies_it(activation, tmp_path):
+    model = of_classifier("bert")(tmp_path)
+    model.activation_fn = activation
+    with CrossEncoderScorer(model) as scorer:
+        assert scorer.score(QUERY, TEXTS) == predicted(model)
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_model_that_is_compiled_in_part_scores_by_its_own_predict(whole, tmp_path):
+    model = of_classifier("bert")(tmp_path)
+    inner = model.transformers_model
+    if whole:
+        model[0].model = torch.compile(inner, backend="eager")
+    else:
+        layers = inner.bert.encoder.layer
+        layers[0] = torch.compile(layers[0], backend="eager")
+    with CrossEncoderScorer(model) as scorer:
+        assert scorer.score(QUERY, TEXTS) == predicted(model)

@@ -200,8 +200,9 @@ def refuse_company(predict: Predict, dtype: torch.dtype, name: str, max_length: 
         raise ModelLoadError(
             f"{name} gives a pair another score beside other pairs than alone (its own predict: "
             f"{difference:.2g} apart), so no score is the right one. Where its code compares texts "
-            f"with each other, it is listwise: see ListwiseScorer. Else its padding is wrong: "
-            f"check that config.pad_token_id is the tokenizer's. "
+            f"with each other, it is listwise: see ListwiseScorer. Where it is quantised "
+            f"dynamically, numbers are rounded by the range of a batch: load it unquantised. Else "
+            f"its padding is wrong: check that config.pad_token_id is the tokenizer's. "
             f"{see('a-model-could-not-be-loaded')}"
         )
 

@@ -30,7 +30,7 @@ def state_of(model: torch.nn.Module, *, contents: bool) -> Hashable:
     # One walk, without torch's own generators over weights: it is made for every batch.
     for path, module in model.named_modules():
         own = vars(module).copy()  # At once: others may set attributes meanwhile.
-        del own["training"]  # Scores do without dropout, whatever the owner does.
+        own.pop("training", None)  # Scores do without dropout, whatever the owner does.
         state += path, type(module), *edits(module), *plain(own.values())
         if "config" in own:
             configs[id(own["config"])] = own["config"]

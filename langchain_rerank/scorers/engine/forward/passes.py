@@ -169,13 +169,24 @@ def activated(activation: Any, logits: torch.Tensor) -> torch.Tensor:
     torch's, is called as `predict` calls it.
     """
     column = logits.float()[:, None]
-    if type(activation).__module__.startswith("torch.nn.modules.") and not any(
-        True for _ in activation.parameters()
-    ):
+    if _is_plain(activation):
         # Not on Apple's GPUs, which have no float64.
         column = (column.cpu() if column.device.type == "mps" else column).double()
     scores: torch.Tensor = activation(column)
     return scores.reshape(len(logits))
+
+
+def _is_plain(activation: Any) -> bool:
+    """Return whether all of an activation is torch's own, and has no weights."""
+    import torch
+
+    return (
+        isinstance(activation, torch.nn.Module)
+        and all(
+            type(one).__module__.startswith("torch.nn.modules.") for one in activation.modules()
+        )
+        and not activation.state_dict()
+    )
 
 
 def _send(array: NDArray[np.int64], device: torch.device) -> torch.Tensor:
