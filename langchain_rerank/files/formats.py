@@ -69,7 +69,12 @@ def read_parts(path: Path, *, encoding: str | None = None) -> list[Part]:
     if suffix in HTML_SUFFIXES:
         require("bs4", extra="files")
         page = read_text(path, encoding=encoding, declared=declared_encoding)
-        title, text, lines = shown_text(_lines(page))
+        try:
+            title, text, lines = shown_text(_lines(page))
+        except MemoryError:
+            raise
+        except Exception as error:  # what its parser rejects comes as whatever it raises
+            raise _unreadable(path, "HTML", error) from error
         return [Part(text, {"title": title} if title else {}, lines)]
     text = _lines(read_text(path, encoding=encoding))
     metadata: dict[str, Any] = {}
@@ -101,8 +106,7 @@ def _of_a_package(
     except (MemoryError, KeyboardInterrupt):
         raise
     except Exception as error:  # damaged files raise whatever their readers raise
-        said = " ".join(str(error).split())[:200] or type(error).__name__
-        raise DataFileError(f"cannot be read as {kind} ({said})", path=path) from error
+        raise _unreadable(path, kind, error) from error
     if not any(part.text.strip() for part in parts):
         raise DataFileError(
             f"this {kind} has no text: its pages are pictures, or empty; text recognition (OCR) "
@@ -110,6 +114,11 @@ def _of_a_package(
             path=path,
         )
     return parts
+
+
+def _unreadable(path: Path, kind: str, error: Exception) -> DataFileError:
+    said = " ".join(str(error).split())[:200] or type(error).__name__
+    return DataFileError(f"cannot be read as {kind} ({said})", path=path)
 
 
 def _pdf(package: Any, data: io.BytesIO) -> list[Part]:

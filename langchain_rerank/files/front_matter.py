@@ -47,7 +47,7 @@ def split_front_matter(text: str) -> tuple[dict[str, Any], str]:
         if not isinstance(found, dict):
             return {}, text
         metadata: dict[str, Any] = _plain(found, itertools.count(), 0)
-    except (yaml.YAMLError, ValueError, RecursionError, TypeError):
+    except Exception:  # noqa: BLE001 - of odd values PyYAML raises much besides its own errors
         return {}, text
     return metadata, text[block.end() :]
 

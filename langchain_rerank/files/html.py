@@ -17,6 +17,10 @@ _INLINE = frozenset(
 _PARAGRAPHS = frozenset({"p", "h1", "h2", "h3", "h4", "h5", "h6", "pre", "table", "ul", "ol", "li"})
 
 
+# What the encoding of a page gives back as it is, and what only Python calls an encoding does not.
+_PROBE = "<p a='1'> \\x41 +AGE-"
+
+
 def declared_encoding(data: bytes) -> str | None:
     """Return the encoding that a page says it is in, as browsers understand it; None for no word.
 
@@ -31,10 +35,11 @@ def declared_encoding(data: bytes) -> str | None:
     said = detector.find_declared_encoding(data, is_html=True)
     try:
         name = codecs.lookup(said or "").name
-    except LookupError:
+        # What could be read so far is ASCII, so it cannot be two bytes a character either.
+        fits = _PROBE.encode().decode(name) == _PROBE
+    except (LookupError, ValueError):
         return None
-    # What could be read so far is ASCII, so it cannot be two bytes a character.
-    if name.startswith(("utf-16", "utf-32")):
+    if not fits:
         return None
     return "cp1252" if name in {"iso8859-1", "ascii"} else name
 

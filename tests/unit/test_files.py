@@ -10,6 +10,7 @@ import sys
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
+from warnings import catch_warnings, simplefilter
 
 import docx
 import pypdf
@@ -127,6 +128,8 @@ def test_front_matter_is_metadata_and_no_text_and_lines_count_from_the_top(tmp_p
         "---\n- a\n- list\n---\nText",
         "---\nopen: true\nText",
         "---\na: [\n---\nText",
+        "---\na: !!timestamp x\n---\nText",
+        "---\na: !!python/name:os.system\n---\nText",
         "Text\n---\na: 1\n---\n",
         "---\na: &a [*a]\n---\nText",
         "---\na: &a [1,2,3,4,5,6,7,8,9]\n"
@@ -259,6 +262,32 @@ def test_a_byte_order_mark_says_more_than_a_named_encoding(tmp_path):
     write(tmp_path / "b.txt", "Größe".encode("cp1252"))
     found = load_documents(tmp_path, form=Form(encoding="cp1252"))
     assert [d.page_content for d in found] == ["Größe", "Größe"]
+
+
+@pytest.mark.parametrize(
+    "charset", ["hex", "rot13", "a\0b", "unicode_escape", "punycode", "undefined", "x" * 400, ".."]
+)
+def test_what_a_page_calls_its_encoding_cannot_stop_a_search(tmp_path, charset):
+    page = f"<meta charset='{charset}'><p>Größe, not \\x41</p>"
+    path = write(tmp_path / "a.html", page)
+    if "\0" in charset:
+        with pytest.raises(DataFileError, match="NUL"):
+            load_documents(path)
+    else:
+        assert load_documents(path)[0].page_content == "Größe, not \\x41"
+
+
+@pytest.mark.parametrize(
+    "broken", ["<![", "<p>a</p><![<p>b</p>", "<![x[", "<!DOCTYPE [", "&#x110000;"]
+)
+def test_markup_that_its_parser_rejects_hides_no_other_file(tmp_path, broken):
+    write(tmp_path / "a.html", broken)
+    write(tmp_path / "b.md", "Cats sleep.")
+    with catch_warnings():
+        simplefilter("ignore", RerankWarning)
+        assert load_documents(tmp_path)[-1].page_content == "Cats sleep."
+    with pytest.raises(DataFileError, match="cannot be read as HTML"):
+        load_documents(write(tmp_path / "a.html", "<![<p>"))
 
 
 def test_a_hint_at_an_encoding_needs_more_than_a_few_letters(tmp_path):
