@@ -17,7 +17,8 @@ from langchain_rerank.scorers.cross_encoder import CrossEncoderScorer
 from langchain_rerank.scorers.engine.forward import choice
 from langchain_rerank.scorers.engine.forward.predict import Predict, PredictForward
 from langchain_rerank.scorers.engine.memory import TokenBudget
-from langchain_rerank.scorers.engine.tokens.templates import Reference, choose_tokenizer
+from langchain_rerank.scorers.engine.tokens.reference import Reference
+from langchain_rerank.scorers.engine.tokens.templates import choose_tokenizer
 from langchain_rerank.scorers.engine.worker import Worker
 from langchain_rerank.testing.tiny_models import FAMILIES, build_tiny_model
 

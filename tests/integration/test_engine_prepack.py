@@ -9,7 +9,7 @@ from sentence_transformers import CrossEncoder
 from langchain_rerank.scorers.cross_encoder import CrossEncoderScorer
 from langchain_rerank.scorers.engine import engine, loading
 from langchain_rerank.scorers.engine.forward import model_edits
-from langchain_rerank.scorers.engine.tokens.templates import Reference
+from langchain_rerank.scorers.engine.tokens.reference import Reference
 from langchain_rerank.testing.tiny_models import build_tiny_model
 
 QUERY = "How many people live in Berlin?"

@@ -13,7 +13,7 @@ from sentence_transformers import CrossEncoder
 from sentence_transformers.base.modules import Dense, Transformer
 from sentence_transformers.cross_encoder.modules import LogitScore
 from sentence_transformers.sentence_transformer.modules import Pooling
-from tokenizers import normalizers
+from tokenizers import AddedToken, normalizers
 
 from langchain_rerank import CrossEncoderScorer, RerankPrompt
 from langchain_rerank.errors import ModelLoadError
@@ -160,6 +160,16 @@ def test_a_character_that_joins_the_prompt_beside_it_is_followed(
 ):
     folder = joining(untold(build_tiny_model("qwen3", tmp_path, seed=3)), first, second)
     prompt, texts = RerankPrompt(template, "yes", "no"), [text, *TEXTS]
+    assert scores_of(folder, texts, prompt=prompt) == predicted(folder, texts, prompt=prompt)
+
+
+@pytest.mark.parametrize("flag", ["lstrip", "rstrip"])
+def test_a_token_that_takes_the_white_space_of_the_prompt_is_followed(flag, tmp_path):
+    folder = untold(build_tiny_model("qwen3", tmp_path, seed=3, vocab_size=720))
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    tokenizer.add_tokens([AddedToken("<end>", **{flag: True})])
+    tokenizer.save_pretrained(folder)
+    prompt, texts = RerankPrompt("<Q>{query}\n\n{text}\n\n", "yes", "no"), ["<end>", *TEXTS]
     assert scores_of(folder, texts, prompt=prompt) == predicted(folder, texts, prompt=prompt)
 
 

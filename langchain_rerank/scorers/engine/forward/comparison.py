@@ -13,7 +13,8 @@ from langchain_rerank.scorers.engine.forward.verdicts import Verdicts
 from langchain_rerank.scorers.engine.settings import DEFAULT_MAX_LENGTH
 from langchain_rerank.scorers.engine.tokens.pairs import Pair, Tokenize
 from langchain_rerank.scorers.engine.tokens.probes import LONG_QUERY, PROBES
-from langchain_rerank.scorers.engine.tokens.templates import Reference, long_probes, same_tokens
+from langchain_rerank.scorers.engine.tokens.reference import Reference
+from langchain_rerank.scorers.engine.tokens.templates import long_probes, same_tokens
 
 if TYPE_CHECKING:
     import numpy as np

@@ -15,8 +15,7 @@ from langchain_rerank.errors import ConfigurationError, see
 from langchain_rerank.scorers.engine.origin import foreign_base
 from langchain_rerank.scorers.engine.settings import token_limit
 from langchain_rerank.scorers.engine.tokens.finishing import finished
-from langchain_rerank.scorers.engine.tokens.lengths import cut_at
-from langchain_rerank.scorers.engine.tokens.pairs import Pair, Source, Tokenize
+from langchain_rerank.scorers.engine.tokens.pairs import Pair, Tokenize
 from langchain_rerank.scorers.engine.tokens.probes import (
     EDGES,
     LONG_QUERY,
@@ -24,6 +23,7 @@ from langchain_rerank.scorers.engine.tokens.probes import (
     PROBES,
     long_text,
 )
+from langchain_rerank.scorers.engine.tokens.reference import Reference, resolve_prompt
 from langchain_rerank.scorers.engine.tokens.tokenization import (
     DocumentCache,
     Frame,
@@ -49,42 +49,6 @@ class _Template(NamedTuple):
     middle: list[int]
     suffix: list[int]
     text_type: int
-
-
-class Reference:
-    """Tokenises with sentence-transformers: slower, cuts as it does, and right by definition."""
-
-    def __init__(self, model: CrossEncoder, max_length: int) -> None:
-        self._model, self._max_length = model, max_length
-
-    def __call__(self, query: str, texts: Sequence[str], instruction: str | None) -> list[Pair]:
-        """Return one pair per text, in order."""
-        import numpy as np
-
-        with cut_at(self._model, self._max_length):
-            features: Any = self._model.preprocess(
-                [(query, text) for text in texts],
-                prompt=resolve_prompt(self._model, instruction),
-                processing_kwargs={"text": {"max_length": self._max_length}},
-            )
-        rows = features["attention_mask"].bool().numpy()
-        ids = features["input_ids"].numpy().astype(np.int32)
-        types = features["token_type_ids"].numpy() if "token_type_ids" in features else 0 * ids
-        pairs = []
-        for text, row, row_ids, row_types in zip(texts, rows, ids, types, strict=True):
-            real = row_ids[row]
-            split = len(real) - int(row_types[row].sum())
-            source = Source(query, text, instruction, self._max_length)
-            pairs.append(Pair((real,), len(real), split, len(real) >= self._max_length, source))
-        return pairs
-
-
-def resolve_prompt(model: CrossEncoder, instruction: str | None) -> str | None:
-    """Return the instruction, or the prompt that the model was saved with, if any."""
-    if instruction is not None or model.default_prompt_name is None:
-        return instruction
-    prompt: str | None = model.prompts.get(model.default_prompt_name)
-    return prompt
 
 
 def choose_tokenizer(model: CrossEncoder, max_length: int) -> Tokenize:
@@ -138,24 +102,36 @@ def _count(model: CrossEncoder, text: str) -> int:
 
 def same_tokens(tokenize: Tokenize, reference: Reference, query: str, texts: Sequence[str]) -> bool:
     """Return whether two tokenisations give the same tokens."""
+    expected = reference(query, texts, None)
+    return all(map(_equal, tokenize(query, texts, None), expected))
+
+
+def _equal(found: Pair, right: Pair) -> bool:
     import numpy as np
 
-    expected = reference(query, texts, None)
-    return all(
-        found.split == right.split
-        and np.array_equal(np.concatenate(found.parts), np.concatenate(right.parts))
-        for found, right in zip(tokenize(query, texts, None), expected, strict=True)
+    return found.split == right.split and np.array_equal(
+        np.concatenate(found.parts), np.concatenate(right.parts)
     )
+
+
+def _edges(model: CrossEncoder) -> list[str]:
+    """Return texts that a tokenizer may join to the prompt beside them."""
+    # Tokens that take white space with them, or stand for whole words alone.
+    added = model.tokenizer.added_tokens_decoder.values()
+    return [*EDGES, *(one.content for one in added if one.lstrip or one.rstrip or one.single_word)]
 
 
 def _agree(model: CrossEncoder, tokenize: Tokenize, reference: Reference, limit: int) -> bool:
     """Return whether tokens are those of sentence-transformers, also of a text that is cut."""
     # Of a pair without chat template, query and text are read apart.
-    probes = [*PROBES, ("?", EDGES)] if has_chat_template(model) else PROBES
+    probes = [*PROBES, ("?", _edges(model))] if has_chat_template(model) else PROBES
     for query, texts in probes:
-        if any(pair.truncated for pair in reference(query, texts, None)):
-            continue  # A tiny max_length, under which only the text is cut here.
-        if not same_tokens(tokenize, reference, query, texts):
+        expected = {
+            text: pair
+            for text, pair in zip(texts, reference(query, texts, None), strict=True)
+            if not pair.truncated  # Under a tiny max_length; only the text is cut here.
+        }
+        if expected and not all(map(_equal, tokenize(query, [*expected], None), expected.values())):
             return False
     # Some tokenizers read a special token in a text as that token, some as its characters.
     special = " ".join(model.tokenizer.all_special_tokens[:4])
