@@ -93,8 +93,8 @@ def _keep_up(
     except sqlite3.DatabaseError as error:
         if not is_damage(error):
             raise DataFileError(
-                f"the kept index cannot be used now ({error}), and stays as it is. Where another "
-                f"program uses it, try again when that has ended.",
+                f"the kept index cannot be used now ({error}). Where another program uses it, try "
+                f"again when that has ended.",
                 path=path,
             ) from error
         if action is not Action.clear:

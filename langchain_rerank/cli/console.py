@@ -56,7 +56,8 @@ def notes_console() -> Console:
         def status(self, status: Any, **options: Any) -> Any:
             return super().status(Text(printable(str(status))), **options)
 
-    return Notes(stderr=True, quiet=verbosity.quiet)
+    # The terminal breaks long lines itself, and then knows a link or a path as one.
+    return Notes(stderr=True, quiet=verbosity.quiet, soft_wrap=True)
 
 
 def set_verbosity(*, quiet: bool, verbose: bool) -> None:

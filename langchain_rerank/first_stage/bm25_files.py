@@ -70,6 +70,9 @@ def write_bm25(
         with aside.open("w", encoding="ascii") as file:
             file.writelines(json.dumps(line) + "\n" for line in lines)
         aside.replace(path)
+    except OSError as error:
+        # By the name that was given.
+        raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
         aside.unlink(missing_ok=True)
 

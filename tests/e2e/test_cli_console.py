@@ -12,6 +12,7 @@ import pytest
 import langchain_rerank
 from langchain_rerank.cli import _global_options_first
 from langchain_rerank.cli.console import log_to_terminal, notes_console, set_verbosity
+from langchain_rerank.cli.indexing import counter
 from langchain_rerank.errors import RerankWarning
 
 
@@ -39,6 +40,20 @@ def test_a_note_is_text_without_markup_and_commands(capsys):
     shown = capsys.readouterr().err
     assert "out[/x] and [bold]b" in shown
     assert "\x1b]0" not in shown
+
+
+def test_a_link_stays_whole_in_a_narrow_terminal_also_beside_a_counter(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    link = f"https://example.org/{'long/' * 20}"
+    notes = notes_console()
+    notes.print(f"See {link}")
+    with counter(notes) as progress:
+        progress("Reading files", 1, 3)
+        sys.stderr.write(f"Warning: see {link}\n")  # as warnings are shown
+    with notes.status("Loading…"):
+        sys.stderr.write(f"Warning: see {link}\n")
+    assert capsys.readouterr().err.count(link) == 3
 
 
 def test_quiet_says_nothing_but_errors(capsys):

@@ -438,6 +438,14 @@ def test_of_several_that_are_added_with_one_id_the_last_stays():
             retriever.delete(wrong)
 
 
+def test_a_file_that_cannot_be_written_is_told_by_its_name(tmp_path):
+    (tmp_path / "folder").mkdir()
+    for path in (tmp_path / "folder", tmp_path / "missing" / "kept.jsonl"):
+        with pytest.raises(OSError, match=f"{path.name}'$"):
+            BM25Retriever.from_texts(["cat"]).save(path)
+    assert [one.name for one in tmp_path.iterdir()] == ["folder"]
+
+
 def test_a_function_of_ones_own_is_asked_for_on_loading(tmp_path):
     path = tmp_path / "kept.jsonl"
     BM25Retriever.from_texts(["cat"], preprocess_func=str.split).save(path)

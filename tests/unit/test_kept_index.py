@@ -776,6 +776,26 @@ def test_the_store_is_shown_pruned_and_cleared(notes, kept, monkeypatch):
         assert upkeep.roots(one) == upkeep.models(one) == []
 
 
+def test_clearing_leaves_no_byte_of_a_text_though_the_file_cannot_shrink(notes, kept):
+    write(notes / "long.md", "A private note on owls. " * 400)
+    opened_index(notes, kept)
+    assert b"private note" in kept.read_bytes()
+
+    class Full(sqlite3.Connection):
+        def execute(self, statement, *values):
+            if statement == "VACUUM":
+                raise sqlite3.OperationalError("database or disk is full")
+            return super().execute(statement, *values)
+
+    with opened(kept) as one:
+        one.db.close()
+        one.db = sqlite3.connect(kept, isolation_level=None, factory=Full)
+        one.db.execute("PRAGMA secure_delete = OFF")  # some builds have it on
+        with pytest.raises(sqlite3.OperationalError, match="full"):
+            upkeep.clear(one)
+    assert b"private note" not in kept.read_bytes()
+
+
 def test_what_was_not_used_for_half_a_year_goes_by_itself(notes, kept, monkeypatch):
     settled(monkeypatch)
     opened_index(notes, kept)
