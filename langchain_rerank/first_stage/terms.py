@@ -264,7 +264,8 @@ def _checked_language(language: object) -> str | None:
         name = codes.get(name, name)
         if name in known:
             return name
-    close = difflib.get_close_matches(str(language).lower(), known, n=1, cutoff=0.75)
+    asked = language.lower() if isinstance(language, str) else ""
+    close = difflib.get_close_matches(asked, known, n=1, cutoff=0.75)
     meant = f"did you mean {close[0]!r}? Expected is" if close else "expected"
     raise ConfigurationError(
         f"language={shown(language)}: {meant} one of {', '.join(sorted(STEMMED.values()))}; "
