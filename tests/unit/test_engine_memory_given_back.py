@@ -34,8 +34,13 @@ def test_pages_between_pieces_that_are_in_use_go_back():
 
 @pytest.mark.parametrize("error", [AttributeError("malloc_trim"), TypeError("None"), OSError("no")])
 def test_nothing_happens_where_there_is_no_such_call(monkeypatch, error):
-    def library(_name):
+    asked = []
+
+    def library(name):
+        asked.append(name)
         raise error
 
     monkeypatch.setattr(ctypes, "CDLL", library)
     memory.give_back_freed()
+    memory.give_back_freed()
+    assert asked == [None]  # and is not looked for again

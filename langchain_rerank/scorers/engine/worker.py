@@ -40,7 +40,7 @@ MAX_WAITING_TEXTS = 200_000
 # are alike, few enough that newcomers soon get their share.
 _WAVE_BATCHES = 2
 _MIN_WAVE_TEXTS = 8
-# Giving freed memory back takes some 10 ms.
+# Giving freed memory back keeps the next batch waiting.
 _SECONDS_BETWEEN_GIVING_BACK = 10.0
 
 

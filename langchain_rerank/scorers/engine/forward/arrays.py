@@ -71,9 +71,10 @@ def _ending_without(token: int, pair: Pair) -> Pair:
     """Return `pair` up to the last token that is not `token`; its first where all of them are."""
     import numpy as np
 
-    ids = np.concatenate(pair.parts)
-    if ids[-1] != token:
+    last = next(part for part in reversed(pair.parts) if len(part))
+    if last[-1] != token:
         return pair
+    ids = np.concatenate(pair.parts)
     others = np.flatnonzero(ids != token)
     left = length = int(others[-1]) + 1 if len(others) else 1
     parts = []
