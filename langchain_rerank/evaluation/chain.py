@@ -124,13 +124,13 @@ class EvaluationChain(Runnable[DatasetLike, Report]):
     ) -> AsyncIterator[QueryRow]:
         """Yield the row of each record, in order."""
         setting = self.setting.on(input, ensure_config(config))
-        with self._journal(setting) as journal:
+        with await self._journal(setting) as journal:
             async with aclosing(self._rows(setting, journal)) as rows:
                 async for row in rows:
                     yield row
 
-    def _journal(self, setting: Setting) -> Journal:
-        return setting.open_journal(
+    async def _journal(self, setting: Setting) -> Journal:
+        return await setting.open_journal(
             lambda unknown: {"systems": setting.identities(self.systems, unknown)}
         )
 
@@ -141,7 +141,7 @@ class EvaluationChain(Runnable[DatasetLike, Report]):
         config: RunnableConfig,
     ) -> Report:
         setting = self.setting.on(data, config)
-        with self._journal(setting) as journal:
+        with await self._journal(setting) as journal:
             rows = [row async for row in self._rows(setting, journal)]
             baseline = str(self.baseline)
             return chain_report(

@@ -115,7 +115,7 @@ def compare_models(
 async def _compared(
     setting: Setting, models: Mapping[str, Reranker], measures: Sequence[Measure]
 ) -> Report:
-    with opened(setting, models) as work:
+    async with opened(setting, models) as work:
         candidates, found = await run_pass(work, models)
         judged = judgements(work, candidates, *found.values())
 

@@ -130,7 +130,7 @@ async def _swept(
         usable, timed, latency_queries, budget=budget, pairs=usable * setting.k
     )
     timing = planned * cost_of_timing(timed)
-    with opened(setting, models, timing) as work:
+    async with opened(setting, models, timing) as work:
         await work.warm_up(models, depths[-1])
         passed = await at_depths(work, depths, cut, models[RERANKED])
         times, pairs = await measured(

@@ -101,7 +101,7 @@ async def _rankings(setting: Setting, models: Mapping[str, Reranker]) -> list[Ra
         EvaluationError: Fewer than 10 labelled questions, or every question failed.
     """
     asked = labelled(setting.dataset.usable, setting.relevance, "a threshold")
-    with opened(setting, models) as work:
+    async with opened(setting, models) as work:
         candidates, found = await run_pass(work, models)
         return [_ranking(work, one, candidates[one.id], found[RERANKED][one.id]) for one in asked]
 

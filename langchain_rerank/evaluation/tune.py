@@ -146,7 +146,7 @@ async def _tried(
         EvaluationError: Fewer than 10 labelled queries, or every question failed.
     """
     asked = labelled(setting.dataset.usable, setting.relevance, "a weight")
-    with opened(setting, models) as work:
+    async with opened(setting, models) as work:
         candidates, found = await run_pass(work, models)
         return np.array(
             [

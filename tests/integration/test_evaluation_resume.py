@@ -11,12 +11,16 @@ from pathlib import Path
 
 import pytest
 from langchain_core.documents import Document
+from langchain_core.runnables import RunnableLambda
 
+from langchain_rerank import CrossEncoderRerankRetriever
 from langchain_rerank.errors import ConfigurationError, DataFileError
+from langchain_rerank.evaluation.chain import EvaluationChain
 from langchain_rerank.evaluation.compare import compare_rerank
 from langchain_rerank.evaluation.data.relevance import Relevance
 from langchain_rerank.evaluation.run.journal import Journal
 from langchain_rerank.testing import CountingScorer, WordOverlapScorer
+from langchain_rerank.wrappers import CachedScorer
 
 ROOT = Path(__file__).parents[2]
 
@@ -336,3 +340,50 @@ def test_of_two_processes_on_one_journal_the_second_says_so(tmp_path):
     first.communicate()
     third, _ = killable(journal, 0).communicate()
     assert json.loads(third)["counts"]["ok"] == 12
+
+
+class RoundedOnLoad(WordOverlapScorer):
+    """Expects int8, and finds out on loading that it computes in another precision."""
+
+    name = "rounded"
+
+    def __init__(self):
+        self.dtype = "int8"
+
+    @property
+    def identity(self):
+        return {"model": self.name, "dtype": self.dtype}
+
+    def load(self):
+        self.dtype = "float32"
+
+    def score(self, query, texts):
+        self.load()
+        return super().score(query, texts)
+
+
+def in_retriever(journal, scorer):
+    retriever = CrossEncoderRerankRetriever(
+        base_retriever=RunnableLambda(lambda question: DOCUMENTS),
+        model=scorer,
+        first_stage_k=4,
+        top_n=2,
+    )
+    return EvaluationChain({"one": retriever}, journal=journal, resume=True, progress=False).invoke(
+        RECORDS
+    )
+
+
+@pytest.mark.parametrize("evaluate", [run, in_retriever])
+@pytest.mark.parametrize("wrapped", [lambda one: one, CachedScorer])
+def test_the_journal_knows_a_scorer_as_what_it_is_once_loaded(tmp_path, evaluate, wrapped):
+    evaluate(tmp_path / "j", wrapped(RoundedOnLoad()))
+    head = json.loads((tmp_path / "j").read_text().splitlines()[0])
+    assert '"dtype": "float32"' in json.dumps(head)
+    again = wrapped(RoundedOnLoad())
+    again.score("loaded", ["before"])
+    evaluate(tmp_path / "j", again)  # equal, loaded before or not
+    stays_int8 = RoundedOnLoad()
+    stays_int8.load = lambda: None
+    with pytest.raises(ConfigurationError, match="dtype was float32, is int8"):
+        evaluate(tmp_path / "j", wrapped(stays_int8))

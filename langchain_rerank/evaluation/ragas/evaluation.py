@@ -210,7 +210,7 @@ class RagasEvaluation(Runnable[Any, RagasReport]):
             setting = replace(setting, journal=None)
         steps = len(self.stages) * len(setting.dataset.usable)
         with (
-            setting.open_journal(self._fingerprint) as journal,
+            await setting.open_journal(self._fingerprint) as journal,
             progress_of(setting.progress, "Retrieving") as advance,
         ):
             collector = Collector(

@@ -30,13 +30,19 @@ def identity(thing: Any, unknown: list[str], depth: int = 0) -> Any:
     """Return what identifies `thing`, as plain data; secrets are left out.
 
     An attribute `identity` comes first, then a scorer's name. Else: class and settings, and those
-    of its parts. What an index holds is known only where it is a list of documents.
+    of its parts. What an index holds is known only where it is a list of documents. Scorers are
+    loaded for it.
 
     Args:
         thing: A retriever, a chain, a model, a function, a setting.
         unknown: Gets the names of scorers that do not say what they are.
         depth: How many objects it is inside of.
+
+    Raises:
+        ModelLoadError: A scorer cannot be loaded.
     """
+    if isinstance(thing, Scorer) and not isinstance(thing, type):
+        _load(thing)
     stated = identity_of(thing)
     if thing is None or isinstance(thing, (str, int, float, bool)):
         return thing
@@ -50,6 +56,14 @@ def identity(thing: Any, unknown: list[str], depth: int = 0) -> Any:
     if isinstance(thing, (list, tuple, set, frozenset)):
         return _sequence(list(thing), unknown, depth)
     return _class(thing) if depth > _DEEPEST else _object(thing, unknown, depth)
+
+
+def _load(scorer: object) -> None:
+    """Load what scores: int8 may be refused then, and another precision gives other scores."""
+    for inner in getattr(scorer, "scorers", ()):
+        _load(inner)
+    if callable(load := getattr(scorer, "load", None)):
+        load()
 
 
 def _scorer(scorer: Scorer, unknown: list[str], depth: int) -> Any:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -197,8 +197,10 @@ class Pass:
         return [self.documents[key] for key in keys]
 
 
-@contextmanager
-def opened(setting: Setting, models: Mapping[str, Reranker], more: int = 0) -> Iterator[Pass]:
+@asynccontextmanager
+async def opened(
+    setting: Setting, models: Mapping[str, Reranker], more: int = 0
+) -> AsyncIterator[Pass]:
     """Give the pass of a setting, with its journal open.
 
     Args:
@@ -213,7 +215,7 @@ def opened(setting: Setting, models: Mapping[str, Reranker], more: int = 0) -> I
     usable = len(setting.dataset.usable)
     steps, cost = usable * (1 + len(models)), usable * (1 + setting.k * len(models)) + more
     with (
-        setting.open_journal(
+        await setting.open_journal(
             lambda unknown: {
                 "first_stage_k": setting.k,
                 "first_stage": identity(with_depth(setting.retriever, setting.k), unknown),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from os import PathLike
@@ -235,7 +236,7 @@ class Setting:
                 found[name] = model
         return found
 
-    def open_journal(self, fingerprint: Callable[[list[str]], Mapping[str, Any]]) -> Journal:
+    async def open_journal(self, fingerprint: Callable[[list[str]], Mapping[str, Any]]) -> Journal:
         """Return the journal of a run.
 
         Its fingerprint holds what rows depend on: labels, measures and cutoffs may change.
@@ -247,13 +248,14 @@ class Setting:
         Raises:
             ConfigurationError: The journal is that of another run, or another process has it.
             DataFileError: The journal cannot be read.
+            ModelLoadError: A model cannot be loaded.
         """
         if self.journal is None:
             return Journal(None, {})
         unknown: list[str] = []
         whole = {
             "questions": [(one.id, one.question) for one in self.dataset.records],
-            **fingerprint(unknown),
+            **await asyncio.to_thread(fingerprint, unknown),  # Models load for it.
             "id_key": self.relevance.id_key,
             "settings": {**self.load_settings, **self.stated},
         }
