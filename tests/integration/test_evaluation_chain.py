@@ -3,7 +3,7 @@ import time
 
 import pytest
 from langchain_core.callbacks import BaseCallbackHandler
-from langchain_core.documents import Document
+from langchain_core.documents import BaseDocumentCompressor, Document
 from langchain_core.runnables import RunnableLambda
 
 from langchain_rerank.errors import ConfigurationError, EvaluationError
@@ -254,6 +254,59 @@ async def test_the_first_question_is_asked_once_more_to_warm_up(asynchronous):
     else:
         made.invoke(RECORDS)
     assert asked == [RECORDS[0]["question"], *(one["question"] for one in RECORDS)]
+
+
+HIT = "LoRA trains two small matrices."
+OF_TEXTS = [{"question": "What is LoRA?", "expected_passage": HIT}]
+
+
+def test_systems_that_call_other_chunks_by_the_same_ids_are_each_judged_by_their_own_texts():
+    coarse = [Document("Nothing of it.", id="0"), Document(HIT, id="1")]
+    fine = [Document(HIT, id="0"), Document("Nothing of it.", id="1")]
+    compared = EvaluationChain(
+        {"coarse": lambda _: coarse, "fine": lambda _: fine}, measures="RR", progress=False
+    )
+    for records in (OF_TEXTS, [{"question": "What is LoRA?", "reference_contexts": [HIT]}]):
+        systems = compared.invoke(records).systems
+        assert [systems[one].measures["RR"].mean for one in ("coarse", "fine")] == [0.5, 1.0]
+    # Labels by id name a document by either of its texts.
+    systems = compared.invoke([{"question": "q", "qrels": {"0": 1}}]).systems
+    assert [systems[one].measures["RR"].mean for one in ("coarse", "fine")] == [1.0, 1.0]
+
+
+def test_two_chunks_of_one_id_keep_their_ranks():
+    found = [Document("x", id="0"), Document("y", id="0"), Document("z", id="1")]
+    compared = EvaluationChain({"chunks": lambda _: found}, measures="RR", progress=False)
+    report = compared.invoke([{"question": "q", "qrels": {"1": 1}}])
+    assert report.systems["chunks"].measures["RR"].mean == pytest.approx(1 / 3)
+
+
+class Extracting(BaseDocumentCompressor):
+    """Keeps the first word of each document, as those that extract keep a part."""
+
+    def compress_documents(self, documents, query, callbacks=None):
+        return [one.model_copy(update={"page_content": "Trains."}) for one in documents]
+
+
+@pytest.mark.parametrize(
+    ("labels", "after"), [({"expected_passage": HIT}, 0.0), ({"qrels": {"1": 1}}, 0.5)]
+)
+def test_a_part_of_a_document_is_judged_by_its_own_text_and_by_the_id_that_it_kept(
+    labels, after, tmp_path
+):
+    found = [Document("Nothing of it.", id="0"), Document(HIT, id="1")]
+    for resume in (False, True):
+        report = compare_rerank(
+            lambda _: found,
+            Extracting(),
+            [{"question": "What is LoRA?", **labels}],
+            measures="RR",
+            progress=False,
+            journal=tmp_path / "journal.jsonl",
+            resume=resume,
+        )
+        means = [one.measures["RR"].mean for one in report.systems.values()]
+        assert means == [0.5, after]
 
 
 def test_it_composes_with_other_runnables():

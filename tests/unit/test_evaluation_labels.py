@@ -187,6 +187,24 @@ def test_a_label_names_a_document_by_any_key_that_says_which_it_is(label, rank):
     assert value("RR", CHUNKS, reference_context_ids=[label]) == pytest.approx(1 / rank)
 
 
+@pytest.mark.parametrize("key", ["passage_id", "parent_id", "source"])
+@pytest.mark.parametrize("rule", ["reference_context_ids", "qrels"])
+def test_the_id_of_one_document_names_no_other_one_whatever_its_metadata_says(key, rule):
+    other, named = Document("other", id="12", metadata={key: 3}), Document("named", id="3")
+    labels = {rule: {"3": 1} if rule == "qrels" else ["3"]}
+    assert value("RR", [other, named], **labels) == 0.5
+    # Also where the first stage did not find the one that is named.
+    whole = Relevance(corpus=[other, named])
+    assert value("RR", [other], whole, **labels) == 0.0
+    assert value("RR", [other], **labels) == 1.0
+
+
+def test_what_the_key_of_the_ids_says_is_no_other_documents_id():
+    documents = [Document("x", id="5", metadata={"nr": "9"}), Document("y", metadata={"nr": "5"})]
+    assert value("RR", documents, Relevance(id_key="nr"), qrels={"5": 1}) == 0.5
+    assert value("RR", documents[:1], Relevance(id_key="nr"), qrels={"5": 1}) == 1.0
+
+
 def test_labels_that_are_numbers_name_documents_in_any_form():
     documents = [Document("x", id="7"), Document("y", id="8")]
     for label in (7, 7.0, np.int64(7), np.float64(7.0), pyarrow.scalar(7), np.str_("7")):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Literal, TypeAlias, get_args
 
 from langchain_core.documents import Document
@@ -65,17 +66,31 @@ class LabelReading:
             found.setdefault(self.key(document), document)
         return found
 
-    def names(self, document: Document) -> Iterator[str]:
-        """Yield the ids by which a label may name `document`, its own first."""
+    @cached_property
+    def corpus_ids(self) -> frozenset[str]:
+        """What the documents of `corpus` are called."""
+        return frozenset(map(self.own_id, self.corpus or ()))
+
+    def own_id(self, document: Document) -> str:
+        """Return what `document` says first that it is called."""
+        held = None if self.id_key is None else read_id(document.metadata.get(self.id_key))
+        return self.key(document) if held is None else held
+
+    def names(self, document: Document, taken: Container[str] = ()) -> Iterator[str]:
+        """Yield the ids by which a label may name `document`, its own first.
+
+        Args:
+            document: The document.
+            taken: What other documents are called, which is no name of this one.
+        """
+        own = self.own_id(document)
+        yield from _with_whole(own)
         if self.id_key is not None:
-            held = document.metadata.get(self.id_key)
-            yield from _with_whole(held)
-            yield self.key(document)
-            return
-        yield from _with_whole(self.key(document))
-        for key in _ID_KEYS if document.id is not None else ("id", *_ID_KEYS):
-            yield from _with_whole(document.metadata.get(key))
-        yield from _with_whole(document.metadata.get(self.source_key))
+            others: list[object] = [self.key(document)]
+        else:
+            keys = _ID_KEYS if document.id is not None else ("id", *_ID_KEYS)
+            others = [document.metadata.get(key) for key in (*keys, self.source_key)]
+        yield from (name for one in others for name in _with_whole(one) if name not in taken)
 
     def rule_for(self, record: Record) -> Rule | Grader | None:
         """Return the rule that judges `record`; None where it has no label for it."""

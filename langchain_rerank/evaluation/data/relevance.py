@@ -136,8 +136,10 @@ class Relevance(LabelReading):
             sources = {key: self.source(one) or key for key, one in documents.items()}
             return sources, {self.normalize(one): 1 for one in record.expected_source}
         grades = record.qrels if rule == "qrels" else dict.fromkeys(record.reference_context_ids, 1)
+        # What is the id of one document names no other one, whatever the metadata of that says.
+        taken = self.corpus_ids | {self.own_id(one) for one in documents.values()}
         named = {
-            key: next((name for name in self.names(one) if name in grades), own[key])
+            key: next((name for name in self.names(one, taken) if name in grades), own[key])
             for key, one in documents.items()
         }
         return named, dict(grades)

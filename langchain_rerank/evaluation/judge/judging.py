@@ -258,11 +258,12 @@ def _qrels(
 ) -> dict[str, dict[str, int]]:
     found: dict[str, dict[str, int]] = {}
     for record in records:
-        grades = {
-            relevance.key(one): verdicts.get(keys[record.question, one.page_content])
-            for one in pools[record.id]
-        }
-        known = {key: grade for key, grade in grades.items() if grade is not None}
+        known: dict[str, int] = {}
+        for one in pools[record.id]:
+            grade = verdicts.get(keys[record.question, one.page_content])
+            if grade is not None:  # of several texts under one id, the best
+                key = relevance.key(one)
+                known[key] = max(grade, known.get(key, grade))
         if known:
             found[record.id] = known
     return found

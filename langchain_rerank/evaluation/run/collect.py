@@ -82,9 +82,9 @@ class Collector:
             rows = {name: self.journal.get(name, record.id, given) for name in stage.names}
             known = {name: Found.from_row(row) for name, row in rows.items() if row is not None}
             if len(known) < len(stage.names):
-                known = await self._run(stage, record)
-                if stage.keeps:
-                    for name, one in known.items():
+                for name, found_now in (await self._run(stage, record)).items():
+                    one = known[name] = found_now.beside(self.journal.documents)
+                    if stage.keeps:
                         self.journal.put(name, record.id, one.to_row(), one.documents, given)
             found |= known
             self.advance(stage.cost)

@@ -44,13 +44,25 @@ class Found:
     def of(
         cls, documents: Iterable[Document], key: Callable[[Document], str], **fields: Any
     ) -> Self:
-        """Return what a system returned, as documents; of one key, the first is kept."""
+        """Return what a system returned, as documents; of one key and text, the first is kept."""
         by_key: dict[str, Document] = {}
         keys = []
         for one in documents:
-            keys.append(key(one))
+            keys.append(_told_apart(key(one), one, by_key))
             by_key.setdefault(keys[-1], one)
         return cls(keys=tuple(keys), documents=by_key, **fields)
+
+    def beside(self, known: Mapping[str, Document]) -> Self:
+        """Return the same, with keys of their own for documents of which `known` has other texts.
+
+        Two systems may call other chunks by the same ids, and one may return a part of a document.
+        """
+        names = {key: _told_apart(key, one, known) for key, one in self.documents.items()}
+        return replace(
+            self,
+            keys=tuple(names.get(key, key) for key in self.keys),
+            documents={names[key]: one for key, one in self.documents.items()},
+        )
 
     def once(self) -> Self:
         """Return the same with every document at its first place only."""
@@ -111,6 +123,14 @@ class Stage:
     cost: int = 1
     keeps: bool = True
     generates: bool = False
+
+
+def _told_apart(key: str, document: Document, known: Mapping[str, Document]) -> str:
+    """Return `key`, or where `known` has another text under it, one that no other text has."""
+    held = known.get(key)
+    if held is None or held.page_content == document.page_content:
+        return key
+    return f"{key}~{digest([document.page_content])}"
 
 
 def digest(keys: Sequence[str]) -> str:

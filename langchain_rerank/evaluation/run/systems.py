@@ -248,7 +248,11 @@ async def reranked(
         return own if own in candidates else by_text.get(document.page_content, own)
 
     found = replace(Found.of(output, known, latency_ms=times), scores=_scores(output)).once()
-    new = {name: one for name, one in found.documents.items() if name not in candidates}
+    new = {
+        name: one
+        for name, one in found.documents.items()
+        if name not in candidates or one.page_content != candidates[name].page_content
+    }
     return replace(found, documents=new)
 
 
