@@ -2,29 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Unpack
 
 from langchain_rerank.checks import check_threshold, listed, shown, whole_number
 from langchain_rerank.errors import ConfigurationError
 from langchain_rerank.evaluation.data.datasets import DatasetLike
-from langchain_rerank.evaluation.data.questions import Record
+from langchain_rerank.evaluation.data.relevance import Judgement
 from langchain_rerank.evaluation.report.threshold import ThresholdTuning
-from langchain_rerank.evaluation.run.background import run
-from langchain_rerank.evaluation.run.passes import Pass, mixed, opened, run_pass
+from langchain_rerank.evaluation.run.passes import mixed
 from langchain_rerank.evaluation.run.setting import RerankingSettings, Setting
 from langchain_rerank.evaluation.run.stage import Found
-from langchain_rerank.evaluation.run.systems import (
-    FirstStageLike,
-    Reranker,
-    RerankerLike,
-    own_order,
-    reranker_name,
-)
-from langchain_rerank.evaluation.score import assemble
-from langchain_rerank.evaluation.score.results import RERANKED
+from langchain_rerank.evaluation.run.systems import FirstStageLike, RerankerLike
 from langchain_rerank.evaluation.score.thresholds import Ranking, check_no_answer, choose_threshold
-from langchain_rerank.evaluation.tune import labelled
+from langchain_rerank.evaluation.tune import of_labelled
 
 
 def tune_threshold(
@@ -73,13 +64,13 @@ def tune_threshold(
     check_no_answer(no_answer)
     setting = Setting.of_reranking(retriever, dataset, first_stage_k, **settings)
     setting = setting.mixing(first_stage_weight)
-    models = setting.rerankers({RERANKED: model})
-    name = reranker_name(models[RERANKED])
-    if own_order(models[RERANKED]):
-        raise ConfigurationError(
-            f"{name} gives no scores to set a threshold on. Give a model or a scorer."
-        )
-    rankings = run(_rankings(setting, models))
+
+    def ranking(judgement: Judgement, candidates: Found, reranked: Found) -> Ranking:
+        scores = dict(zip(reranked.keys, reranked.scores, strict=True))
+        order = mixed(candidates, reranked, setting.first_stage_weight).keys
+        return [(scores[key], judgement.qrels.get(judgement.units[key], 0) > 0) for key in order]
+
+    name, rankings = of_labelled(setting, model, "a threshold", "set a threshold on", ranking)
     found = choose_threshold(rankings, tried, no_answer=no_answer, folds=folds, seed=setting.seed)
     return ThresholdTuning(
         **vars(found), model=name, queries=len(rankings), no_answer=float(no_answer)
@@ -92,24 +83,3 @@ def _checked(thresholds: Sequence[float]) -> list[float]:
     if not found:
         raise ConfigurationError(f"thresholds={shown(thresholds)}: expected at least one number.")
     return found
-
-
-async def _rankings(setting: Setting, models: Mapping[str, Reranker]) -> list[Ranking | None]:
-    """Return what the reranker made of every labelled question; None where it failed.
-
-    Raises:
-        EvaluationError: Fewer than 10 labelled questions, or every question failed.
-    """
-    asked = labelled(setting.dataset.usable, setting.relevance, "a threshold")
-    async with opened(setting, models) as work:
-        candidates, found = await run_pass(work, models)
-        return [_ranking(work, one, candidates[one.id], found[RERANKED][one.id]) for one in asked]
-
-
-def _ranking(work: Pass, record: Record, candidates: Found, reranked: Found) -> Ranking | None:
-    if candidates.error or reranked.error:
-        return None
-    scores = dict(zip(reranked.keys, reranked.scores, strict=True))
-    order = mixed(candidates, reranked, work.setting.first_stage_weight).keys
-    judgement = assemble.judge(work.relevance, record, candidates.keys, work.documents)
-    return [(scores[key], judgement.qrels.get(judgement.units[key], 0) > 0) for key in order]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Unpack
+from typing import Any, TypeVar, Unpack
 
 import numpy as np
 
@@ -12,23 +12,24 @@ from langchain_rerank.checks import check_weight, listed, shown, whole_number, w
 from langchain_rerank.errors import ConfigurationError, EvaluationError
 from langchain_rerank.evaluation.data.datasets import DatasetLike
 from langchain_rerank.evaluation.data.questions import Record
-from langchain_rerank.evaluation.data.relevance import Relevance
+from langchain_rerank.evaluation.data.relevance import Judgement, Relevance
 from langchain_rerank.evaluation.run.background import run
-from langchain_rerank.evaluation.run.passes import Pass, mixed, opened, run_pass
+from langchain_rerank.evaluation.run.passes import mixed, opened, run_pass
 from langchain_rerank.evaluation.run.setting import RerankingSettings, Setting
 from langchain_rerank.evaluation.run.stage import Found
 from langchain_rerank.evaluation.run.systems import (
     FirstStageLike,
-    Reranker,
     RerankerLike,
     own_order,
     reranker_name,
 )
-from langchain_rerank.evaluation.score import assemble, statistics
-from langchain_rerank.evaluation.score.bootstrap import SIGNIFICANT, Floats
-from langchain_rerank.evaluation.score.choice import cross_validated, spread
+from langchain_rerank.evaluation.score import assemble
+from langchain_rerank.evaluation.score.bootstrap import MEANS, Floats, covered
+from langchain_rerank.evaluation.score.choice import gain_of_choice
 from langchain_rerank.evaluation.score.measures import Measure, parse_measure, value_of
 from langchain_rerank.evaluation.score.results import RERANKED
+
+T = TypeVar("T")
 
 DEFAULT_WEIGHTS = tuple(step / 20 for step in range(21))
 FEWEST_QUERIES = 10  # fewer leave folds of one query
@@ -127,42 +128,58 @@ def tune_first_stage_weight(
     folds = whole_number(folds, "folds", least=2)
     judge_by = parse_measure(measure)
     setting = Setting.of_reranking(retriever, dataset, first_stage_k, **settings)
-    models = setting.rerankers({RERANKED: model})
-    if own_order(models[RERANKED]):
-        raise ConfigurationError(
-            f"{reranker_name(models[RERANKED])} gives no scores to mix with the first stage's. "
-            f"Give a model or a scorer."
-        )
-    values = run(_tried(setting, models, tried, judge_by))
-    return choose_weight(values, tried, folds=folds, seed=setting.seed, measure=str(judge_by))
+
+    def values(judgement: Judgement, candidates: Found, reranked: Found) -> list[float]:
+        orders = (mixed(candidates, reranked, weight).keys[: setting.top_n] for weight in tried)
+        ranked = (setting.relevance.ids(judgement, keys) for keys in orders)
+        return [value_of(judge_by, ids, judgement.qrels)[0] for ids in ranked]
+
+    _, found = of_labelled(setting, model, "a weight", "mix with the first stage's", values)
+    failed = [0.0] * len(tried)
+    every = np.array([failed if one is None else one for one in found])
+    return choose_weight(every, tried, folds=folds, seed=setting.seed, measure=str(judge_by))
 
 
-async def _tried(
-    setting: Setting, models: Mapping[str, Reranker], weights: Sequence[float], measure: Measure
-) -> Floats:
-    """Return the value of every labelled query at every weight, `(n, w)`.
+def of_labelled(
+    setting: Setting,
+    model: RerankerLike,
+    tuned: str,
+    purpose: str,
+    value: Callable[[Judgement, Found, Found], T],
+) -> tuple[str, list[T | None]]:
+    """Return the reranker's name, and the value of each labelled question; None where it failed.
+
+    `value` gets what is relevant, the candidates and what the reranker made of them; `tuned` and
+    `purpose` are words for messages.
 
     Raises:
-        EvaluationError: Fewer than 10 labelled queries, or every question failed.
+        ConfigurationError: The reranker gives no scores.
+        EvaluationError: Fewer than 10 labelled questions, or every question failed.
     """
-    asked = labelled(setting.dataset.usable, setting.relevance, "a weight")
-    async with opened(setting, models) as work:
-        candidates, found = await run_pass(work, models)
-        return np.array(
-            [
-                _values(work, one, candidates[one.id], found[RERANKED][one.id], weights, measure)
-                for one in asked
-            ]
-        )
+    models = setting.rerankers({RERANKED: model})
+    name = reranker_name(models[RERANKED])
+    if own_order(models[RERANKED]):
+        raise ConfigurationError(f"{name} gives no scores to {purpose}. Give a model or a scorer.")
+
+    async def values() -> list[T | None]:
+        asked = labelled(setting.dataset.usable, setting.relevance, tuned)
+        async with opened(setting, models) as work:
+            candidates, by_model = await run_pass(work, models)
+            found: list[T | None] = []
+            for one in asked:
+                given, reranked = candidates[one.id], by_model[RERANKED][one.id]
+                if given.error or reranked.error:
+                    found.append(None)
+                else:
+                    judgement = assemble.judge(work.relevance, one, given.keys, work.documents)
+                    found.append(value(judgement, given, reranked))
+            return found
+
+    return name, run(values())
 
 
 def labelled(records: Iterable[Record], relevance: Relevance, tuned: str) -> list[Record]:
-    """Return the questions with labels, if they are enough to tune by.
-
-    Args:
-        records: Questions.
-        relevance: Which labels count.
-        tuned: What is tuned, for the message.
+    """Return the questions with labels, if they are enough to tune what `tuned` names by.
 
     Raises:
         EvaluationError: Fewer than 10.
@@ -173,26 +190,6 @@ def labelled(records: Iterable[Record], relevance: Relevance, tuned: str) -> lis
             f"{len(found)} labelled questions are too few to tune {tuned}; at least "
             f"{FEWEST_QUERIES} are needed, and 50 or more to see a small gain."
         )
-    return found
-
-
-def _values(
-    work: Pass,
-    record: Record,
-    candidates: Found,
-    reranked: Found,
-    weights: Sequence[float],
-    measure: Measure,
-) -> list[float]:
-    """Return the value of one query at each weight; a failed one is 0 at all."""
-    if candidates.error or reranked.error:
-        return [0.0] * len(weights)
-    judgement = assemble.judge(work.relevance, record, candidates.keys, work.documents)
-    found = []
-    for weight in weights:
-        keys = mixed(candidates, reranked, weight).keys
-        ids = work.relevance.ids(judgement, keys[: work.setting.top_n])
-        found.append(value_of(measure, ids, judgement.qrels)[0])
     return found
 
 
@@ -213,31 +210,26 @@ def choose_weight(
         seed: Seed of folds and intervals.
         measure: What the values are.
     """
-    means = values.mean(axis=0)
-    gains, chosen = cross_validated(values, folds=folds, seed=seed)
-    found = statistics.paired({0: (values[:, 0] + gains, values[:, 0])}, seed=seed)[0]
-    best_weight = float(weights[int(np.argmax(means))])
-    has_gain = found.ci is not None and found.ci[0] > 0.0 and best_weight > 0.0
-    figures = f"{measure} changes by {gains.mean():+.3f}"
-    if found.ci is not None and found.p_value is not None:
-        p = f"p = {found.p_value:.3f}" if found.p_value >= 0.001 else "p < 0.001"
-        figures += f" (95 % interval {found.ci[0]:+.3f} to {found.ci[1]:+.3f}, {p})"
-    needed = None
-    if not has_gain:
-        tail = SIGNIFICANT / 2
-        needed = statistics.queries_needed(-float(gains.mean()), spread(gains), 0.0, tail=tail)
+    gained = gain_of_choice(values, folds=folds, seed=seed)
+    ci = gained.ci if covered(values, MEANS) else None
+    best_weight, figures = float(weights[gained.best]), f"{measure} changes by {gained.mean:+.3f}"
+    if ci is not None:
+        p = f"p = {gained.p_value:.3f}" if gained.p_value >= 0.001 else "p < 0.001"
+        figures += f" (95 % interval {ci[0]:+.3f} to {ci[1]:+.3f}, {p})"
+    has_gain = ci is not None and gained.shown
+    needed = None if has_gain else gained.queries_needed
     return WeightTuning(
         weight=best_weight if has_gain else 0.0,
-        gain=float(gains.mean()),
-        ci=found.ci,
+        gain=gained.mean,
+        ci=ci,
         has_gain=has_gain,
         reason=_reason(figures, best_weight if has_gain else None, needed),
         measure=measure,
         best_weight=best_weight,
-        fold_weights=tuple(float(weights[one]) for one in chosen),
+        fold_weights=tuple(float(weights[one]) for one in gained.fold_columns),
         points=tuple(
             WeightPoint(float(weight), float(mean))
-            for weight, mean in zip(weights, means, strict=True)
+            for weight, mean in zip(weights, values.mean(axis=0), strict=True)
         ),
         queries=len(values),
         queries_needed=needed,

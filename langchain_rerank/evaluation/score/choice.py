@@ -24,11 +24,14 @@ import numpy as np
 import numpy.typing as npt
 
 from langchain_rerank.evaluation.score.bootstrap import (
+    DIFFERENCES,
     MEANS,
+    ROUNDING,
     SAMPLES,
     SIGNIFICANT,
     Draws,
     Floats,
+    Interval,
     covered,
     draws,
 )
@@ -38,7 +41,6 @@ Positions = npt.NDArray[np.intp]
 
 FEWEST_QUERIES = 60  # a margin of 3/n above .05 is no recommendation
 _RULE_OF_THREE = 3.0
-_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
@@ -115,8 +117,8 @@ def choose(
     drawn = draws(values, seed=seed, samples=samples)
     bounded = covered(values, MEANS)
     upper = [_upper(drawn, one, np.flatnonzero(among)) if bounded else None for one in range(k)]
-    equals = np.flatnonzero(among & (means > means[among].max() - _ROUNDING))
-    best = int(np.argmax(means > means.max() - _ROUNDING))
+    equals = np.flatnonzero(among & (means > means[among].max() - ROUNDING))
+    best = int(np.argmax(means > means.max() - ROUNDING))
     last, steps = int(equals[-1]), np.flatnonzero(among)
     good = {int(one) for one in steps if _within(upper[one], granted)}
     recommended = (n >= FEWEST_QUERIES and last in good) or len(steps) == 1
@@ -136,7 +138,7 @@ def choose(
             one
             for one in range(best + 1, k)
             # Each as likely to be a mistake as all of them may be together.
-            if -drawn.upper(one, best, SIGNIFICANT / (k - 1)) > _ROUNDING
+            if -drawn.upper(one, best, SIGNIFICANT / (k - 1)) > ROUNDING
         ),
     )
 
@@ -155,11 +157,11 @@ def _upper(drawn: Draws, one: int, others: Positions) -> float:
 
 
 def _within(upper: float | None, margin: float) -> bool:
-    return upper is not None and upper <= margin + _ROUNDING
+    return upper is not None and upper <= margin + ROUNDING
 
 
 def _shares(means: Floats) -> tuple[float, ...]:
-    best = np.argmax(means > means.max(axis=1, keepdims=True) - _ROUNDING, axis=1)
+    best = np.argmax(means > means.max(axis=1, keepdims=True) - ROUNDING, axis=1)
     counts = np.bincount(best, minlength=means.shape[1]) / len(means)
     return tuple(counts.tolist())
 
@@ -199,29 +201,56 @@ def knee(ks: Sequence[int], means: Sequence[float]) -> int | None:
         for k, mean in zip(ks, means, strict=True)
     ]
     top = max(heights)
-    return heights.index(top) if top > _ROUNDING else None
+    return heights.index(top) if top > ROUNDING else None
 
 
-def cross_validated(values: Floats, *, folds: int, seed: int = 0) -> tuple[Floats, list[int]]:
-    """Return what each query gains over the first column by the column that other folds chose.
+@dataclass(frozen=True)
+class Gain:
+    """What queries gain over the first column by the column that other queries chose.
 
-    So no query helps to choose its own column, and the best of many does not flatter itself.
+    The interval (95 %) and the p value hold where values are between 0 and 1. `best` is the column
+    with the best mean, the first of equals; `fold_columns` has that of the queries outside each
+    fold; `shown` says whether the interval lies above 0, and `queries_needed` how many queries
+    would show a gain of this size, at the least.
+    """
+
+    mean: float
+    ci: Interval
+    p_value: float
+    best: int
+    shown: bool
+    fold_columns: tuple[int, ...]
+    queries_needed: int | None
+
+
+def gain_of_choice(
+    values: Floats, *, folds: int, seed: int = 0, ends: Interval = DIFFERENCES
+) -> Gain:
+    """Return what is gained over the first column by choosing the best one, cross-validated.
+
+    No query helps to choose its own column, so that the best of many does not flatter itself.
 
     Args:
         values: `(n, k)` value of each query with each option; the first is the one to gain over.
         folds: How many folds the queries are split into, at most one per query.
-        seed: Seed of the folds.
-
-    Returns:
-        `(n,)` the gains, and of each fold the column with the best mean outside it, the first of
-        equals.
+        seed: Seed of folds and interval.
+        ends: The smallest and the largest gain that a query can have.
     """
     order = np.random.default_rng(seed).permutation(len(values))
     gains = np.zeros(len(values))
-    chosen = []
+    columns = []
     for part in np.array_split(order, min(folds, len(values))):
         others = np.setdiff1d(order, part)
-        best = int(np.argmax(values[others].mean(axis=0)))
-        chosen.append(best)
-        gains[part] = values[part, best] - values[part, 0]
-    return gains, chosen
+        columns.append(int(np.argmax(values[others].mean(axis=0))))
+        gains[part] = values[part, columns[-1]] - values[part, 0]
+    drawn = draws(gains[:, None], seed=seed)
+    ci, mean, best = drawn.interval(0, ends), float(gains.mean()), int(values.mean(axis=0).argmax())
+    return Gain(
+        mean=mean,
+        ci=ci,
+        p_value=drawn.p_value(0),
+        best=best,
+        shown=ci[0] > 0.0 and best > 0,
+        fold_columns=tuple(columns),
+        queries_needed=queries_needed(-mean, spread(gains), 0.0, tail=SIGNIFICANT / 2),
+    )

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from langchain_rerank.evaluation.score import bootstrap, statistics
-from langchain_rerank.evaluation.score.assemble import counts
+from langchain_rerank.evaluation.score.assemble import counts, values_of
 from langchain_rerank.evaluation.score.measures import Measure
 from langchain_rerank.evaluation.score.results import (
     Comparison,
@@ -35,71 +35,50 @@ def comparisons(
     if not counted:
         return ()
 
-    def values(system: str, measure: str) -> list[float]:
-        return [row.systems[system].measures[measure] for row in counted]
-
     names = [str(one) for one in measures]
-    theirs = {name: values(baseline, name) for name in names}
-    ours = {(s, name): values(s, name) for name in names for s in systems}
-    pairs = statistics.paired({key: (one, theirs[key[1]]) for key, one in ours.items()}, seed=seed)
-    return tuple(
-        _comparison(
-            (system, baseline, name),
-            counted,
-            (ours[system, name], theirs[name]),
-            pairs[system, name],
-            _cost(summary[system], summary[baseline]),
+    values = values_of(counted, [baseline, *systems], names)
+    columns = {
+        (system, name): (values[:, place, column].tolist(), values[:, 0, column].tolist())
+        for column, name in enumerate(names)
+        for place, system in enumerate(systems, 1)
+    }
+    pairs = statistics.paired(columns, seed=seed)
+    found = []
+    for (system, measure), (ours, theirs) in columns.items():
+        changes = sorted(
+            (
+                QueryDifference(row.query_id, row.question, a - b)
+                for row, a, b in zip(counted, ours, theirs, strict=True)
+                if a != b
+            ),
+            key=lambda one: one.difference,
         )
-        for name in names
-        for system in systems
-    )
-
-
-def _comparison(
-    named: tuple[str, str, str],
-    rows: Sequence[QueryRow],
-    values: tuple[Sequence[float], Sequence[float]],
-    pair: statistics.Paired,
-    cost: tuple[float | None, float | None],
-) -> Comparison:
-    """Return a comparison: system, baseline and measure, by their values of the same rows."""
-    ours, theirs = values
-    changes = sorted(
-        (
-            QueryDifference(row.query_id, row.question, a - b)
-            for row, a, b in zip(rows, ours, theirs, strict=True)
-            if a != b
-        ),
-        key=lambda one: one.difference,
-    )
-    base = bootstrap.mean(theirs)
-    system, baseline, measure = named
-    return Comparison(
-        system=system,
-        baseline=baseline,
-        measure=measure,
-        baseline_mean=base,
-        mean=bootstrap.mean(ours),
-        **vars(pair),
-        p_holm=None,
-        improvement_percent=100.0 * pair.difference / base if base else None,
-        gained=tuple(one for one in changes[::-1] if one.difference > 0)[:_SHOWN_QUERIES],
-        lost=tuple(one for one in changes if one.difference < 0)[:_SHOWN_QUERIES],
-        added_ms=cost[0],
-        latency_factor=cost[1],
-        note=statistics.too_few_queries(len(rows)),
-    )
+        pair, base = pairs[system, measure], bootstrap.mean(theirs)
+        added_ms, latency_factor = _cost(summary[system], summary[baseline])
+        found.append(
+            Comparison(
+                system=system,
+                baseline=baseline,
+                measure=measure,
+                baseline_mean=base,
+                mean=bootstrap.mean(ours),
+                **vars(pair),
+                p_holm=None,
+                improvement_percent=100.0 * pair.difference / base if base else None,
+                gained=tuple(one for one in changes[::-1] if one.difference > 0)[:_SHOWN_QUERIES],
+                lost=tuple(one for one in changes if one.difference < 0)[:_SHOWN_QUERIES],
+                added_ms=added_ms,
+                latency_factor=latency_factor,
+                note=statistics.too_few_queries(len(counted)),
+            )
+        )
+    return tuple(found)
 
 
 def adjusted(
     compared: Sequence[Comparison], beside: Sequence[float | None] = ()
 ) -> tuple[Comparison, ...]:
-    """Return all comparisons of a report with Holm's correction over all of them.
-
-    Args:
-        compared: The comparisons.
-        beside: p values of what else the report compares.
-    """
+    """Return all comparisons of a report with Holm's correction over them and p values beside."""
     corrected = statistics.holm([*(one.p_value for one in compared), *beside])
     return tuple(
         replace(one, p_holm=p_holm) for one, p_holm in zip(compared, corrected, strict=False)

@@ -39,6 +39,7 @@ class Measure(Protocol):
         ...
 
 
+# Each from the grades in the order returned, all grades judged, the cutoff and the least relevant.
 def _ndcg(ranked: Sequence[int], judged: Sequence[int], cutoff: int | None, _rel: int) -> float:
     # Discounted gain log2(rank + 1); a negative grade gains 0.
     ideal = _discounted(sorted(judged, reverse=True)[:cutoff])
@@ -169,8 +170,7 @@ def parse_measure(text: str | Measure) -> Measure:
     """
     if not isinstance(text, str):
         return text
-    spelt = taken_apart(text)
-    name, cutoff, parameters = spelt.name, spelt.cutoff, spelt.parameters
+    name, cutoff, parameters = taken_apart(text)
     if cutoff == 0 and name.lower() != "iprec":  # which is at a recall, from 0
         raise ConfigurationError(f"{text!r} looks at no rank; a cutoff is at least 1.")
     own_parameters = set(parameters) <= ({"rel"} if name in _FORMULAS and name != "nDCG" else set())
@@ -179,7 +179,12 @@ def parse_measure(text: str | Measure) -> Measure:
             raise ConfigurationError(f"{text!r}: a cutoff is a whole number of ranks.")
         if name == "Judged":
             return Judged(cutoff)
-        return _ranking_measure(text, name, cutoff, parameters.get("rel", 1))
+        rel = parameters.get("rel", 1)
+        if name in _NEEDS_CUTOFF and cutoff is None:
+            raise ConfigurationError(f"{text!r} needs a cutoff, for instance {text}@10.")
+        if not isinstance(rel, int) or rel < 1:
+            raise ConfigurationError(f"rel={rel!r} in {text!r}: a grade of at least 1 is expected.")
+        return RankingMeasure(name, cutoff, rel)
     return _from_ir_measures(text, name, cutoff, parameters)
 
 
@@ -236,8 +241,8 @@ def oracle(measure: Measure, ids: Sequence[str], qrels: Qrels, top_n: int | None
         >>> oracle(parse_measure("RR"), ["a", "b"], {"b": 1})
         1.0
     """
-    best = sorted(dict.fromkeys(ids), key=lambda one: -qrels.get(one, 0))[:top_n]
-    return value_of(measure, best, qrels)[0]
+    best = sorted(dict.fromkeys(ids), key=lambda one: -qrels.get(one, 0))
+    return value_of(measure, best[:top_n], qrels)[0]
 
 
 def ceilings(
@@ -263,14 +268,6 @@ def _parts(measures: str | Sequence[str | Measure]) -> Sequence[str | Measure]:
         return listed(measures, "measures", "names or measures")
     # Not at the commas inside brackets.
     return [part for part in re.split(r",(?![^()]*\))", measures) if part.strip()]
-
-
-def _ranking_measure(text: str, name: str, cutoff: int | None, rel: Any) -> RankingMeasure:
-    if name in _NEEDS_CUTOFF and cutoff is None:
-        raise ConfigurationError(f"{text!r} needs a cutoff, for instance {text}@10.")
-    if not isinstance(rel, int) or rel < 1:
-        raise ConfigurationError(f"rel={rel!r} in {text!r}: a grade of at least 1 is expected.")
-    return RankingMeasure(name, cutoff, rel)
 
 
 def _from_ir_measures(

@@ -6,7 +6,6 @@ import ast
 import difflib
 import re
 from collections.abc import Collection
-from dataclasses import dataclass
 from typing import Any
 
 from langchain_rerank.errors import ConfigurationError
@@ -38,32 +37,15 @@ _PATTERN = re.compile(
 )
 
 
-@dataclass(frozen=True)
-class Spelt:
-    """A measure as it was written, taken apart.
-
-    Attributes:
-        name: What it is called.
-        cutoff: What follows `@`; a share for measures at a recall; None where nothing does.
-        parameters: Names and values.
-    """
-
-    name: str
-    cutoff: int | float | None
-    parameters: dict[str, Any]
-
-
-def taken_apart(text: str) -> Spelt:
-    """Return the parts of a measure's name.
+def taken_apart(text: str) -> tuple[str, int | float | None, dict[str, Any]]:
+    """Return name, cutoff (a share for measures at a recall) and parameters of a measure.
 
     Raises:
         ConfigurationError: It has no such parts.
 
     Examples:
-        >>> taken_apart("ndcg_cut_10").name, taken_apart("ndcg_cut_10").cutoff
-        ('nDCG', 10)
-        >>> taken_apart("nDCG(gains={0: 1, 1: 4})@5").parameters
-        {'gains': {0: 1, 1: 4}}
+        >>> taken_apart("ndcg_cut_10"), taken_apart("nDCG(gains={0: 1, 1: 4})@5")
+        (('nDCG', 10, {}), ('nDCG', 5, {'gains': {0: 1, 1: 4}}))
     """
     match = _PATTERN.fullmatch(text.replace(" ", ""))
     if match is None:
@@ -73,12 +55,9 @@ def taken_apart(text: str) -> Spelt:
         )
     written = match["cutoff"]
     cutoff = None if written is None else float(written) if "." in written else int(written)
-    return Spelt(_name(match["name"]), cutoff, _parameters(text, match["parameters"] or ""))
-
-
-def _name(written: str) -> str:
-    small = written.lower()
-    return _NAMES.get(small) or _OF_TREC_EVAL.get(small) or written
+    small = match["name"].lower()
+    name = _NAMES.get(small) or _OF_TREC_EVAL.get(small) or match["name"]
+    return name, cutoff, _parameters(text, match["parameters"] or "")
 
 
 def known_name(written: str, known: Collection[str]) -> str:

@@ -8,6 +8,7 @@ Sources: paired randomisation, Smucker, Allan and Carterette 2007, doi:10.1145/1
 
 from __future__ import annotations
 
+import bisect
 import math
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
@@ -88,12 +89,11 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
         >>> holm([0.01, None, 0.04])
         [0.02, None, 0.04]
     """
-    positions = [position for position, p in enumerate(p_values) if p is not None]
-    positions.sort(key=lambda position: p_values[position] or 0.0)
+    ascending = sorted((p, position) for position, p in enumerate(p_values) if p is not None)
     corrected: list[float | None] = [None] * len(p_values)
     largest = 0.0
-    for step, position in enumerate(positions):
-        largest = max(largest, min(1.0, (len(positions) - step) * (p_values[position] or 0.0)))
+    for step, (p, position) in enumerate(ascending):
+        largest = max(largest, min(1.0, (len(ascending) - step) * p))
         corrected[position] = largest
     return corrected
 
@@ -185,12 +185,11 @@ def queries_needed(
 
     if bound(_MOST_QUERIES) > margin:
         return None
-    low, high = 1, _MOST_QUERIES
-    while low < high:
-        middle = (low + high) // 2
-        low, high = (low, middle) if bound(middle) <= margin else (middle + 1, high)
+    fewest = 1 + bisect.bisect_left(range(1, _MOST_QUERIES), True, key=lambda n: bound(n) <= margin)
     # Where every query loses the same.
-    return max(low, math.ceil(math.log(tail) / math.log((1.0 - margin) / (1.0 - loss)) - ROUNDING))
+    return max(
+        fewest, math.ceil(math.log(tail) / math.log((1.0 - margin) / (1.0 - loss)) - ROUNDING)
+    )
 
 
 def too_few_queries(n: int) -> str | None:

@@ -20,16 +20,14 @@ import numpy as np
 
 from langchain_rerank.checks import real_number, shown
 from langchain_rerank.errors import ConfigurationError
-from langchain_rerank.evaluation.score import statistics
 from langchain_rerank.evaluation.score.bootstrap import (
     DIFFERENCES,
     MEANS,
-    SIGNIFICANT,
     Floats,
     Interval,
     draws,
 )
-from langchain_rerank.evaluation.score.choice import cross_validated, spread
+from langchain_rerank.evaluation.score.choice import gain_of_choice
 
 Ranking: TypeAlias = Sequence[tuple[float, bool]]
 """Of each document in the order in which it is returned, relevance score and whether it is
@@ -141,26 +139,19 @@ def choose_threshold(
     failed = np.array([one is None for one in rankings])
     worth = np.where(answered, right, no_answer)
     worth[failed] = 0.0
-    gains, chosen = cross_validated(worth, folds=folds, seed=seed)
     # In an order by score a threshold takes an answer away; in another one it may change it.
     falling = all(b[0] <= a[0] for one in rankings for a, b in itertools.pairwise(one or ()))
     ends = (no_answer - 1.0, no_answer) if falling else DIFFERENCES
-    ci = draws(gains[:, None], seed=seed).interval(0, ends)
-    best = int(np.argmax(worth.mean(axis=0)))  # the lowest of equals
-    gain, has_gain = float(gains.mean()), ci[0] > 0.0 and best > 0
-    needed = None
-    if not has_gain:
-        tail = SIGNIFICANT / 2
-        needed = statistics.queries_needed(-gain, spread(gains), 0.0, tail=tail)
+    gained = gain_of_choice(worth, folds=folds, seed=seed, ends=ends)
     return ThresholdChoice(
-        threshold=columns[best] if has_gain else None,
-        has_gain=has_gain,
-        gain=gain,
-        ci=ci,
-        best_threshold=columns[best],
-        fold_thresholds=tuple(columns[one] for one in chosen),
+        threshold=columns[gained.best] if gained.shown else None,
+        has_gain=gained.shown,
+        gain=gained.mean,
+        ci=gained.ci,
+        best_threshold=columns[gained.best],
+        fold_thresholds=tuple(columns[one] for one in gained.fold_columns),
         points=_points(columns, answered, right, worth, seed),
-        queries_needed=needed,
+        queries_needed=None if gained.shown else gained.queries_needed,
     )
 
 
