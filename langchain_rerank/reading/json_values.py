@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,22 @@ def read_json(path: Path, *, encoding: str | None = None) -> list[tuple[int, Any
             if len(lines) < 2 or not _is_json(lines[0]):
                 raise DataFileError(f"This is no JSON ({error}).", path=path) from error
     return list(_lines(text, path))
+
+
+def objects(rows: Iterable[tuple[int, Any]], path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield line and object of each row of a file.
+
+    Raises:
+        DataFileError: A row is no JSON object.
+    """
+    for line, row in rows:
+        if not isinstance(row, dict):
+            raise DataFileError(
+                f"A JSON object was expected, got {type(row).__name__}: {str(row)[:60]}",
+                path=path,
+                line=line,
+            )
+        yield line, row
 
 
 def parse(text: str) -> Any:

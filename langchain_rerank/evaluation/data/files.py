@@ -12,6 +12,7 @@ from langchain_rerank.evaluation.data.columns import holds_question, mapping
 from langchain_rerank.evaluation.data.questions import KEYS, Dataset, from_records
 from langchain_rerank.evaluation.data.values import unwritten
 from langchain_rerank.reading import TABLE_SUFFIXES, Form, read_rows, suffix_of
+from langchain_rerank.reading.json_values import objects
 from langchain_rerank.reading.squad import paragraphs, squad_articles
 
 # Only in these does a cell hold several values; a question may well begin with a bracket.
@@ -84,16 +85,10 @@ def unwrapped(rows: Sequence[tuple[int, Any]], path: Path) -> Sequence[tuple[int
         inside = _inside(rows[0][1], path)
         if inside is not None:
             rows = list(enumerate(inside, 1))
-    for line, row in rows:
-        if not isinstance(row, Mapping):
-            raise DataFileError(
-                f"A JSON object was expected, got {type(row).__name__}: {str(row)[:60]}",
-                path=path,
-                line=line,
-            )
     # The viewer of data sets wraps each row.
     return [
-        (line, row["row"] if isinstance(row.get("row"), Mapping) else row) for line, row in rows
+        (line, row["row"] if isinstance(row.get("row"), Mapping) else row)
+        for line, row in objects(rows, path)
     ]
 
 

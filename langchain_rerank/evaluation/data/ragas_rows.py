@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from langchain_rerank.errors import DataFileError, InputTypeError
-from langchain_rerank.evaluation.data.records import read_jsonl
+from langchain_rerank.reading.json_values import objects, read_json
 
 # What else a RAGAS sample can hold. It says nothing about retrieval, so it is read over.
 _OTHER_FIELDS = {"rubrics", "multi_responses", "persona_name", "query_style", "query_length"}
@@ -109,12 +109,10 @@ def read_rows(path: str | Path) -> list[RagasRow]:
     Raises:
         DataFileError: It cannot be read, or a line is no RAGAS row.
     """
-    path = Path(path)
-    return [_row(data, path, line) for line, data in read_jsonl(path)]
-
-
-def _row(data: Mapping[str, Any], path: Path, line: int) -> RagasRow:
-    try:
-        return RagasRow.from_dict(data)
-    except InputTypeError as error:
-        raise DataFileError(str(error), path=path, line=line) from error
+    rows = []
+    for line, data in objects(read_json(Path(path)), Path(path)):
+        try:
+            rows.append(RagasRow.from_dict(data))
+        except InputTypeError as error:
+            raise DataFileError(str(error), path=path, line=line) from error
+    return rows

@@ -162,20 +162,13 @@ def _column_of(name: str) -> int | None:
 def _header(cells: Sequence[str]) -> tuple[int, int, int] | None:
     """Return where query, document and grade stand, if `cells` are a header; else None."""
     places = {_column_of(cell): place for place, cell in reversed([*enumerate(cells)])}
-    if 0 in places and 2 in places and 1 in places:
+    if places.keys() >= {0, 1, 2}:
         return places[0], places[1], places[2]
     # Other names, as long as nothing in it can be a grade or an iteration.
-    if (
-        len(cells) in {3, 4}
-        and all(_is_name(one) for one in cells)
-        and (0 in places or 2 in places)
-    ):
+    named = all(re.fullmatch(r"[^\W\d][\w\- ]*", one) for one in cells)
+    if named and len(cells) in {3, 4} and (0 in places or 2 in places):
         return 0, len(cells) - 2, len(cells) - 1
     return None
-
-
-def _is_name(cell: str) -> bool:
-    return re.fullmatch(r"[^\W\d][\w\- ]*", cell) is not None
 
 
 def _lines(path: Path, encoding: str | None) -> Iterator[tuple[int, str]]:

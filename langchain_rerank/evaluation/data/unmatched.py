@@ -64,15 +64,14 @@ def described(
     """
     if not labels:
         return None
-    nearest = Nearest(names)
+    ordered = sorted(names)
     shown = []
     for one in labels[:_SHOWN]:
-        hint = nearest.to(one.value) if names else None
+        hint = nearest(one.value, ordered)
         value = one.value if len(one.value) <= 60 else f"{one.value[:57]}..."
         shown.append(f"Record {one.query_id!r}: {one.what} {value!r}{f', {hint}' if hint else ''}")
     more = f"; and {len(labels) - _SHOWN} more" if len(labels) > _SHOWN else ""
-    one_only = len(labels) == 1
-    belong, count = ("belongs", "counts") if one_only else ("belong", "count")
+    belong, count = ("belongs", "counts") if len(labels) == 1 else ("belong", "count")
     return Unmatched(
         tuple(labels),
         total,
@@ -81,50 +80,34 @@ def described(
     )
 
 
-class Nearest:
-    """Finds what a label was most likely meant to be, and why it is something else.
+def nearest(label: str, names: Sequence[str]) -> str | None:
+    """Return the name that a label was most likely meant to be and what differs; None for none.
 
-    Args:
-        names: `(n,)` what documents are called.
+    Examples:
+        >>> nearest("7.0", ["7", "guide.md"])
+        "the nearest that was seen, '7', is of another type"
+        >>> nearest("guide.md", ["guide.md#1", "guide.md#2"])
+        "the nearest that was seen, 'guide.md#1', is a chunk of it"
     """
-
-    def __init__(self, names: Collection[str]) -> None:
-        self._names = sorted(names)
-        self._forms: dict[str, dict[str, str]] = {}
-
-    def to(self, label: str) -> str | None:
-        """Return the nearest name and what differs, as a phrase; None where nothing is near.
-
-        Examples:
-            >>> Nearest(["guide.md", "7"]).to("7.0")
-            "the nearest that was seen, '7', is of another type"
-            >>> Nearest(["guide.md#1", "guide.md#2"]).to("guide.md")
-            "the nearest that was seen, 'guide.md#1', is a chunk of it"
-        """
-        for why, form in _FORMS:
-            if why not in self._forms:
-                self._forms[why] = {form(name): name for name in reversed(self._names)}
-            found = self._forms[why].get(form(label))
-            if found is not None and found != label:
-                return f"the nearest that was seen, {found!r}, {why}"
-        chunk = next((one for one in self._names if _is_chunk(one, label)), None)
-        if chunk is not None:
-            return f"the nearest that was seen, {chunk!r}, is a chunk of it"
-        whole = next((one for one in self._names if _is_chunk(label, one)), None)
-        if whole is not None:
-            return f"it is a chunk of {whole!r}"
-        parts = [one.strip() for one in re.split(r"[,;|\n]", label) if one.strip()]
-        if len(parts) > 1 and all(one in self._names for one in parts):
-            return f"which are {len(parts)} in one text; write them as a list: {json.dumps(parts)}"
-        found = self._alike(label)
-        return None if found is None else f"the nearest that was seen is {found!r}"
-
-    def _alike(self, label: str) -> str | None:
-        rapidfuzz = require("rapidfuzz", extra="eval")
-        found = rapidfuzz.process.extractOne(
-            label, self._names, scorer=rapidfuzz.fuzz.ratio, score_cutoff=_LEAST_ALIKE
-        )
-        return None if found is None else str(found[0])
+    for why, form in _FORMS:
+        wanted = form(label)
+        found = next((name for name in names if form(name) == wanted), label)
+        if found != label:
+            return f"the nearest that was seen, {found!r}, {why}"
+    chunk = next((one for one in names if _is_chunk(one, label)), None)
+    if chunk is not None:
+        return f"the nearest that was seen, {chunk!r}, is a chunk of it"
+    whole = next((one for one in names if _is_chunk(label, one)), None)
+    if whole is not None:
+        return f"it is a chunk of {whole!r}"
+    parts = [one.strip() for one in re.split(r"[,;|\n]", label) if one.strip()]
+    if len(parts) > 1 and all(one in names for one in parts):
+        return f"which are {len(parts)} in one text; write them as a list: {json.dumps(parts)}"
+    rapidfuzz = require("rapidfuzz", extra="eval") if names else None
+    alike = rapidfuzz and rapidfuzz.process.extractOne(
+        label, names, scorer=rapidfuzz.fuzz.ratio, score_cutoff=_LEAST_ALIKE
+    )
+    return f"the nearest that was seen is {alike[0]!r}" if alike else None
 
 
 def _number(text: str) -> str:

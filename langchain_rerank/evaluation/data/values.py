@@ -16,6 +16,7 @@ from pathlib import PurePath
 from typing import Any
 from uuid import UUID
 
+from langchain_rerank.checks import shown
 from langchain_rerank.errors import InputTypeError
 from langchain_rerank.reading.json_values import parse
 
@@ -79,7 +80,7 @@ def read_text(value: Any) -> str:
     """
     value = plain_value(value)
     if not isinstance(value, str):
-        raise InputTypeError(f"a text was expected, got {_shown(value)}.")
+        raise InputTypeError(f"a text was expected, got {shown(value)}.")
     return value
 
 
@@ -125,7 +126,7 @@ def read_texts(value: Any) -> tuple[str, ...]:
     value = unwritten(value) if isinstance(value, str) else value
     values = [value] if isinstance(value, str) or not isinstance(value, Iterable) else value
     if isinstance(values, Mapping):
-        raise InputTypeError(f"a text or a list of texts was expected, got {_shown(value)}.")
+        raise InputTypeError(f"a text or a list of texts was expected, got {shown(value)}.")
     found = []
     for one in values:
         # An empty text names nothing and is in everything.
@@ -134,7 +135,7 @@ def read_texts(value: Any) -> tuple[str, ...]:
         text = read_id(one)
         if text is None:
             raise InputTypeError(
-                f"a text or a list of texts was expected, got {_shown(one)}"
+                f"a text or a list of texts was expected, got {shown(one)}"
                 f"{'' if one is value else ' in it'}."
             )
         found.append(text)
@@ -175,7 +176,7 @@ def read_grades(value: Any) -> dict[str, int]:
     value = plain_value(value)
     value = unwritten(value) if isinstance(value, str) else value
     if not isinstance(value, Mapping):
-        raise InputTypeError(f"a grade by document id was expected, got {_shown(value)}.")
+        raise InputTypeError(f"a grade by document id was expected, got {shown(value)}.")
     found: dict[str, int] = {}
     for key, held in value.items():
         # pyarrow makes one structure of all rows: what another row judged is absent here.
@@ -184,11 +185,11 @@ def read_grades(value: Any) -> dict[str, int]:
             continue
         id_ = read_id(key)
         if id_ is None:
-            raise InputTypeError(f"{_shown(key)} is no id of a document.")
+            raise InputTypeError(f"{shown(key)} is no id of a document.")
         number = read_grade(grade)
         if number is None:
             raise InputTypeError(
-                f"the grade of {key!r} is {_shown(grade)}; a whole number was expected."
+                f"the grade of {key!r} is {shown(grade)}; a whole number was expected."
             )
         found[id_] = number
     return found
@@ -230,7 +231,7 @@ def unwritten(text: str, *, strict: bool = False) -> Any:
         with suppress(ValueError):
             return _literal(inside)
         raise InputTypeError(
-            f"{_shown(text)} looks like a list that became text, starts as JSON and is none "
+            f"{shown(text)} looks like a list that became text, starts as JSON and is none "
             f'({error}), nor is it one of Python. Write it as JSON (["a", "b"]); a text that '
             f"begins so is written as a list of one."
         ) from error
@@ -259,9 +260,3 @@ def _literal(text: str) -> Any:
     except (ValueError, SyntaxError, tokenize.TokenError, MemoryError, RecursionError) as error:
         raise ValueError(str(error)) from error
     return list(found) if isinstance(found, AbstractSet) else found
-
-
-def _shown(value: Any) -> str:
-    """Return a value for a message, not all of it where it is long."""
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from langchain_rerank.errors import DataFileError
+from langchain_rerank.evaluation.run.lines import whole_lines
 
 
 def verdict_key(*content: Any) -> str:
@@ -79,9 +80,7 @@ class Verdicts:
         return copied
 
     def _load(self, path: Path) -> None:
-        data = path.read_bytes()
-        whole = data[: data.rfind(b"\n") + 1]
-        for number, line in enumerate(whole.splitlines(), 1):
+        for number, line in whole_lines(path):
             try:
                 found = json.loads(line)
                 self._known[found["key"]] = found["verdict"]
@@ -91,5 +90,3 @@ class Verdicts:
                     path=path,
                     line=number,
                 ) from error
-        if len(whole) < len(data):
-            path.write_bytes(whole)

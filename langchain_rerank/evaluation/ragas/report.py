@@ -12,7 +12,6 @@ from typing import Any, Self, get_args
 from langchain_rerank.errors import ConfigurationError, DataFileError
 from langchain_rerank.evaluation.data.plain import build, finite
 from langchain_rerank.evaluation.data.ragas_rows import RagasRow, read_rows, write_jsonl
-from langchain_rerank.evaluation.data.records import read_jsonl
 from langchain_rerank.evaluation.ragas.cells import Cell, CellStatus
 from langchain_rerank.evaluation.ragas.metrics import METRICS
 from langchain_rerank.evaluation.ragas.shown import side_by_side
@@ -20,6 +19,7 @@ from langchain_rerank.evaluation.report.rendering.view import View
 from langchain_rerank.evaluation.report.rendering.words import file_names
 from langchain_rerank.evaluation.report.report import Report
 from langchain_rerank.evaluation.score.results import EvaluationResult
+from langchain_rerank.reading.json_values import objects, read_json
 
 _APART: tuple[CellStatus, ...] = ("failed", "not_applicable")
 _CELLS = "cells.jsonl"
@@ -121,7 +121,7 @@ class RagasReport(Report):
         if not (folder / _CELLS).is_file():
             return report
         cells = []
-        for line, data in read_jsonl(folder / _CELLS):
+        for line, data in objects(read_json(folder / _CELLS), folder / _CELLS):
             try:
                 cells.append(build(Cell, data))
             except ConfigurationError as error:
