@@ -32,7 +32,6 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Annotated
 
-import numpy as np
 import typer
 from reranker_training import judging
 from reranker_training.lists import learnt, prepare
@@ -43,7 +42,6 @@ from langchain_rerank.evaluation.data.beir import Collection
 from langchain_rerank.first_stage.embeddings import packaged_embedding_model
 
 MINILM = packaged_embedding_model() or "sentence-transformers/all-MiniLM-L6-v2"
-MARKS = ("<!-- figures -->\n", "\n<!-- /figures -->")
 
 Folders = Annotated[list[str], typer.Argument(help="BEIR folders, each FOLDER or FOLDER:SPLIT")]
 Model = Annotated[str, typer.Argument(help="Model folder, hub name, or 'embedded'")]
@@ -145,37 +143,6 @@ def apply_calibration(
 
 
 @app.command()
-def weigh(
-    model: Model,
-    folders: Folders,
-    depth: Depth = 50,
-    queries: Count = None,
-    tolerance: Annotated[float, typer.Option(help="How much nDCG@10 a weight may miss")] = 0.01,
-    embedding_model: BiEncoder = None,
-    cache: Cache = CACHE,
-) -> None:
-    """Choose the share of the cosine in the mixture, one collection left out at a time.
-
-    Use questions that the model was not trained on, of collections that do not judge it.
-    """
-    embeddings, curves = bi_encoder(embedding_model, cache), {}
-    with closing(judging.scorer_of(model, cache)) as scorer:
-        for spec in folders:
-            one = judged(spec, "test", queries)
-            curves[one.dataset.name] = judging.curve(one, scorer, embeddings, depth)
-    print("| collection | " + " | ".join(f"{one:g}" for one in judging.WEIGHTS) + " |")
-    print("|---" * (1 + len(judging.WEIGHTS)) + "|")
-    for name, values in [*curves.items(), ("mean", np.mean(list(curves.values()), axis=0))]:
-        print(f"| {name} | " + " | ".join(f"{value:.3f}" for value in values) + " |")
-    for name, values in curves.items():
-        others = [curve for other, curve in curves.items() if other != name] or [values]
-        weight = judging.chosen_weight(others, tolerance)
-        value = values[judging.WEIGHTS.index(weight)]
-        print(f"{name}: the others choose {weight:g}: {value:.3f}, without {values[0]:.3f}")
-    print(f"all of them choose {judging.chosen_weight(list(curves.values()), tolerance):g}")
-
-
-@app.command()
 def evaluate(
     model: Model,
     folders: Folders,
@@ -185,14 +152,9 @@ def evaluate(
     depth: Depth = 50,
     queries: Count = None,
     embedding_model: BiEncoder = None,
-    write: Annotated[
-        Path | None, typer.Option(help="Markdown file whose figures the table replaces")
-    ] = None,
     cache: Cache = CACHE,
 ) -> None:
     """Rerank BM25, dense and hybrid first stages by the cosine, the model and the mixture."""
-    if write is not None and not all(mark in write.read_text(encoding="utf-8") for mark in MARKS):
-        raise typer.BadParameter(f"{write} has no place for the figures: {MARKS}")
     embeddings, found = bi_encoder(embedding_model, cache), {}
     with closing(judging.scorer_of(model, cache)) as scorer:
         for spec in folders:
@@ -201,11 +163,7 @@ def evaluate(
             passages = judging.pairs(one, scorer, embeddings, depth)
             print(f"{one.dataset.name}, {judging.at_one_half(passages)}")
             print(judging.table({one.dataset.name: found[one.dataset.name]}))
-    print(figures := judging.table(found))
-    if write is not None:
-        before, begun, rest = write.read_text(encoding="utf-8").partition(MARKS[0])
-        _, ended, after = rest.partition(MARKS[1])
-        write.write_text(f"{before}{begun}{figures}{ended}{after}", encoding="utf-8")
+    print(judging.table(found))
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from rich.progress import track
 
 from langchain_rerank import CrossEncoderScorer, Scorer
-from langchain_rerank.evaluation import compare_models, compare_rerank, tune_first_stage_weight
+from langchain_rerank.evaluation import compare_models, compare_rerank
 from langchain_rerank.evaluation.data.beir import Collection
 from langchain_rerank.evaluation.score import bootstrap
 from langchain_rerank.wrappers import CachedScorer, MixedScorer
@@ -20,7 +20,6 @@ from reranker_training.questions import first_stages
 
 STAGES = ("BM25", "dense", "hybrid")
 ORDERS = ("first_stage", "cosine", "model", "mixture")
-WEIGHTS = tuple(step / 10 for step in range(11))
 NDCG = "nDCG@10"
 Values = NDArray[np.float64]
 Scored = tuple[list[float], list[bool]]  # of one question: logits, and which are relevant
@@ -82,27 +81,6 @@ def table(judged: dict[str, Values]) -> str:
             count = str(sum(map(len, group)))
             lines.append("| " + " | ".join([name, count, stage, *cells]) + " |")
     return "\n".join(lines)
-
-
-def curve(
-    collection: Collection, scorer: Scorer, embeddings: Embeddings, depth: int
-) -> list[float]:
-    """Return nDCG@10 of the hybrid's candidates at each of the weights of its cosines, `(11,)`."""
-    hybrid = first_stages(collection, embeddings, depth)["hybrid"]
-    found = tune_first_stage_weight(
-        hybrid, scorer, collection.dataset, first_stage_k=depth, weights=WEIGHTS, measure=NDCG
-    )
-    return [point.mean for point in found.points]
-
-
-def chosen_weight(curves: Sequence[Sequence[float]], tolerance: float) -> float:
-    """Return the largest weight whose mean over collections is within `tolerance` of the best.
-
-    Every collection weighs the same. Of weights that are as good here the larger one relies less
-    on what the model was trained on.
-    """
-    means = np.mean(curves, axis=0)
-    return max(w for w, mean in zip(WEIGHTS, means, strict=True) if mean >= max(means) - tolerance)
 
 
 def pairs(

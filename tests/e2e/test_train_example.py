@@ -19,18 +19,12 @@ SCRIPT = Path(__file__).parents[2] / "examples" / "train_reranker.py"
 ANIMALS = ("cat", "dog", "owl", "bee", "trout", "horse", "spider", "whale")
 
 
-MORE = ("fox", "goose", "lynx", "mole", "newt")
-
-
 @pytest.fixture
 def beir(tmp_path):
-    return written(tmp_path / "zoo", ANIMALS)
-
-
-def written(folder, animals):
+    folder = tmp_path / "zoo"
     (folder / "qrels").mkdir(parents=True)
     corpus, queries, qrels = [], [], ["query-id\tcorpus-id\tscore"]
-    for number, animal in enumerate(animals):
+    for number, animal in enumerate(ANIMALS):
         text = (
             f"The {animal} lives in region number {number} of the old park. Visitors often see "
             f"the {animal} in the morning before the gates open. Keepers feed every {animal} "
@@ -93,25 +87,16 @@ def test_training_stops_goes_on_and_leaves_a_model_that_plain_sentence_transform
 
 
 @pytest.mark.slow
-def test_evaluation_reranks_three_first_stages_and_writes_the_table_where_it_belongs(
-    beir, run, tmp_path
-):
-    card = tmp_path / "card.md"
-    card.write_text("Before\n\n<!-- figures -->\nold\n<!-- /figures -->\n\nafter\n")
-    shown = run("evaluate", "embedded", beir, "--queries", 3, "--depth", 5, "--write", card)
+def test_evaluation_reranks_three_first_stages_and_prints_one_table(beir, run):
+    shown = run("evaluate", "embedded", beir, "--queries", 3, "--depth", 5)
     assert "zoo, at .5: " in shown
-    written = card.read_text().splitlines()
-    assert written[:2] + written[-2:] == ["Before", "", "", "after"]
-    rows = [line.split(" | ") for line in written if line.startswith("| zoo")]
+    rows = [line.split(" | ") for line in shown.splitlines() if line.startswith("| zoo")][-3:]
     assert [row[:3] for row in rows] == [
         ["| zoo", "3", name] for name in ("BM25", "dense", "hybrid")
     ]
     # The dense first stage is the cosine's order.
     assert rows[1][3] == rows[1][4]
     assert len({len(row) for row in rows}) == 1
-    assert "has no place" in run(
-        "evaluate", "embedded", beir, "--write", beir / "corpus.jsonl", code=2
-    )
 
 
 def test_the_calibration_puts_relevant_passages_above_one_half_and_keeps_the_order(
@@ -140,30 +125,6 @@ def test_the_calibration_puts_relevant_passages_above_one_half_and_keeps_the_ord
     fold(folder, scale, offset)
     after = CrossEncoder(str(folder), device="cpu").predict(pairs, **identity)
     assert after == pytest.approx(scale * before + offset, abs=1e-4)
-
-
-@pytest.mark.slow
-def test_the_weight_of_the_cosine_is_chosen_by_the_other_collections(run, tmp_path):
-    folders = [written(tmp_path / name, (*ANIMALS, *MORE)) for name in ("park", "farm")]
-    shown = run("weigh", "embedded", *folders, "--depth", 5)
-    assert "| collection | 0 | 0.1 | " in shown
-    assert [line[:7] for line in shown.splitlines() if line.startswith("| ")][1:] == [
-        *("| park ", "| farm ", "| mean ")
-    ]
-    assert "park: the others choose " in shown
-    assert "all of them choose " in shown
-
-
-def test_of_weights_that_are_as_good_the_largest_is_chosen(monkeypatch):
-    monkeypatch.syspath_prepend(str(SCRIPT.parent))
-    from reranker_training.judging import chosen_weight
-
-    flat = [0.700, 0.702, 0.701, 0.699, 0.68, *[0.6] * 6]
-    falling = [0.9 - step / 10 for step in range(11)]
-    assert chosen_weight([flat], 0.0) == 0.1
-    assert chosen_weight([flat], 0.01) == 0.3
-    assert chosen_weight([flat, falling], 0.01) == 0.0
-    assert chosen_weight([falling, falling[::-1]], 0.01) == 1.0
 
 
 def test_other_options_for_the_same_output_are_refused(beir, run, tmp_path):
