@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 from langchain_core.documents import Document
 
 from langchain_rerank import ranking
-from langchain_rerank.checks import real_number
+from langchain_rerank.checks import real_number, shown
+from langchain_rerank.errors import InputError
 
 RELEVANCE_SCORE = "relevance_score"
 FIRST_STAGE_SCORE = "first_stage_score"
@@ -124,7 +125,10 @@ def without_scores(document: Document) -> Document:
 def _with(document: Document, metadata: OwnMetadata, place: Place | None) -> Document:
     if place is not None:
         metadata.place = place
-    return document.model_copy(update={"metadata": metadata})
+    # A subclass may have fields of its own, whose lists are the corpus's as well.
+    fields = {**document.__dict__, **(document.__pydantic_extra__ or {})}
+    own = own_copy({key: fields[key] for key in fields.keys() - Document.model_fields.keys()})
+    return document.model_copy(update={**own, "metadata": metadata})
 
 
 def _place(document: Document) -> Place | None:
@@ -186,14 +190,28 @@ def _number(document: Document, key: str) -> float | None:
 def scored_text(document: Document, metadata_fields: Sequence[str] = ()) -> str:
     """Return what the scorer reads: the metadata fields that are there, then the text, by line.
 
+    Raises:
+        InputError: A value refuses to become a text.
+
     Examples:
         >>> scored_text(Document("Ranks.", metadata={"title": "LoRA"}), ["title"]).splitlines()
         ['LoRA', 'Ranks.']
     """
-    values = ((document.metadata or {}).get(field) for field in metadata_fields)
-    return "\n".join(
-        [*(str(value) for value in values if not is_missing(value)), document.page_content]
-    )
+    values = ((field, (document.metadata or {}).get(field)) for field in metadata_fields)
+    said = [_as_text(value, field, document) for field, value in values if not is_missing(value)]
+    return "\n".join([*said, document.page_content])
+
+
+def _as_text(value: object, field: str, document: Document) -> str:
+    try:
+        return str(value)
+    except Exception as error:
+        # A number of thousands of digits, nesting without end, or a user's object refuses.
+        raise InputError(
+            f"The metadata {field!r} of the document {document.id!r} cannot be read as text "
+            f"({type(error).__name__}: {shown(value)}): make a text of it, or leave {field!r} out "
+            f"of metadata_fields."
+        ) from error
 
 
 def is_missing(value: object) -> bool:
@@ -207,7 +225,7 @@ def is_missing(value: object) -> bool:
         return True
     try:
         return bool(value != value)  # noqa: PLR0124 - as NaN and NaT alone do
-    except (TypeError, ValueError, ArithmeticError):  # an array, a signalling Decimal
+    except Exception:  # noqa: BLE001 - an array, a signalling Decimal, or a user's object
         return False
 
 

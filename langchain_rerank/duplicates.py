@@ -59,7 +59,12 @@ def key_of(document: Document, id_key: str | None) -> tuple[str, str] | None:
         ('key', '5')
     """
     value = None if id_key is None else (document.metadata or {}).get(id_key)
-    return None if is_missing(value) else ("key", repr(value))
+    if is_missing(value):
+        return None
+    try:
+        return "key", repr(value)
+    except Exception:  # noqa: BLE001 - as below
+        return "key", f"of the document {id(document)}"
 
 
 def _known_by(document: Document) -> tuple[set[Any], set[Any]]:

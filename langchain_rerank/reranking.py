@@ -25,6 +25,7 @@ from langchain_rerank.checks import (
     check_threshold,
     check_top_n,
     listed,
+    shown,
 )
 from langchain_rerank.documents import (
     FIRST_STAGE_RANK,
@@ -239,7 +240,8 @@ class Reranking(RerankSettings):
         """Say once which of a setting's fields no candidate has: it may be misspelt."""
         if not fields or not candidates:
             return
-        known = {str(key) for document in candidates for key in document.metadata or ()}
+        keys = {key for document in candidates for key in document.metadata or ()}
+        known = {key if isinstance(key, str) else shown(key) for key in keys}
         for field in fields:
             if field not in known:
                 close = difflib.get_close_matches(field, known, n=1)

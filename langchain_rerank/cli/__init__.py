@@ -12,6 +12,7 @@ import threading
 import time
 import warnings
 from contextlib import suppress
+from pathlib import Path
 
 _formatwarning = warnings.formatwarning
 _INTERRUPTED = 130
@@ -28,6 +29,7 @@ def main() -> None:
     _ending.clear()
     from langchain_rerank.optional import require
 
+    _mend_surroundings()
     for stream in (sys.stdin, sys.stdout, sys.stderr):
         # A terminal of another encoding gives or gets a question mark, and not a traceback.
         if isinstance(stream, io.TextIOWrapper):
@@ -62,6 +64,16 @@ def main() -> None:
         raise
 
 
+def _mend_surroundings() -> None:
+    """Make what a cron job or an editor starts a command with fit for what reads it."""
+    if not os.environ.get("COLUMNS", "1").strip("0 "):
+        del os.environ["COLUMNS"]  # an editor's "no terminal"; nothing would be printed
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by whoever started this
+            devnull = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - for good
+            setattr(sys, name, devnull)
+
+
 def _leave_at_once() -> None:
     # Everything is written. Python would now look for garbage in all of torch for two seconds, and
     # a Ctrl-C in them would end up as a traceback out of somebody's finalizer.
@@ -93,6 +105,8 @@ def _message_of(error: Exception) -> str | None:
     if isinstance(error, RerankError):
         return str(error)
     if isinstance(error, OSError):
+        if error.filename is None and _folder_is_gone():
+            return "The folder that this was started in is gone: change to another one."
         return str(error) if error.filename is None else f"{error.filename}: {error.strerror}"
     if isinstance(error, ValueError):
         from pydantic import ValidationError
@@ -101,6 +115,14 @@ def _message_of(error: Exception) -> str | None:
             said = (str(one["msg"]).removeprefix("Value error, ") for one in error.errors())
             return "; ".join(said)
     return None
+
+
+def _folder_is_gone() -> bool:
+    try:
+        Path.cwd()
+    except OSError:
+        return True
+    return False
 
 
 def _fail(message: str) -> None:

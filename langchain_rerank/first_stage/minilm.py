@@ -6,6 +6,8 @@ from typing import Any
 
 from langchain_core.embeddings import Embeddings
 
+from langchain_rerank.plain_text import well_formed
+
 _MAX_LENGTH = 256  # tokens, as the model's files for sentence-transformers say
 _BATCH = 32
 
@@ -52,7 +54,11 @@ class MiniLmEmbeddings(Embeddings):
         import torch
 
         tokens = self._tokenizer(
-            texts, padding=True, truncation=True, max_length=_MAX_LENGTH, return_tensors="pt"
+            [well_formed(text) for text in texts],
+            padding=True,
+            truncation=True,
+            max_length=_MAX_LENGTH,
+            return_tensors="pt",
         ).to(self._network.device)
         real = tokens["attention_mask"][..., None].float()
         states = self._network(**tokens).last_hidden_state.float()

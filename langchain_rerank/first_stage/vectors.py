@@ -13,6 +13,7 @@ from langchain_core.vectorstores import VectorStore
 from numpy.typing import NDArray
 
 from langchain_rerank.errors import ConfigurationError, InputError
+from langchain_rerank.plain_text import well_formed
 
 
 class VectorIndex(VectorStore):
@@ -83,7 +84,7 @@ class VectorIndex(VectorStore):
             )
         if not self.documents:
             return []
-        (vector,) = finite_vectors([self._embeddings.embed_query(query)])
+        (vector,) = finite_vectors([self._embeddings.embed_query(well_formed(query))])
         # The last bits depend on how the sums were made; documents that differ by them are ties.
         scores = (self._matrix @ (vector / (np.linalg.norm(vector) or 1))).round(6)
         ranked = np.argsort(-scores, kind="stable")
@@ -103,7 +104,7 @@ class VectorIndex(VectorStore):
     ) -> Self:
         """Return an index of documents, embedded here."""
         corpus = list(documents)
-        texts = [document.page_content for document in corpus]
+        texts = [well_formed(document.page_content) for document in corpus]
         return cls(corpus, embedding.embed_documents(texts) if texts else [], embedding, **kwargs)
 
     @classmethod

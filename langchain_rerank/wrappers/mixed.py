@@ -12,6 +12,7 @@ from langchain_rerank import ranking
 from langchain_rerank.checks import check_embeddings, check_weight, shown
 from langchain_rerank.embedded import FIRST_STAGE_WEIGHT
 from langchain_rerank.errors import ScorerContractError
+from langchain_rerank.plain_text import well_formed
 from langchain_rerank.scorers.contract import Request, Scorer, Scores
 from langchain_rerank.wrappers.wrapper import Ask, Do, Steps, Wrapper, identity_of
 
@@ -93,8 +94,9 @@ class MixedScorer(Wrapper):
 
     def _cosines(self, query: str, texts: Sequence[str]) -> list[float]:
         """Return the cosine of each text and the query, `(n,)`; 0 where a vector has no length."""
+        texts = [well_formed(text) for text in texts]
         distinct = list(dict.fromkeys(texts))  # equal texts are to tie to the last bit
-        asked = _vectors([self._embeddings.embed_query(query)], 1)
+        asked = _vectors([self._embeddings.embed_query(well_formed(query))], 1)
         found = _vectors(self._embeddings.embed_documents(distinct), len(distinct))
         if found.shape[1] != asked.shape[1]:
             raise ScorerContractError(

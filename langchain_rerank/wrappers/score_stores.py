@@ -44,7 +44,9 @@ class Entry(NamedTuple):
 
     def checksum(self, key: bytes) -> int:
         """Return what tells a damaged row: SQLite itself notices no changed bit in a value."""
-        return zlib.crc32(key + repr(tuple(self)).encode())
+        # SQLite keeps no sign of a zero.
+        score, *passage = self
+        return zlib.crc32(key + repr((score + 0.0, *passage)).encode())
 
 
 class MemoryStore:

@@ -127,3 +127,42 @@ def test_json_on_a_screen_of_any_encoding_is_whole(monkeypatch, docs, encoding):
     shown = screen.getvalue().decode(encoding)
     assert "\x9b" not in shown
     assert json.loads(shown)["documents"][0]["text"] == ODD
+
+
+def test_a_screen_that_is_said_to_have_no_columns_shows_the_result(run, docs, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "0")
+    search = ["search", "lora", "--docs", docs, "--first-stage", "bm25", "--model", "embedded"]
+    code, out, _ = run(*search)
+    assert code == 0
+    assert "lora.md" in out
+
+
+def test_a_closed_standard_error_costs_the_notes_and_not_the_result(docs, monkeypatch, capsys):
+    search = ["search", "lora", "--docs", str(docs), "--first-stage", "bm25"]
+    monkeypatch.setattr(sys, "argv", ["langchain-rerank", *search, "--model", "embedded"])
+    monkeypatch.setattr(sys, "stderr", None)
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    sys.stderr.close()  # the command's own: it would be open as long as the process
+    assert stopped.value.code == 0
+    assert "lora.md" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows keeps a folder that is in use")
+def test_a_folder_that_is_gone_is_said_to_be(tmp_path, docs):
+    search = ["search", "lora", "--docs", str(docs), "--model", "embedded"]
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    begin = ["import os, sys", f"os.rmdir({str(gone)!r})", COMMAND[-1]]
+    done = subprocess.run(
+        [sys.executable, "-c", "; ".join(begin), *search],
+        cwd=gone,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr.endswith(
+        "Error: The folder that this was started in is gone: change to another one.\n"
+    )

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import copy
 import pickle
+import traceback
 
 import pytest
 from pydantic import SecretStr, ValidationError
 
 from langchain_rerank import CrossEncoderReranker, RemoteScorer
 from langchain_rerank.errors import ConfigurationError, InputTypeError
+from langchain_rerank.scorers.remote.attempts import retry_after
 from langchain_rerank.scorers.remote.dialects import DIALECTS, endpoint
 
 URL = "http://127.0.0.1:9"
@@ -134,3 +136,42 @@ def test_a_reranker_takes_it_and_does_not_close_what_it_was_given():
     assert reranker.scorer is scorer
     with pytest.raises(ValidationError, match="dtype cannot be applied to a RemoteScorer"):
         CrossEncoderReranker(model=scorer, dtype="float32")
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [
+        ("SSL_CERT_FILE", "/no/such/file", "FileNotFoundError"),
+        ("SSLKEYLOGFILE", "/no/such/folder/keys", "FileNotFoundError"),
+        ("ALL_PROXY", "gopher://user:pw123@proxy", "ValueError"),
+        ("HTTP_PROXY", "http://user:pw123/@proxy", "InvalidURL"),
+        ("HTTPS_PROXY", "http://user:pw123\n@proxy", "InvalidURL"),
+        ("https_proxy", "http://proxy:port", "InvalidURL"),
+    ],
+)
+async def test_what_the_environment_says_wrong_of_connections_is_named_without_its_value(
+    variable, value, said, monkeypatch
+):
+    monkeypatch.setenv(variable, value)
+    scorer = RemoteScorer(URL, dialect="tei")
+    expected = rf"{said}.*Look at .*{variable}.*values are not shown"
+    with pytest.raises(ConfigurationError, match=expected) as caught:
+        scorer.score("q", ["a"])
+    assert "pw123" not in "".join(traceback.format_exception(caught.value))
+    with pytest.raises(ConfigurationError, match=expected):
+        await scorer.ascore("q", ["a"])
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "Wed, 21 Oct 99999999999999999999 07:28:00 GMT",
+        "Wed, 21 Oct 20150 07:28:00 GMT",
+        "Wed, 21 Oct 2015 07:28:00 +99999999999999999999",
+        "1e400",
+        "-1",
+        ", ,",
+    ],
+)
+def test_a_pause_that_no_calendar_has_is_not_waited_for(said):
+    assert retry_after({"retry-after": said}) is None

@@ -23,6 +23,7 @@ from langchain_rerank.first_stage.kept.store import KeptFile, NewFile, Store, sh
 from langchain_rerank.first_stage.plain import not_json
 from langchain_rerank.first_stage.terms import Terms
 from langchain_rerank.first_stage.vectors import finite_vectors
+from langchain_rerank.plain_text import well_formed
 from langchain_rerank.reading.text import is_folder
 
 BLOCK = 256  # texts that are embedded, and then kept, at a time: what a kill loses at most
@@ -238,7 +239,7 @@ def _embed(
 ) -> int:
     for start in range(0, len(missing), BLOCK):
         block = missing[start : start + BLOCK]
-        vectors = _vectors(embed([text for _, text in block]), len(block))
+        vectors = _vectors(embed([well_formed(text) for _, text in block]), len(block))
         store.put_vectors(model, [n for n, _ in block], vectors)
         progress("Embedding", start + len(block), len(missing))
     return len(missing)

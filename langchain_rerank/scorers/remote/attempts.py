@@ -227,7 +227,7 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
         return seconds
     try:
         when = parsedate_to_datetime(said)
-    except ValueError:
+    except (ValueError, OverflowError):  # no date, or one that no calendar has
         return None
     if when.tzinfo is None:
         when = when.replace(tzinfo=UTC)

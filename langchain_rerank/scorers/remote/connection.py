@@ -6,13 +6,13 @@ import asyncio
 import json
 import os
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import Future
 from contextvars import Context
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
-from langchain_rerank.errors import ScorerClosedError
+from langchain_rerank.errors import ConfigurationError, ScorerClosedError
 from langchain_rerank.optional import require
 
 if TYPE_CHECKING:
@@ -21,6 +21,16 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _MOST_SHOWN = 300  # characters of what a server says
+# What httpx reads of the environment.
+_ENVIRONMENT = (
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "ALL_PROXY",
+    "NO_PROXY",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "SSLKEYLOGFILE",
+)
 
 
 class Connection:
@@ -41,8 +51,6 @@ class Connection:
         self._name, self._key = name, key
         self._closed = False
         self._lock = threading.Lock()
-        # Not in the context of the call that comes first: the loop would keep it for ever.
-        self._loop = Context().run(asyncio.new_event_loop)
         headers = {
             "content-type": "application/json",
             "accept": "application/json",
@@ -50,15 +58,9 @@ class Connection:
         }
         if key:
             headers["authorization"] = f"Bearer {key}"
-        http = require("httpx", extra="remote")
-        self.client: httpx.AsyncClient = http.AsyncClient(
-            headers=headers,
-            follow_redirects=False,  # a redirect could carry the texts and the key elsewhere
-            timeout=None,
-            limits=http.Limits(
-                max_connections=max_concurrency, max_keepalive_connections=max_concurrency
-            ),
-        )
+        self.client = _client(headers, max_concurrency)
+        # Not in the context of the call that comes first: the loop would keep it for ever.
+        self._loop = Context().run(asyncio.new_event_loop)
         self.slots = asyncio.Semaphore(max_concurrency)
         self._thread = threading.Thread(
             target=_run, args=(self._loop,), name="langchain-rerank-remote", daemon=True
@@ -118,6 +120,35 @@ class Connection:
         await asyncio.gather(*tasks, return_exceptions=True)
         await self.client.aclose()
         self._loop.stop()
+
+
+def _client(headers: Mapping[str, str], max_concurrency: int) -> httpx.AsyncClient:
+    """Return a client with as many connections as requests can be under way.
+
+    Raises:
+        ConfigurationError: What the environment says of proxies or certificates cannot be used.
+    """
+    http = require("httpx", extra="remote")
+    try:
+        client: httpx.AsyncClient = http.AsyncClient(
+            headers=headers,
+            follow_redirects=False,  # a redirect could carry the texts and the key elsewhere
+            timeout=None,
+            limits=http.Limits(
+                max_connections=max_concurrency, max_keepalive_connections=max_concurrency
+            ),
+        )
+    except (OSError, ImportError, ValueError, http.InvalidURL) as error:
+        # Of an address that cannot be read the library quotes a part, which may be a password.
+        said = f": {error}" if isinstance(error, (OSError, ImportError)) else ""
+        found = sorted(name for name in os.environ if name.upper() in _ENVIRONMENT)
+        raise ConfigurationError(
+            f"No connection can be opened with what the environment says of proxies and "
+            f"certificates ({type(error).__name__}{said}). Look at {', '.join(found)}, whose "
+            f"values are not shown here: a proxy is http://host:port, a certificate an existing "
+            f"PEM file."
+        ) from None
+    return client
 
 
 def _run(loop: asyncio.AbstractEventLoop) -> None:
