@@ -18,8 +18,9 @@ from langchain_rerank.errors import (
     ScorerOutOfMemoryError,
 )
 from langchain_rerank.scorers.engine.memory import TokenBudget
+from langchain_rerank.scorers.engine.requests import Request
 from langchain_rerank.scorers.engine.tokens.pairs import Pair
-from langchain_rerank.scorers.engine.worker import Worker, _Request
+from langchain_rerank.scorers.engine.worker import Worker
 
 WAIT = 30  # Seconds until a broken test gives up; no test waits that long when it passes.
 
@@ -218,7 +219,7 @@ def test_a_request_is_answered_once_whoever_comes_first():
             return running
 
     for _ in range(10):
-        request = _Request("q", ("a",), None, future=Slow())
+        request = Request("q", ("a",), None, future=Slow())
         start = threading.Barrier(8)
         failures = []
 

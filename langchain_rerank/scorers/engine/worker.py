@@ -14,7 +14,7 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 from langchain_rerank.errors import (
@@ -25,7 +25,7 @@ from langchain_rerank.errors import (
     see,
 )
 from langchain_rerank.scorers.contract import Scores
-from langchain_rerank.scorers.engine.forward.passes import Collect, Forward
+from langchain_rerank.scorers.engine.forward.passes import Forward
 from langchain_rerank.scorers.engine.memory import (
     TokenBudget,
     give_back_freed,
@@ -33,6 +33,7 @@ from langchain_rerank.scorers.engine.memory import (
 )
 from langchain_rerank.scorers.engine.metrics import BusyTime, Metrics
 from langchain_rerank.scorers.engine.plan import plan_batches, share_out
+from langchain_rerank.scorers.engine.requests import Batch, Item, Request
 from langchain_rerank.scorers.engine.tokens.pairs import Pair
 
 MAX_WAITING_TEXTS = 200_000
@@ -42,70 +43,6 @@ _WAVE_BATCHES = 2
 _MIN_WAVE_TEXTS = 8
 # Giving freed memory back keeps the next batch waiting.
 _SECONDS_BETWEEN_GIVING_BACK = 10.0
-
-
-@dataclass(eq=False)
-class _Request:
-    """One caller's texts, and how far they are."""
-
-    query: str
-    texts: Sequence[str]
-    reading: Any
-    max_batch_tokens: int | None = None
-    submitted: float = 0.0
-    future: Future[Scores] = field(default_factory=Future)
-    taken: int = 0
-    truncated: int = 0
-    tokenising: float = 0.0
-
-    def __post_init__(self) -> None:
-        self.scores = [0.0] * len(self.texts)
-        self.missing = len(self.texts)
-        self.computing = BusyTime()
-        self._unclaimed = threading.Semaphore()
-
-    @property
-    def over(self) -> bool:
-        """Whether nobody waits for it any more: answered, failed or cancelled."""
-        return self.future.done()
-
-    def succeed(self, now: float) -> None:
-        # Tokens that are made while others are computed cost no time of their own, so that the
-        # three add up to the whole.
-        computing = self.computing.seconds
-        waiting = max(0.0, now - self.submitted - self.tokenising - computing)
-        spent = {"waiting": waiting, "tokenising": self.tokenising, "computing": computing}
-        timings = {name: seconds * 1000.0 for name, seconds in spent.items()}
-        scores = Scores(self.scores, truncated=self.truncated, timings=timings)
-        if self._claim():
-            self.future.set_result(scores)
-
-    def fail(self, error: BaseException) -> None:
-        if self._claim():
-            self.future.set_exception(error)
-
-    def _claim(self) -> bool:
-        """Return whether to answer: once, also where `close` and the worker both want to."""
-        first = self._unclaimed.acquire(blocking=False)
-        return first and self.future.set_running_or_notify_cancel()
-
-
-@dataclass(frozen=True)
-class _Item:
-    """One text on its way: whose it is, which one, and its tokens."""
-
-    request: _Request
-    position: int
-    pair: Pair
-
-
-@dataclass(frozen=True)
-class _Batch:
-    """Texts that are computed together, and how to wait for their scores."""
-
-    items: list[_Item]
-    tokens: int
-    collect: Collect
 
 
 class Worker:
@@ -136,14 +73,14 @@ class Worker:
         self._tokenize, self._forward, self._budget = tokenize, forward, budget
         self._max_waiting, self._most_in_flight, self._name = max_waiting, in_flight, name
         self._clock = clock
-        self._requests: list[_Request] = []
-        self._taken: list[_Request] = []  # With texts that are being computed.
+        self._requests: list[Request] = []
+        self._taken: list[Request] = []  # With texts that are being computed.
         self._waiting = 0
         self._tokens_per_text = 128.0  # A guess until the first texts are tokenised.
         self._closed = False
         self._changed = threading.Condition()
-        self._in_flight: deque[_Batch] = deque()
-        self._kept: list[_Item] = []  # Tokenised, and too few for a batch while others wait.
+        self._in_flight: deque[Batch] = deque()
+        self._kept: list[Item] = []  # Tokenised, and too few for a batch while others wait.
         self._counted = Metrics()
         self._busy = BusyTime()
         self._gave_back = -math.inf
@@ -199,7 +136,7 @@ class Worker:
                 raise ScorerClosedError(f"The model {self._name} was closed; use the scorer again.")
             if self._waiting and self._waiting + len(texts) > self._max_waiting:
                 return None
-            request = _Request(query, tuple(texts), reading, max_batch_tokens, self._clock())
+            request = Request(query, tuple(texts), reading, max_batch_tokens, self._clock())
             self._requests.append(request)
             self._waiting += len(texts)
             self._changed.notify_all()
@@ -254,7 +191,7 @@ class Worker:
             self._deliver_oldest()
         return True
 
-    def _compute(self, items: list[_Item]) -> None:
+    def _compute(self, items: list[Item]) -> None:
         lengths = [item.pair.length for item in items]
         self._tokens_per_text = sum(lengths) / len(lengths)
         requests = [item.request for item in items]  # Texts of one query may share its prompt.
@@ -271,11 +208,11 @@ class Worker:
         for batch in batches:
             self._launch(batch)
 
-    def _batch_tokens(self, requests: Sequence[_Request] = ()) -> int:
+    def _batch_tokens(self, requests: Sequence[Request] = ()) -> int:
         bounds = [one.max_batch_tokens for one in requests if one.max_batch_tokens is not None]
         return min([max(1, self._budget.tokens // self._most_in_flight), *bounds])
 
-    def _next_items(self) -> list[_Item] | None:
+    def _next_items(self) -> list[Item] | None:
         """Return tokenised texts, nothing while batches are still in flight, None at the end."""
         with self._changed:
             while True:
@@ -287,7 +224,7 @@ class Worker:
                 if shares or self._in_flight or self._kept:
                     break
                 self._changed.wait()
-            parts: list[tuple[_Request, int, int]] = []
+            parts: list[tuple[Request, int, int]] = []
             for position, count in shares:
                 request = self._requests[position]
                 parts.append((request, request.taken, request.taken + count))
@@ -316,7 +253,7 @@ class Worker:
             self._waiting = sum(len(request.texts) - request.taken for request in waiting)
             self._changed.notify_all()  # There is room again for blocked callers.
 
-    def _tokenized(self, request: _Request, start: int, end: int) -> list[_Item]:
+    def _tokenized(self, request: Request, start: int, end: int) -> list[Item]:
         begun = self._clock()
         try:
             pairs = self._tokenize(request.query, request.texts[start:end], request.reading)
@@ -326,9 +263,9 @@ class Worker:
         if not request.computing.running:
             request.tokenising += self._clock() - begun
         request.truncated += sum(pair.truncated for pair in pairs)
-        return [_Item(request, start + offset, pair) for offset, pair in enumerate(pairs)]
+        return [Item(request, start + offset, pair) for offset, pair in enumerate(pairs)]
 
-    def _launch(self, items: list[_Item]) -> None:
+    def _launch(self, items: list[Item]) -> None:
         if self._closed:
             for item in items:
                 item.request.fail(self._closed_error())
@@ -343,11 +280,11 @@ class Worker:
             self._recover(items, error)
             return
         tokens = sum(item.pair.length for item in items)
-        self._in_flight.append(_Batch(items, tokens, collect))
+        self._in_flight.append(Batch(items, tokens, collect))
         if len(self._in_flight) >= self._most_in_flight:
             self._deliver_oldest()
 
-    def _count_time(self, items: list[_Item], event: Callable[[BusyTime, float], None]) -> None:
+    def _count_time(self, items: list[Item], event: Callable[[BusyTime, float], None]) -> None:
         now = self._clock()
         for busy in (
             self._busy,
@@ -380,7 +317,7 @@ class Worker:
             give_back_freed()
             self._gave_back = self._clock()
 
-    def _recover(self, items: list[_Item], error: Exception) -> None:
+    def _recover(self, items: list[Item], error: Exception) -> None:
         """Halve a batch that did not fit; otherwise find whose texts broke it, and fail those."""
         if is_out_of_memory(error):
             # The traceback's frames hold what the failed pass had computed, and so its memory.
@@ -394,7 +331,7 @@ class Worker:
         for request in requests:
             self._launch([item for item in items if item.request is request])
 
-    def _halve(self, items: list[_Item], error: Exception) -> None:
+    def _halve(self, items: list[Item], error: Exception) -> None:
         tokens = sum(item.pair.length for item in items)
         self._budget.shrink(tokens * self._most_in_flight)
         if len(items) > 1:
@@ -411,7 +348,7 @@ class Worker:
         failure.__cause__ = error
         self._fail(items[0].request, failure)
 
-    def _fail(self, request: _Request, error: BaseException) -> None:
+    def _fail(self, request: Request, error: BaseException) -> None:
         if isinstance(error, RerankError):
             request.fail(error)
             return
