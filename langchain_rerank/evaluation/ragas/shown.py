@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 from langchain_rerank.evaluation.ragas.metrics import METRICS
-from langchain_rerank.evaluation.report.rendering.tables import Table
+from langchain_rerank.evaluation.report.rendering.tables import Table, mean_of
 from langchain_rerank.evaluation.report.rendering.view import View, view
 from langchain_rerank.evaluation.report.rendering.words import (
     NOTHING,
     between,
-    fraction,
-    p_value,
+    p_is,
     signed,
     system_label,
 )
-from langchain_rerank.evaluation.score.results import Comparison, EvaluationResult
+from langchain_rerank.evaluation.score.results import Comparison, EvaluationResult, SystemSummary
 
 _NARROW = 24  # characters of a name that leave room for figures in 80 columns
 
@@ -37,20 +37,15 @@ def side_by_side(result: EvaluationResult, *, narrow: bool = False) -> View:
 
 def _metrics(result: EvaluationResult, several: bool, narrow: bool) -> Table:
     compared = {one.measure: one for one in result.comparisons}
-    columns = ["Metric", *map(system_label, result.systems)]
+    columns: list[tuple[str, Callable[[str], str]]] = [("Metric", _broken if narrow else str)]
+    columns += [(system_label(one), partial(_mean, found)) for one, found in result.systems.items()]
     if not several:
-        columns.append("Difference")
-    rows = []
-    for name in result.measures:
-        row = [_broken(name) if narrow else name, *_means(result, name)]
-        if not several:
-            row.append(_difference(compared.get(name)))
-        rows.append(tuple(row))
+        columns.append(("Difference", lambda name: _difference(compared.get(name))))
     lower = [one for one in result.measures if one in METRICS and METRICS[one].lower_is_better]
-    return Table(
-        caption="RAGAS metrics",
-        columns=tuple(columns),
-        rows=tuple(rows),
+    return Table.of(
+        "RAGAS metrics",
+        result.measures,
+        columns,
         note=" ".join(
             [
                 "Means with 95 % intervals, over questions that have a value.",
@@ -62,20 +57,14 @@ def _metrics(result: EvaluationResult, several: bool, narrow: bool) -> Table:
     )
 
 
-def _means(result: EvaluationResult, metric: str) -> Iterable[str]:
-    for summary in result.systems.values():
-        found = summary.measures[metric]
-        if found.mean is None:
-            yield NOTHING
-        else:
-            yield fraction(found.mean) + ("" if found.ci is None else f"\n{between(found.ci)}")
+def _mean(summary: SystemSummary, metric: str) -> str:
+    return mean_of(summary.measures[metric], "\n")
 
 
 def _difference(one: Comparison | None) -> str:
     if one is None:
         return NOTHING
-    p = p_value(one.p_holm)
-    p = "" if one.p_holm is None else f" (p {p if p.startswith('<') else f'= {p}'})"
+    p = "" if one.p_holm is None else f" ({p_is(one.p_holm)})"
     interval = "" if one.ci is None else f"\n{between(one.ci, signed)}"
     return f"{signed(one.difference)}{p}{interval}"
 

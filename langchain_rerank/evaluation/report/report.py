@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from langchain_rerank.errors import DataFileError, MissingExtraError
+from langchain_rerank.errors import DataFileError
 from langchain_rerank.evaluation.data.plain import finite
+from langchain_rerank.evaluation.data.ragas_rows import RagasRow
 from langchain_rerank.evaluation.data.trec import write_qrels, write_run
 from langchain_rerank.evaluation.report.folder import (
     REPORT,
@@ -19,28 +20,25 @@ from langchain_rerank.evaluation.report.folder import (
     replace_folder,
     write_text,
 )
+from langchain_rerank.evaluation.report.handoff import to_ragas
 from langchain_rerank.evaluation.report.plots import Plot, draw, png, svg
 from langchain_rerank.evaluation.report.regression import check_no_regression
-from langchain_rerank.evaluation.report.rendering import html, markdown, terminal
-from langchain_rerank.evaluation.report.rendering.brief import MANY, brief
+from langchain_rerank.evaluation.report.rendering import html
 from langchain_rerank.evaluation.report.rendering.queries import flat_rows
 from langchain_rerank.evaluation.report.rendering.view import View, view
 from langchain_rerank.evaluation.report.rendering.words import file_names
+from langchain_rerank.evaluation.report.shown import Shown
 from langchain_rerank.evaluation.score.assemble import counts
 from langchain_rerank.evaluation.score.results import EvaluationResult
-from langchain_rerank.optional import require
 
 if TYPE_CHECKING:
-    import pandas as pd
-    from rich.console import Console, ConsoleOptions, RenderResult
-
     from langchain_rerank.evaluation.data.ragas_rows import RagasRow
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Report(EvaluationResult):
+class Report(Shown, EvaluationResult):
     """What an evaluation found, with the ways to show it.
 
     Print it with rich (`rich.print(report)` or `report.print()`), leave it as the last line of a
@@ -72,37 +70,22 @@ class Report(EvaluationResult):
                 path=file,
             ) from error
 
-    def print(self) -> None:
-        """Print the summary to the terminal.
-
-        Raises:
-            MissingExtraError: rich is not installed.
-        """
-        require("rich.console", extra="eval").Console().print(self)
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        yield from terminal.renderables(self._view(narrow=True), options.max_width)
-
-    def _repr_html_(self) -> str:
-        return html.fragment(self._view())
-
     def _view(self, *, narrow: bool = False) -> View:
-        """Return what every form of this report shows; `narrow` for a terminal."""
-        return brief(self) if narrow and len(self.systems) >= MANY else view(self)
-
-    def to_markdown(self) -> str:
-        """Return the summary as Markdown."""
-        return markdown.markdown(self._view())
-
-    def to_html(self) -> str:
-        """Return a page of its own: summary, figures, every query; no request to anywhere.
-
-        The figures are left out, with a warning in the log, where matplotlib is not installed.
-        """
-        return self._page({one.caption: svg(one) for one in self._plots()})
+        return view(self, narrow=narrow)
 
     def _page(self, figures: Mapping[str, str]) -> str:
-        return html.page(self, self._view(), figures)
+        return html.page(self._view(), figures, self)
+
+    def _rows(self) -> list[dict[str, Any]]:
+        return list(flat_rows(self))
+
+    def plots(self) -> list[Plot]:
+        """Return the plots that fit this result (`langchain_rerank.evaluation.report.plots`).
+
+        Raises:
+            MissingExtraError: matplotlib is not installed.
+        """
+        return draw(self)
 
     def to_json(self) -> str:
         """Return everything but the document texts as JSON, one line per query.
@@ -126,7 +109,7 @@ class Report(EvaluationResult):
         apostrophe before it.
         """
         rows = [
-            {_as_text(key): _as_text(cell) for key, cell in row.items()} for row in flat_rows(self)
+            {_as_text(key): _as_text(cell) for key, cell in row.items()} for row in self._rows()
         ]
         return as_csv(rows, list(rows[0]) if rows else ["query_id"])
 
@@ -140,33 +123,7 @@ class Report(EvaluationResult):
         Raises:
             ConfigurationError: No such system, or the report was read from a file without texts.
         """
-        from langchain_rerank.evaluation.report.handoff import to_ragas
-
         return to_ragas(self, system, top_n)
-
-    def to_frame(self) -> pd.DataFrame:
-        """Return the rows of `to_csv` as a data frame.
-
-        Raises:
-            MissingExtraError: pandas is not installed.
-        """
-        frame: pd.DataFrame = require("pandas", extra="eval").DataFrame(list(flat_rows(self)))
-        return frame
-
-    def plots(self) -> list[Plot]:
-        """Return the plots that fit this result (`langchain_rerank.evaluation.report.plots`).
-
-        Raises:
-            MissingExtraError: matplotlib is not installed.
-        """
-        return draw(self)
-
-    def _plots(self) -> list[Plot]:
-        try:
-            return draw(self)
-        except MissingExtraError as error:
-            logger.warning("The plots are left out. %s", error)
-            return []
 
     def save(self, directory: str | Path, *, also: Callable[[Path], object] | None = None) -> Path:
         """Write the report in every form to a folder.

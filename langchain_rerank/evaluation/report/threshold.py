@@ -6,23 +6,17 @@ import json
 import logging
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from langchain_rerank.checks import with_setting
-from langchain_rerank.errors import MissingExtraError
 from langchain_rerank.evaluation.report.folder import as_csv, write_text
 from langchain_rerank.evaluation.report.plots import Plot, png, svg
 from langchain_rerank.evaluation.report.plots.threshold import threshold_curve
-from langchain_rerank.evaluation.report.rendering import html, markdown, terminal
 from langchain_rerank.evaluation.report.rendering.tables import Table
 from langchain_rerank.evaluation.report.rendering.view import View
 from langchain_rerank.evaluation.report.rendering.words import NOTHING, between, fraction, signed
+from langchain_rerank.evaluation.report.shown import Shown
 from langchain_rerank.evaluation.score.thresholds import ThresholdChoice, ThresholdPoint
-from langchain_rerank.optional import require
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from rich.console import Console, ConsoleOptions, RenderResult
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +27,7 @@ _NOTE = (
 
 
 @dataclass(frozen=True)
-class ThresholdTuning(ThresholdChoice):
+class ThresholdTuning(Shown, ThresholdChoice):
     """Which threshold to use, and what each does: printed, in a notebook cell, or saved.
 
     Attributes:
@@ -90,15 +84,6 @@ class ThresholdTuning(ThresholdChoice):
         """Return everything as JSON."""
         return json.dumps(self.to_dict(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
-    def to_frame(self) -> pd.DataFrame:
-        """Return one row per threshold, the first without one.
-
-        Raises:
-            MissingExtraError: pandas is not installed.
-        """
-        frame: pd.DataFrame = require("pandas", extra="eval").DataFrame(self._rows())
-        return frame
-
     def _rows(self) -> list[dict[str, Any]]:
         rows = []
         for one in self.points:
@@ -109,14 +94,6 @@ class ThresholdTuning(ThresholdChoice):
             rows.append(row)
         return rows
 
-    def to_markdown(self) -> str:
-        """Return the recommendation and the table as Markdown."""
-        return markdown.markdown(self._view())
-
-    def to_html(self) -> str:
-        """Return a page of its own, with the picture where matplotlib is installed."""
-        return self._page(self._plots())
-
     def plot(self) -> Plot:
         """Return the picture (`langchain_rerank.evaluation.report.plots` has `svg` and `png`).
 
@@ -126,15 +103,13 @@ class ThresholdTuning(ThresholdChoice):
         caption = "Questions answered, and answered right, by threshold"
         return Plot("threshold", caption, threshold_curve(self.points, self.threshold))
 
-    def _plots(self) -> list[Plot]:
-        try:
-            return [self.plot()] if len(self.points) > 1 else []
-        except MissingExtraError as error:
-            logger.warning("The plot is left out. %s", error)
-            return []
+    def plots(self) -> list[Plot]:
+        """Return the picture, where there is more than one threshold.
 
-    def _page(self, plots: list[Plot]) -> str:
-        return html.plain_page(self._view(), {one.caption: svg(one) for one in plots})
+        Raises:
+            MissingExtraError: matplotlib is not installed.
+        """
+        return [self.plot()] if len(self.points) > 1 else []
 
     def save(self, directory: str | Path) -> Path:
         """Write `threshold.json`, `.md`, `.html` and `.csv` to a folder, and return it.
@@ -147,7 +122,7 @@ class ThresholdTuning(ThresholdChoice):
         texts = {
             "json": self.to_json(),
             "md": self.to_markdown(),
-            "html": self._page(plots),
+            "html": self._page({one.caption: svg(one) for one in plots}),
             "csv": as_csv(rows, list(rows[0])),
         }
         for ending, text in texts.items():
@@ -156,27 +131,13 @@ class ThresholdTuning(ThresholdChoice):
             (folder / "threshold.png").write_bytes(png(one))
         return folder
 
-    def print(self) -> None:
-        """Print the recommendation and the table to the terminal.
-
-        Raises:
-            MissingExtraError: rich is not installed.
-        """
-        require("rich.console", extra="eval").Console().print(self)
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        yield from terminal.renderables(self._view(), options.max_width)
-
-    def _repr_html_(self) -> str:
-        return html.fragment(self._view())
-
-    def _view(self) -> View:
+    def _view(self, *, narrow: bool = False) -> View:  # noqa: ARG002 - it is narrow
         rows = [
             (
                 _called(one.threshold),
                 fraction(one.answered_share),
                 between(one.answered_ci),
-                NOTHING if one.right_share is None else fraction(one.right_share),
+                fraction(one.right_share),
                 NOTHING if one.right_ci is None else between(one.right_ci),
                 fraction(one.worth),
             )
@@ -192,10 +153,7 @@ class ThresholdTuning(ThresholdChoice):
         return View(
             title=f"Threshold for {self.model}, {self.queries} questions",
             headlines=(f"score_threshold={self.threshold}", self.reason),
-            warnings=(),
             tables=(table,),
-            extremes=(),
-            facts=(),
         )
 
 

@@ -6,89 +6,66 @@ The templates beside this module escape all that they are given.
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from importlib.resources import files
 from typing import Any
 
 from langchain_rerank.evaluation.report.rendering.queries import page_data
 from langchain_rerank.evaluation.report.rendering.view import View
-from langchain_rerank.evaluation.report.rendering.words import system_label
 from langchain_rerank.evaluation.score.results import EvaluationResult
 
 _OUTCOMES = ("all", "gained", "lost", "unchanged", "failed", "unlabelled", "invalid")
-_SORTS = {
-    "change:ascending": "most lost first",
-    "change:descending": "most gained first",
-    "before:ascending": "lowest before first",
-    "before:descending": "highest before first",
-    "after:ascending": "lowest after first",
-    "after:descending": "highest after first",
-    "rank:ascending": "best first relevant rank",
-    "rank:descending": "worst first relevant rank",
-    "question:ascending": "question, A to Z",
-    "question:descending": "question, Z to A",
-}
-_HEADS = {
-    "question": "Question",
-    "before": "Before",
-    "after": "After",
-    "change": "Change",
-    "rank": "First relevant",
-}
 
 
 def fragment(view: View) -> str:
     """Return `view` as HTML without styles or scripts, for a notebook cell."""
-    return _rendered("cell.html", view=view)
+    return rendered("cell.html", view=view)
 
 
-def plain_page(view: View, figures: Mapping[str, str]) -> str:
-    """Return a page of its own with `view` and figures (SVG by what it shows), without queries."""
-    return _rendered("plain.html", view=view, figures=_as_images(figures))
-
-
-def page(result: EvaluationResult, view: View, figures: Mapping[str, str]) -> str:
-    """Return the whole page: summary, figures, queries, settings.
+def page(view: View, figures: Mapping[str, str], result: EvaluationResult | None = None) -> str:
+    """Return a page of its own.
 
     Args:
-        result: The queries, rankings and texts.
-        view: The summary of the same result.
+        view: The summary.
         figures: SVG by what it shows; empty where nothing could be drawn.
+        result: What the page has the queries, rankings and texts of; None for a page without.
     """
+    # As images: the ids inside two drawings cannot clash then, and no script in one would run.
+    images = {one: base64.b64encode(svg.encode()).decode() for one, svg in figures.items()}
+    if result is None:
+        return rendered("plain.html", view=view, figures=images)
     data = page_data(result)
-    labels = {str(number): system_label(name) for number, name in enumerate(data["systems"])}
-    return _rendered(
+    systems = enumerate(data["systems"])
+    return rendered(
         "report.html",
         view=view,
-        figures=_as_images(figures),
-        data={**data, "systems": list(labels.values())},
-        outcomes={one: one for one in _OUTCOMES if result.counts.get(one, 1)},
-        measures={str(number): name for number, name in enumerate(result.measures)},
-        others={one: name for one, name in labels.items() if one != str(data["baseline"])},
-        sorts=_SORTS,
-        heads=_HEADS,
+        figures=images,
+        data=data,
+        outcomes=[(one, one) for one in _OUTCOMES if result.counts.get(one, 1)],
+        measures=list(enumerate(result.measures)),
+        others=[(number, name) for number, name in systems if number != data["baseline"]],
     )
 
 
-def _as_images(figures: Mapping[str, str]) -> dict[str, str]:
-    # The ids inside two drawings cannot clash then, and no script in one would run.
-    return {one: base64.b64encode(svg.encode()).decode() for one, svg in figures.items()}
-
-
-def _rendered(template: str, **values: Any) -> str:
-    return str(_environment().get_template(template).render(values))
+def rendered(template: str, escape: Callable[[str], str] | None = None, **values: Any) -> str:
+    """Return a template with its values, escaped by `escape` (None: as HTML)."""
+    return str(_environment(escape).get_template(template).render(values))
 
 
 @cache
-def _environment() -> Any:
+def _environment(escape: Callable[[str], str] | None) -> Any:
     from jinja2 import Environment, FunctionLoader
 
     def load(name: str) -> str:
         return files(__package__).joinpath(name).read_text(encoding="utf-8")
 
     made = Environment(
-        loader=FunctionLoader(load), autoescape=True, trim_blocks=True, lstrip_blocks=True
+        loader=FunctionLoader(load),
+        autoescape=escape is None,  # noqa: S701 - what is no HTML is escaped by `escape`
+        finalize=escape,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     # Not as ASCII, which makes a page in another script twice as long.
     made.policies["json.dumps_kwargs"] = {

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from langchain_rerank.evaluation.report.rendering.words import (
-    between,
     fraction,
+    interval_of,
     milliseconds,
-    p_value,
+    p_is,
     signed,
     system_label,
     times,
@@ -62,8 +62,7 @@ def _decision(result: EvaluationResult, one: Decision) -> str:
     named = "" if len(result.systems) == 2 else f" with {system_label(one.compared)}"
     at = f"{named} at K = {one.compared_k}" if named else f" with K = {one.compared_k}"
     change = f"{one.measure} from {fraction(one.before)} to {fraction(one.after)}"
-    interval = "" if one.ci is None else f", 95 % interval {between(one.ci, signed)}"
-    evidence = f"({signed(one.gain)}{interval}, {one.queries} queries)"
+    evidence = f"({signed(one.gain)}{interval_of(one.ci)}, {one.queries} queries)"
     cost = "" if one.added_ms is None else f" and {_added(one.added_ms)}"
     if one.answer == "rerank":
         return f"Rerank{at}: that takes {change} {evidence}{cost}."
@@ -102,13 +101,10 @@ def _subject(system: str) -> str:
 
 def _effect(result: EvaluationResult, one: Comparison) -> str:
     verb = ("does not clearly change", "raises", "lowers")[one.shown]
-    evidence = signed(one.difference)
-    if one.ci is not None:
-        evidence += f", 95 % interval {between(one.ci, signed)}"
+    evidence = f"{signed(one.difference)}{interval_of(one.ci)}"
     decisive = one.p_value if one.p_holm is None else one.p_holm
     if decisive is not None:
-        p, name = p_value(decisive), "p" if decisive == one.p_value else "p (Holm)"
-        evidence += f", {name} {p}" if p.startswith("<") else f", {name} = {p}"
+        evidence += f", {p_is(decisive, 'p' if decisive == one.p_value else 'p (Holm)')}"
     against = "" if one.baseline == result.baseline else f" against {system_label(one.baseline)}"
     return (
         f"{_subject(one.system)} {verb} {one.measure}{against}: {fraction(one.baseline_mean)} to "

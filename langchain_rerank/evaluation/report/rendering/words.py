@@ -94,14 +94,14 @@ def file_names(systems: Iterable[str]) -> dict[str, str]:
     return found
 
 
-def fraction(value: float) -> str:
-    """Return a measure with three digits.
+def fraction(value: float | None) -> str:
+    """Return a measure with three digits, or a dash where there is none.
 
     Examples:
-        >>> fraction(0.67649)
-        '0.676'
+        >>> fraction(0.67649), fraction(None)
+        ('0.676', '-')
     """
-    return f"{value:.3f}"
+    return NOTHING if value is None else f"{value:.3f}"
 
 
 def signed(value: float) -> str:
@@ -123,6 +123,33 @@ def between(ends: tuple[float, float], write: Callable[[float], str] = fraction)
         '[0.600, 0.750]'
     """
     return f"[{write(ends[0])}, {write(ends[1])}]"
+
+
+def with_interval(
+    value: float | None,
+    ci: tuple[float, float] | None,
+    separator: str = " ",
+    write: Callable[[float], str] = fraction,
+) -> str:
+    """Return a value and its interval, as far as there are such.
+
+    Examples:
+        >>> with_interval(0.67, (0.6, 0.75)), with_interval(0.67, None), with_interval(None, None)
+        ('0.670 [0.600, 0.750]', '0.670', '-')
+    """
+    if value is None:
+        return NOTHING
+    return write(value) if ci is None else f"{write(value)}{separator}{between(ci, write)}"
+
+
+def interval_of(ci: tuple[float, float] | None) -> str:
+    """Return the interval of a difference as a sentence goes on with it.
+
+    Examples:
+        >>> interval_of((-0.1, 0.2)), interval_of(None)
+        (', 95 % interval [-0.100, +0.200]', '')
+    """
+    return "" if ci is None else f", 95 % interval {between(ci, signed)}"
 
 
 def percent(value: float | None) -> str:
@@ -150,13 +177,25 @@ def p_value(value: float | None) -> str:
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
-def milliseconds(value: float) -> str:
-    """Return a time with about three digits and its unit.
+def p_is(value: float, name: str = "p") -> str:
+    """Return a p value as a sentence has it.
+
+    Examples:
+        >>> p_is(0.00002), p_is(0.0444, "p (Holm)")
+        ('p < 0.001', 'p (Holm) = 0.044')
+    """
+    return f"{name} {p_value(value)}" if value < 0.001 else f"{name} = {p_value(value)}"
+
+
+def milliseconds(value: float | None) -> str:
+    """Return a time with about three digits and its unit, or a dash where there is none.
 
     Examples:
         >>> milliseconds(0.4444), milliseconds(31.26), milliseconds(312.4), milliseconds(12345.0)
         ('0.44 ms', '31.3 ms', '312 ms', '12.3 s')
     """
+    if value is None:
+        return NOTHING
     if value >= 9_999.5:
         return f"{value / 1000:.1f} s"
     digits = 2 if value < 9.995 else 1 if value < 99.95 else 0
