@@ -3,14 +3,12 @@
 from langchain_rerank.evaluation.data.ragas_rows import RagasRow, read_rows, write_jsonl
 from langchain_rerank.evaluation.judge.judge import Judge
 from langchain_rerank.evaluation.ragas.adapters import ragas_embeddings, ragas_llm
-from langchain_rerank.evaluation.ragas.cells import Cell
 from langchain_rerank.evaluation.ragas.estimate import Estimate
 from langchain_rerank.evaluation.ragas.evaluation import RagasEvaluation
-from langchain_rerank.evaluation.ragas.handoff import ragas_step
 from langchain_rerank.evaluation.ragas.importing import import_ragas
-from langchain_rerank.evaluation.ragas.metrics import METRICS, WITHOUT_JUDGE
+from langchain_rerank.evaluation.ragas.metrics import METRICS, WITHOUT_JUDGE, Cell
 from langchain_rerank.evaluation.ragas.report import RagasReport
-from langchain_rerank.evaluation.ragas.rows import to_evaluation_dataset, to_samples
+from langchain_rerank.evaluation.ragas.rows import ragas_step, to_evaluation_dataset, to_samples
 from langchain_rerank.evaluation.report.handoff import to_ragas
 from langchain_rerank.evaluation.run.systems import ChainKeys
 

@@ -16,9 +16,8 @@ from langchain_rerank.evaluation.data.ragas_rows import RagasRow
 from langchain_rerank.evaluation.judge.failures import Reach
 from langchain_rerank.evaluation.judge.verdicts import Verdicts, verdict_key
 from langchain_rerank.evaluation.ragas.adapters import llm_of
-from langchain_rerank.evaluation.ragas.cells import Cell, CellStatus
 from langchain_rerank.evaluation.ragas.gathering import Gathered
-from langchain_rerank.evaluation.ragas.metrics import Metric
+from langchain_rerank.evaluation.ragas.metrics import Cell, CellStatus, Metric
 from langchain_rerank.evaluation.run.bounded import each
 
 _NO_NUMBER = "RAGAS has no number: the judge found no statement to check"
@@ -59,12 +58,7 @@ class Bench:
     ) -> Cell:
         """Return the cell of a row; a failure of the judge is its reason, and nobody else's.
 
-        Args:
-            system: The system.
-            query_id: The question.
-            metric: The metric.
-            row: What the system found.
-            error: Why the system failed, where it did.
+        `error` says why the system failed, where it did.
         """
         status, value, reason = _without_judge(metric, row, error) or await self._asked(metric, row)
         return Cell(system, query_id, metric.name, status, value, reason)
@@ -95,13 +89,7 @@ class Bench:
     async def verdict(
         self, key: str, metric: str, prompt: str, model: type[BaseModel]
     ) -> BaseModel:
-        """Return the answer to a prompt, from the judge only where it is not known.
-
-        Args:
-            key: What names the answer among the verdicts.
-            metric: The metric that asks.
-            prompt: The prompt.
-            model: What the answer is read as.
+        """Return the answer to a prompt, read as `model`; of the judge where `key` is not known.
 
         Raises:
             JudgeError: The judge gave no usable answer, or none to anything before.
@@ -159,15 +147,7 @@ async def judge_all(
     limit: int,
     advance: Callable[[int, int], None],
 ) -> list[Cell]:
-    """Return every cell, by question, then metric, then system.
-
-    Args:
-        bench: Who judges.
-        gathered: What is judged.
-        metrics: The metrics.
-        limit: How many questions are put at once.
-        advance: Called with how many (question, metric) are done, and of how many.
-    """
+    """Return every cell, by question, then metric, then system; `limit` are judged at once."""
     units = [(query, one) for query in next(iter(gathered.rows.values())) for one in metrics]
     found: dict[tuple[str, Metric], list[Cell]] = {}
     answers = {

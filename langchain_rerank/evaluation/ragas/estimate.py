@@ -76,15 +76,15 @@ class Estimating:
         self.characters_out += len(answer.model_dump_json())
         return answer
 
-    def estimate(self, *, saved: int, chain_runs: int, assumed_rows: int) -> Estimate:
-        """Return what was counted."""
+    def estimate(self, saved: int, chain_runs: int) -> Estimate:
+        """Return what was counted; a row is assumed for each chain that was not run."""
         return Estimate(
             calls=dict(self.calls),
             input_tokens=round(self.characters_in / _CHARACTERS_PER_TOKEN),
             output_tokens=round(self.characters_out / _CHARACTERS_PER_TOKEN),
             saved=saved,
             chain_runs=chain_runs,
-            assumed_rows=assumed_rows,
+            assumed_rows=chain_runs,
         )
 
 

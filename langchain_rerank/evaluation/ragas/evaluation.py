@@ -29,7 +29,7 @@ from langchain_rerank.evaluation.ragas.labels import Labels
 from langchain_rerank.evaluation.ragas.metrics import chosen_metrics
 from langchain_rerank.evaluation.ragas.report import RagasReport
 from langchain_rerank.evaluation.ragas.summary import report_of
-from langchain_rerank.evaluation.ragas.systems import MakeChain, named_systems, stages
+from langchain_rerank.evaluation.ragas.systems import MakeChain, systems_of
 from langchain_rerank.evaluation.run.background import run
 from langchain_rerank.evaluation.run.collect import Collector, weighted
 from langchain_rerank.evaluation.run.environment import now
@@ -104,10 +104,8 @@ class RagasEvaluation(Runnable[Any, RagasReport]):
         self.stages: list[Stage] = []
         self.systems: dict[str, Runnable[Any, Any]] = {}
         if systems is not None:
-            self.systems = named_systems(systems, chain=chain, top_n=self.setting.top_n)
-            self.stages = stages(
+            self.systems, self.stages = systems_of(
                 systems,
-                self.systems,
                 self.labels.relevance.key,
                 chain=chain,
                 keys=chain_keys or ChainKeys(),
@@ -152,7 +150,12 @@ class RagasEvaluation(Runnable[Any, RagasReport]):
             data: What `invoke` takes.
             config: Config for the retrievers.
         """
-        return run(self._dry_run(data, ensure_config(config)))
+
+        async def estimated() -> Estimate:
+            gathered = await self._gathered(data, ensure_config(config), run_chains=False)
+            return await self._estimated(gathered)
+
+        return run(estimated())
 
     async def _evaluated(
         self,
@@ -173,13 +176,10 @@ class RagasEvaluation(Runnable[Any, RagasReport]):
             "judge_calls": sum(bench.asked.values()),
             "judge_answers_reused": bench.reused,
         }
-        report = report_of(
-            gathered.dataset,
-            gathered.rows,
-            gathered.errors,
+        return report_of(
+            gathered,
             cells,
             self.metrics,
-            title=f"RAGAS metrics on {gathered.dataset.name}",
             seed=self.setting.seed,
             started=started,
             settings={
@@ -188,11 +188,6 @@ class RagasEvaluation(Runnable[Any, RagasReport]):
                 **self.setting.stated,
             },
         )
-        return replace(report, warnings=(*report.warnings, *gathered.warnings))
-
-    async def _dry_run(self, data: Any, config: RunnableConfig) -> Estimate:
-        gathered = await self._gathered(data, config, run_chains=False)
-        return await self._estimated(gathered)
 
     async def _gathered(
         self, data: Any, config: RunnableConfig, *, run_chains: bool = True
@@ -239,11 +234,7 @@ class RagasEvaluation(Runnable[Any, RagasReport]):
             )
             await judge_all(bench, gathered, judged, 1, lambda _done, _total: None)
             saved = bench.reused
-        return estimating.estimate(
-            saved=saved,
-            chain_runs=gathered.chain_runs,
-            assumed_rows=gathered.chain_runs,
-        )
+        return estimating.estimate(saved, gathered.chain_runs)
 
     def _bench(self, config: RunnableConfig) -> Bench:
         judge, asks = self.judge, any(one.needs_judge for one in self.metrics)

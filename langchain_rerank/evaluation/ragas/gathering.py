@@ -47,12 +47,7 @@ async def gather(
 ) -> Gathered:
     """Return what every system found for every usable question.
 
-    Args:
-        stages: What to run.
-        dataset: The questions.
-        labels: Makes the rows.
-        collector: Asks, and keeps what was found.
-        run_chains: Whether to run what may ask a language model; else its rows are assumed.
+    What may ask a language model runs only where `run_chains`; else its rows are assumed.
 
     Raises:
         EvaluationError: A system failed on every question.

@@ -36,13 +36,7 @@ class Labels:
     def row(
         self, record: Record, documents: Iterable[Document], response: str | None = None
     ) -> RagasRow:
-        """Return the RAGAS row of what was retrieved for a record.
-
-        Args:
-            record: The record.
-            documents: `(n,)` documents, best first, after the cut.
-            response: The answer, where there is one.
-        """
+        """Return the RAGAS row of what was retrieved (best first, after the cut) and answered."""
         keyed = [(self.relevance.key(one), one) for one in documents]
         reference_ids, texts = self._reference(record)
         return RagasRow(

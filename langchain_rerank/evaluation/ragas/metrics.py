@@ -9,7 +9,7 @@ import difflib
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from langchain_rerank.errors import ConfigurationError
 from langchain_rerank.evaluation.data.ragas_rows import RagasRow
@@ -18,6 +18,32 @@ from langchain_rerank.evaluation.ragas.importing import import_ragas
 
 _CONTEXTS = "retrieved_contexts"
 _IDS = "retrieved_context_ids"
+
+CellStatus = Literal["ok", "empty", "error", "failed", "not_applicable"]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One metric of one question through one system.
+
+    Attributes:
+        system: The system.
+        query_id: The question.
+        metric: The metric.
+        status: "ok"; "empty": nothing was retrieved, which counts 0; "error": the system failed,
+            which counts as the worst value; "failed": the judge gave no usable answer, so it is in
+            no mean; "not_applicable": the row has not what the metric needs, or RAGAS has no number
+            for it, so it is in no mean either.
+        value: The value, where there is one.
+        reason: Why there is none, or what the error was.
+    """
+
+    system: str
+    query_id: str
+    metric: str
+    status: CellStatus
+    value: float | None = None
+    reason: str | None = None
 
 
 @dataclass(frozen=True)
@@ -70,12 +96,9 @@ class Metric:
         return any(not getattr(row, name) for name in self.needs if name in {_CONTEXTS, _IDS})
 
     async def ask(self, row: RagasRow, llm: Any, embeddings: Any) -> float:
-        """Return RAGAS's value of `row`; NaN where RAGAS has none.
+        """Return RAGAS's value of a row to which it applies; NaN where RAGAS has none.
 
-        Args:
-            row: A row to which the metric applies.
-            llm: The judge, as RAGAS wants it (`InstructorBaseRagasLLM`).
-            embeddings: As RAGAS wants them (`BaseRagasEmbedding`); needed where `embeds`.
+        Judge and embeddings are as RAGAS wants them; the latter are needed where `embeds`.
         """
         collections = import_ragas("ragas.metrics.collections")
         parts = {"llm": llm, **({"embeddings": embeddings} if self.embeds else {})}
@@ -176,12 +199,7 @@ def parse_metrics(names: str | Sequence[str]) -> tuple[Metric, ...]:
 def chosen_metrics(
     names: str | Sequence[str] | None, *, judged: bool, embedded: bool
 ) -> tuple[Metric, ...]:
-    """Return the metrics of these names, or all that can be computed.
-
-    Args:
-        names: As for `parse_metrics`; None for all.
-        judged: Whether there is a judge.
-        embedded: Whether there are embeddings.
+    """Return the metrics of these names, or (None) all that judge and embeddings allow.
 
     Raises:
         ConfigurationError: A metric needs what is not there, or as for `parse_metrics`.

@@ -4,25 +4,33 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Self, get_args
 
 from langchain_rerank.errors import ConfigurationError, DataFileError
 from langchain_rerank.evaluation.data.plain import build, finite
 from langchain_rerank.evaluation.data.ragas_rows import RagasRow, read_rows, write_jsonl
-from langchain_rerank.evaluation.ragas.cells import Cell, CellStatus
-from langchain_rerank.evaluation.ragas.metrics import METRICS
-from langchain_rerank.evaluation.ragas.shown import side_by_side
-from langchain_rerank.evaluation.report.rendering.view import View
-from langchain_rerank.evaluation.report.rendering.words import file_names
+from langchain_rerank.evaluation.ragas.metrics import METRICS, Cell, CellStatus
+from langchain_rerank.evaluation.report.rendering.tables import Table, mean_of
+from langchain_rerank.evaluation.report.rendering.view import View, view
+from langchain_rerank.evaluation.report.rendering.words import (
+    NOTHING,
+    between,
+    file_names,
+    p_is,
+    signed,
+    system_label,
+)
 from langchain_rerank.evaluation.report.report import Report
-from langchain_rerank.evaluation.score.results import EvaluationResult
+from langchain_rerank.evaluation.score.results import Comparison, EvaluationResult, SystemSummary
 from langchain_rerank.reading.json_values import objects, read_json
 
 _APART: tuple[CellStatus, ...] = ("failed", "not_applicable")
 _CELLS = "cells.jsonl"
+_NARROW = 24  # characters of a name that leave room for figures in 80 columns
 
 
 def texts_of(rows: Mapping[str, Iterable[RagasRow]]) -> dict[str, str]:
@@ -59,7 +67,11 @@ class RagasReport(Report):
     )
 
     def _view(self, *, narrow: bool = False) -> View:
-        return side_by_side(self, narrow=narrow)
+        # A metric a line, since RAGAS's names are long: the systems stand side by side.
+        shown, several = view(self), len(self.systems) > 2
+        # With two systems the differences stand in the table itself.
+        rest = [one for one in shown.tables[1:] if several or not one.caption.startswith("Against")]
+        return replace(shown, tables=(_metrics(self, several, narrow), *rest))
 
     def counts_of(self, system: str, metric: str) -> dict[str, int]:
         """Return how many cells have each status."""
@@ -84,27 +96,18 @@ class RagasReport(Report):
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
         """Return the report that `to_dict` wrote; its cells and rows are not part of that."""
-        systems, left_out = {}, {}
+        systems: dict[str, Any] = {}
+        left_out: dict[str, dict[str, dict[str, int]]] = {}
         try:
-            summaries = {
-                name: (summary, {key: dict(one) for key, one in summary["measures"].items()})
-                for name, summary in data["systems"].items()
-            }
+            for name, summary in data["systems"].items():
+                measures = {metric: dict(found) for metric, found in summary["measures"].items()}
+                left_out[name] = {
+                    metric: {key: found.pop(key) for key in _APART if key in found}
+                    for metric, found in measures.items()
+                }
+                systems[name] = {**summary, "measures": measures}
         except (AttributeError, LookupError, TypeError, ValueError):
             return super().from_dict(data)  # which says what is wrong with it
-        for name, (summary, found_by_metric) in summaries.items():
-            measures = found_by_metric.items()
-            systems[name] = {
-                **summary,
-                "measures": {
-                    metric: {key: one for key, one in found.items() if key not in _APART}
-                    for metric, found in measures
-                },
-            }
-            left_out[name] = {
-                metric: {key: found[key] for key in _APART if key in found}
-                for metric, found in measures
-            }
         return super().from_dict({**data, "systems": systems, "left_out": left_out})
 
     @classmethod
@@ -164,3 +167,50 @@ class RagasReport(Report):
                 f"in report.systems yourself."
             )
         super().assert_no_regression(name, margin, system=system, against=against)
+
+
+def _metrics(result: EvaluationResult, several: bool, narrow: bool) -> Table:
+    compared = {one.measure: one for one in result.comparisons}
+    columns: list[tuple[str, Callable[[str], str]]] = [("Metric", _broken if narrow else str)]
+    columns += [(system_label(one), partial(_mean, found)) for one, found in result.systems.items()]
+    if not several:
+        columns.append(("Difference", lambda name: _difference(compared.get(name))))
+    lower = [one for one in result.measures if one in METRICS and METRICS[one].lower_is_better]
+    return Table.of(
+        "RAGAS metrics",
+        result.measures,
+        columns,
+        note=" ".join(
+            [
+                "Means with 95 % intervals, over questions that have a value.",
+                "Differences are over those that have one through every system.",
+                "p is adjusted for all of them (Holm), the interval is not.",
+                *(f"{one} is better the lower it is." for one in lower),
+            ]
+        ),
+    )
+
+
+def _mean(summary: SystemSummary, metric: str) -> str:
+    return mean_of(summary.measures[metric], "\n")
+
+
+def _difference(one: Comparison | None) -> str:
+    if one is None:
+        return NOTHING
+    p = "" if one.p_holm is None else f" ({p_is(one.p_holm)})"
+    interval = "" if one.ci is None else f"\n{between(one.ci, signed)}"
+    return f"{signed(one.difference)}{p}{interval}"
+
+
+def _broken(name: str) -> str:
+    r"""Return a long name on two lines.
+
+    Examples:
+        >>> _broken("non_llm_context_precision_with_reference")
+        'non_llm_context_\nprecision_with_reference'
+    """
+    if len(name) <= _NARROW:
+        return name
+    cut = name.rfind("_", 0, _NARROW) + 1
+    return f"{name[:cut]}\n{name[cut:]}"

@@ -9,10 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from langchain_rerank.evaluation.data.questions import Dataset, Record
-from langchain_rerank.evaluation.data.ragas_rows import RagasRow
-from langchain_rerank.evaluation.ragas.cells import Cell
-from langchain_rerank.evaluation.ragas.metrics import Metric
+from langchain_rerank.evaluation.data.questions import Record
+from langchain_rerank.evaluation.ragas.gathering import Gathered
+from langchain_rerank.evaluation.ragas.metrics import Cell, Metric
 from langchain_rerank.evaluation.ragas.report import RagasReport, texts_of
 from langchain_rerank.evaluation.report.rendering.words import system_label
 from langchain_rerank.evaluation.run.environment import environment
@@ -26,58 +25,41 @@ from langchain_rerank.evaluation.score.results import (
 
 _REASONS_SHOWN = 3
 
-Rows = Mapping[str, Mapping[str, RagasRow]]
-"""Row by query id, by system."""
-
 
 def report_of(
-    dataset: Dataset,
-    rows: Rows,
-    errors: Mapping[tuple[str, str], str],
+    gathered: Gathered,
     cells: Sequence[Cell],
     metrics: Sequence[Metric],
     *,
-    title: str,
     seed: int,
     started: str,
     settings: Mapping[str, Any],
 ) -> RagasReport:
-    """Return the report.
-
-    Args:
-        dataset: The questions.
-        rows: What every system found; a system that failed on a question has an empty row.
-        errors: Why a system failed, by system and query id.
-        cells: Every cell.
-        metrics: The metrics, the main one first.
-        title: What was evaluated.
-        seed: Seed of intervals and randomisation.
-        started: When the run started.
-        settings: What was asked for.
-    """
-    systems = list(rows)
+    """Return the report on what was gathered and judged, by metrics of which the first is main."""
+    dataset, rows = gathered.dataset, gathered.rows
+    baseline, *others = rows
     values = {
         (one.system, one.query_id, one.metric): one.value for one in cells if one.value is not None
     }
-    queries = [_query(record, rows, errors, values, metrics) for record in dataset.records]
-    summary = {name: _system(name, queries, metrics, seed) for name in systems}
+    queries = tuple(_query(record, gathered, values, metrics) for record in dataset.records)
+    summary = {name: _system(name, queries, metrics, seed) for name in rows}
     said = [one for one in metrics if any(s.measures[one.name].n for s in summary.values())]
     return RagasReport(
-        title=title,
-        baseline=systems[0],
+        title=f"RAGAS metrics on {dataset.name}",
+        baseline=baseline,
         measures=tuple(one.name for one in said or metrics),
         systems=summary,
         comparisons=comparing.adjusted(
             [
                 found
                 for one in said
-                for found in _comparisons(one, queries, summary, systems[0], systems[1:], seed)
+                for found in _comparisons(one, queries, summary, baseline, others, seed)
             ]
         ),
-        queries=tuple(queries),
+        queries=queries,
         settings={"dataset": dataset.name, "queries": len(dataset), "seed": seed, **settings},
         environment=environment(started),
-        warnings=(*dataset.warnings, *_warnings(cells, metrics, rows)),
+        warnings=(*dataset.warnings, *_warnings(cells, metrics, list(rows)), *gathered.warnings),
         texts=texts_of({name: by_query.values() for name, by_query in rows.items()}),
         cells=tuple(cells),
         rows={name: tuple(by_query.values()) for name, by_query in rows.items()},
@@ -86,14 +68,13 @@ def report_of(
 
 def _query(
     record: Record,
-    rows: Rows,
-    errors: Mapping[tuple[str, str], str],
+    gathered: Gathered,
     values: Mapping[tuple[str, str, str], float],
     metrics: Sequence[Metric],
 ) -> QueryRow:
     systems = {}
     qrels: dict[str, int] = {}
-    for name, by_query in rows.items():
+    for name, by_query in gathered.rows.items():
         row = by_query.get(record.id)
         if row is None:
             continue
@@ -106,7 +87,7 @@ def _query(
                 for one in metrics
                 if (name, record.id, one.name) in values
             },
-            error=errors.get((name, record.id)),
+            error=gathered.errors.get((name, record.id)),
         )
     judged = any(one.measures for one in systems.values())
     unlabelled = None if judged else "no metric has a value for this question"
@@ -172,24 +153,23 @@ def _comparisons(
             yield one
 
 
-def _warnings(cells: Sequence[Cell], metrics: Sequence[Metric], rows: Rows) -> Iterable[str]:
+def _warnings(
+    cells: Sequence[Cell], metrics: Sequence[Metric], systems: Sequence[str]
+) -> Iterable[str]:
     for metric in metrics:
         own = [one for one in cells if one.metric == metric.name]
         for status, words in (("failed", "failed"), ("not_applicable", "not applicable")):
             found = [one for one in own if one.status == status]
-            if found:
-                yield _missing(metric.name, words, found, len(own), list(rows))
-
-
-def _missing(
-    metric: str, words: str, cells: Sequence[Cell], of: int, systems: Sequence[str]
-) -> str:
-    by_system = Counter(one.system for one in cells)
-    where = ", ".join(f"{system_label(one)} {by_system[one]}" for one in systems if by_system[one])
-    reasons = Counter(one.reason for one in cells).most_common()
-    shown = "; ".join(f"{count} x {reason}" for reason, count in reasons[:_REASONS_SHOWN])
-    more = len(reasons) - _REASONS_SHOWN
-    return (
-        f"{metric}: {len(cells)} of {of} cells {words} ({where}) and in no mean: {shown}"
-        f"{f'; {more} more reasons' if more > 0 else ''}."
-    )
+            if not found:
+                continue
+            by_system = Counter(one.system for one in found)
+            where = ", ".join(
+                f"{system_label(one)} {by_system[one]}" for one in systems if by_system[one]
+            )
+            reasons = Counter(one.reason for one in found).most_common()
+            shown = "; ".join(f"{count} x {reason}" for reason, count in reasons[:_REASONS_SHOWN])
+            more = len(reasons) - _REASONS_SHOWN
+            yield (
+                f"{metric.name}: {len(found)} of {len(own)} cells {words} ({where}) and in no "
+                f"mean: {shown}{f'; {more} more reasons' if more > 0 else ''}."
+            )

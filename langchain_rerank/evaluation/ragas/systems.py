@@ -21,55 +21,39 @@ from langchain_rerank.retriever import CrossEncoderRerankRetriever
 MakeChain = Callable[[Runnable[str, list[Document]]], Runnable[Any, Any]]
 
 
-def named_systems(
-    systems: Any, *, chain: MakeChain | None, top_n: int | None
-) -> dict[str, Runnable[Any, Any]]:
-    """Return what a user gave as systems, by name, the baseline first.
+def systems_of(
+    systems: Any, key: Key, *, chain: MakeChain | None, keys: ChainKeys, top_n: int | None
+) -> tuple[dict[str, Runnable[Any, Any]], list[Stage]]:
+    """Return what a user gave as systems by name, the baseline first, and the stages that ask them.
+
+    Before and after reranking are one stage where no chain is built around them.
 
     Args:
         systems: A `CrossEncoderRerankRetriever`, which is evaluated before and after reranking; a
             mapping of retrievers or chains by name, the baseline first; or one of those.
+        key: What identifies a document.
         chain: Builds a RAG chain around a retriever.
+        keys: How to talk to a chain.
         top_n: How many documents count; None leaves it to the systems.
 
     Raises:
         ConfigurationError: None of these.
     """
+    one_stage: list[Stage] = []
     if isinstance(systems, CrossEncoderRerankRetriever):
         reranking = systems if top_n is None else systems.model_copy(update={"top_n": top_n})
         systems = {FIRST_STAGE: _first_stage(reranking), RERANKED: reranking}
+        one_stage = [_before_and_after(reranking, key)]
     elif not isinstance(systems, Mapping):
         systems = {"retriever": systems}
     if not systems:
         raise ConfigurationError("There is no system to evaluate; give a retriever or a chain.")
-    found = {str(name): as_runnable(one) for name, one in systems.items()}
-    return found if chain is None else {name: chain(one) for name, one in found.items()}
-
-
-def stages(
-    systems: Any,
-    named: Mapping[str, Runnable[Any, Any]],
-    key: Key,
-    *,
-    chain: MakeChain | None,
-    keys: ChainKeys,
-    top_n: int | None,
-) -> list[Stage]:
-    """Return the stages of `named_systems`; before and after reranking are one where they can be.
-
-    Args:
-        systems: As a user gave them.
-        named: The same, by name.
-        key: What identifies a document.
-        chain: What was built around them.
-        keys: How to talk to a chain.
-        top_n: How many documents count.
-    """
-    if isinstance(systems, CrossEncoderRerankRetriever) and chain is None:
-        reranking = named[RERANKED]
-        assert isinstance(reranking, CrossEncoderRerankRetriever)  # noqa: S101 - made above
-        return [_before_and_after(reranking, key)]
-    return [
+    named = {str(name): as_runnable(one) for name, one in systems.items()}
+    if chain is not None:
+        named = {name: chain(one) for name, one in named.items()}
+    elif one_stage:
+        return named, one_stage
+    return named, [
         system(
             name,
             one,
@@ -87,7 +71,8 @@ def _before_and_after(retriever: CrossEncoderRerankRetriever, key: Key) -> Stage
     """Retrieve once and score once, so that both orders are of the same candidates."""
 
     async def ask(record: Record, config: RunnableConfig) -> dict[str, Found]:
-        candidates = await _candidates(retriever, record.question, config)
+        found = await called(_base(retriever), record.question, config)
+        candidates = _candidates(retriever, found)
         before = Found.of(candidates[: retriever.top_n], key)
         try:
             result = await retriever.arerank(candidates, record.question, config.get("callbacks"))
@@ -109,19 +94,19 @@ def _before_and_after(retriever: CrossEncoderRerankRetriever, key: Key) -> Stage
 
 def _first_stage(retriever: CrossEncoderRerankRetriever) -> Runnable[str, list[Document]]:
     async def candidates(question: str, config: RunnableConfig) -> list[Document]:
-        return (await _candidates(retriever, question, config))[: retriever.top_n]
+        found = await called(_base(retriever), question, config)
+        return _candidates(retriever, found)[: retriever.top_n]
 
     def sync(question: str, config: RunnableConfig) -> list[Document]:
-        base = with_depth(retriever.base_retriever, retriever.first_stage_k)
-        found = unique(base.invoke(question, config), retriever.deduplicate, retriever.id_key)
-        return found[: min(retriever.top_n or retriever.first_stage_k, retriever.first_stage_k)]
+        found = _base(retriever).invoke(question, config)
+        return _candidates(retriever, found)[: retriever.top_n]
 
     return RunnableLambda(sync, candidates, name=FIRST_STAGE)
 
 
-async def _candidates(
-    retriever: CrossEncoderRerankRetriever, question: str, config: RunnableConfig
-) -> list[Document]:
-    base = with_depth(retriever.base_retriever, retriever.first_stage_k)
-    found = await called(base, question, config)
+def _base(retriever: CrossEncoderRerankRetriever) -> Runnable[str, Any]:
+    return with_depth(retriever.base_retriever, retriever.first_stage_k)
+
+
+def _candidates(retriever: CrossEncoderRerankRetriever, found: list[Document]) -> list[Document]:
     return unique(found, retriever.deduplicate, retriever.id_key)[: retriever.first_stage_k]

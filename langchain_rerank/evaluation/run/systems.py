@@ -160,10 +160,16 @@ def _of_chain(
             f"The output of {name} has no {missing!r}, only {', '.join(map(str, output))}. Name "
             f"the right keys with ChainKeys(answer=..., contexts=...)."
         )
-    answer = output.get(talk.answer)
-    if answer is not None and not isinstance(answer, str):
-        answer = str(getattr(answer, "text", answer))
-    return answer, output[talk.contexts]
+    return text_of(output.get(talk.answer)), output[talk.contexts]
+
+
+def text_of(answer: Any) -> str | None:
+    """Return the text of what a chain answered: a string, a message, or anything else."""
+    return (
+        answer
+        if answer is None or isinstance(answer, str)
+        else str(getattr(answer, "text", answer))
+    )
 
 
 def _documents(name: str, output: Any) -> list[Document]:

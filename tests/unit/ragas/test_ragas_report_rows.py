@@ -6,8 +6,8 @@ import pytest
 
 from langchain_rerank.evaluation import compare_rerank
 from langchain_rerank.evaluation.data.datasets import from_records
-from langchain_rerank.evaluation.ragas import METRICS, RagasRow, to_ragas
-from langchain_rerank.evaluation.ragas.cells import Cell
+from langchain_rerank.evaluation.ragas import METRICS, Cell, RagasRow, to_ragas
+from langchain_rerank.evaluation.ragas.gathering import Gathered
 from langchain_rerank.evaluation.ragas.summary import report_of
 
 
@@ -30,12 +30,12 @@ def test_the_headline_names_the_means_of_the_questions_that_the_difference_is_of
     after = [Cell("reranked", one, "faithfulness", "failed", None, "timeout") for one in ids[:6]]
     after += [Cell("reranked", one, "faithfulness", "ok", 0.5) for one in ids[6:]]
     report = report_of(
-        from_records([{"id": one, "question": one} for one in ids]),
-        {name: {one: RagasRow(one) for one in ids} for name in ("first_stage", "reranked")},
-        {},
+        Gathered(
+            from_records([{"id": one, "question": one} for one in ids]),
+            {name: {one: RagasRow(one) for one in ids} for name in ("first_stage", "reranked")},
+        ),
         [*before, *after],
         [METRICS["faithfulness"]],
-        title="by hand",
         seed=0,
         started="now",
         settings={},
@@ -52,12 +52,12 @@ def test_a_judge_that_failed_everywhere_has_no_mean_and_no_worst_score():
     cells = [Cell("first_stage", one, "faithfulness", "ok", 0.5) for one in ids]
     cells += [Cell("reranked", one, "faithfulness", "failed", None, "timeout") for one in ids]
     report = report_of(
-        from_records([{"id": one, "question": one} for one in ids]),
-        {name: {one: RagasRow(one) for one in ids} for name in ("first_stage", "reranked")},
-        {},
+        Gathered(
+            from_records([{"id": one, "question": one} for one in ids]),
+            {name: {one: RagasRow(one) for one in ids} for name in ("first_stage", "reranked")},
+        ),
         cells,
         [METRICS["faithfulness"]],
-        title="by hand",
         seed=0,
         started="now",
         settings={},
