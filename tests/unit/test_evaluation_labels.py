@@ -529,3 +529,98 @@ def test_paths_uuids_and_numbers_are_labels(labels, document):
 )
 def test_metadata_that_became_text_is_kept(written, kept):
     assert from_records([{"question": "q", "metadata": written}]).records[0].metadata == kept
+
+
+# Rows of tables
+
+
+def labels_of(rows):
+    data = from_records(rows)
+    return [
+        one.qrels or one.reference_context_ids or one.reference_contexts for one in data.records
+    ]
+
+
+def test_a_table_with_a_row_for_each_judged_document_is_one_question_with_its_grades():
+    rows = [
+        {"query_id": "1", "query": "q", "doc_id": "a", "relevance": "2"},
+        {"query_id": "1", "query": "q", "doc_id": "b", "relevance": "0"},
+        {"query_id": "2", "query": "r", "doc_id": "a", "relevance": "-1"},
+        {"query_id": "2", "query": "r", "doc_id": "c", "relevance": "1"},
+    ]
+    data = from_records(rows)
+    assert [one.id for one in data.records] == ["1", "2"]
+    assert labels_of(rows) == [{"a": 2, "b": 0}, {"a": -1, "c": 1}]
+    assert "'relevance' as the grade of each" in data.warnings[0]
+    without_ids = [{key: one for key, one in row.items() if key != "query_id"} for row in rows]
+    assert labels_of(without_ids) == labels_of(rows)
+    assert labels_of(pandas.DataFrame(rows).astype({"relevance": float})) == labels_of(rows)
+
+
+def test_grades_may_stand_beside_lists_of_ids_and_beside_contexts():
+    lists = {"question": "q", "relevant_docs": ["a", "b"], "label": np.array([2, 0])}
+    assert labels_of([lists]) == [{"a": 2, "b": 0}]
+    texts = [{"question": "q", "context": text, "label": n} for n, text in enumerate("xy")]
+    assert labels_of(texts) == [("y",)]
+
+
+@pytest.mark.parametrize(
+    "column",
+    [{"score": 0.87}, {"label": "entity"}, {"label": 0, "relevant_ids": ["a", "b"]}],
+)
+def test_a_score_of_retrieval_and_a_class_are_no_grades(column):
+    data = from_records([{"question": "q", "relevant_ids": "a", **column}])
+    assert data.records[0].reference_context_ids[0] == "a"
+    assert set(data.records[0].metadata) == {*column} - {"relevant_ids"}
+
+
+def test_grades_that_cannot_be_used_are_named():
+    row = {"question": "q", "doc_id": "a"}
+    good = {"question": "r", "doc_id": "a", "relevance": 1}
+    for wrong, said in [
+        ([{**row, "relevance": 0.5}], "a whole number for each of 1 was expected, got 0.5"),
+        ([{**row, "relevance": 1}, {**row, "relevance": 0}], "'a' has the grades 1 and 0"),
+    ]:
+        data = from_records([*wrong, good])
+        assert [one.problem is None for one in data.records] == [False, True]
+        assert said in data.warnings[-1]
+
+
+def test_rows_that_call_one_thing_by_several_names_lose_no_label():
+    rows = [
+        {"qid": "x", "query": "q", "relevant_ids": ["a"]},
+        {"id": "y", "question": "r", "gold_ids": ["b"]},
+        {"ID": "z", "Question": "s", "Reference Context IDs": ["c"]},
+    ]
+    assert labels_of(rows) == [("a",), ("b",), ("c",)]
+    assert [one.id for one in from_records(rows).records] == ["x", "y", "z"]
+    joined = pandas.DataFrame([{**one, "question": "q"} for one in rows[:2]]).drop(columns="query")
+    assert labels_of(joined) == [("a",), ("b",)]
+    assert [one.id for one in from_records(joined).records] == ["x", "y"]
+    # What is left over is kept, and what a system answered is no reference that is missing.
+    asked = {"question": "full?", "query": "words", "ground_truth": None, "answer": "guess"}
+    record = from_records([asked]).records[0]
+    assert (record.question, record.reference) == ("full?", None)
+    assert record.metadata == {"query": "words", "answer": "guess"}
+
+
+def test_bytes_are_the_text_that_they_hold_and_no_list_of_numbers():
+    table = pyarrow.table({"question": [b"q"], "relevant_ids": [[b"a", b"b"]], "id": [b"7"]})
+    record = from_records(table).records[0]
+    assert (record.id, record.question, record.reference_context_ids) == ("7", "q", ("a", "b"))
+    assert labels_of([{"question": "q", "relevant_ids": b"abc"}]) == [("abc",)]
+    with pytest.raises(ConfigurationError, match="a text or a list of texts was expected"):
+        from_records([{"question": "q", "relevant_ids": b"\xff"}])
+
+
+def test_two_forms_of_one_id_lose_no_grade():
+    with pytest.raises(ConfigurationError, match="'7' has the grades 1 and 0; keep one of them"):
+        from_records([{"question": "q", "qrels": {7: 1, "7": 0}}])
+    data = from_records([{"id": 7, "question": "q", "qrels": {"own": 1}}])
+    assert data.with_qrels({7: {"a": 1}, "7": {"b": 1}}).records[0].qrels == {"a": 1, "b": 1}
+    with pytest.raises(ConfigurationError, match="'a' has the grades 1 and 2"):
+        data.with_qrels({7: {"a": 1}, "7": {"a": 2}})
+    # A query without any keeps its own labels.
+    assert data.with_qrels({"7": {}}).records[0].qrels == {"own": 1}
+    with pytest.raises(ConfigurationError, match="Grades by document id, by query id"):
+        data.with_qrels([("7", "a", 1)])

@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Any
 
 from langchain_rerank.errors import InputTypeError
-from langchain_rerank.evaluation.data.values import unwritten
+from langchain_rerank.evaluation.data.values import is_there, unwritten
 from langchain_rerank.reading.names import normal
 
 # What each key of a record is called elsewhere: BEIR and MTEB, RAGAS, LangSmith, SQuAD, TREC.
@@ -44,6 +44,17 @@ LABELS = (
 # Names that many tables use for other things: read as labels only where nothing else is one.
 _WEAK = {"source", "sources", "source_file", "context", "doc_id", "document_id", "docid"}
 _WEAK |= {"positive", "pos"}
+GRADES = {
+    "score",
+    "relevance",
+    "rel",
+    "grade",
+    "label",
+    "judgment",
+    "judgement",
+    "relevancy",
+    "qrel",
+}
 _QUESTIONS = {"question", *SYNONYMS["question"]}
 
 
@@ -53,10 +64,10 @@ def holds_question(name: str) -> bool:
 
 
 def mapping(names: Iterable[str], known: Iterable[str]) -> dict[str, str]:
-    """Return the key of a record for each column that is one, by the column's name.
+    """Return the key of a record for each column that may be one, by the column's name.
 
     A column that is called as the key goes before its synonyms, and these before one another in the
-    order of `SYNONYMS`. What is left over is no key.
+    order of `SYNONYMS`: `chosen` takes the first that a row has. What is left over is no key.
 
     Args:
         names: The columns.
@@ -66,16 +77,45 @@ def mapping(names: Iterable[str], known: Iterable[str]) -> dict[str, str]:
         >>> mapping(["user_input", "reference", "persona"], ["question", "reference"])
         {'reference': 'reference', 'user_input': 'question'}
     """
-    by_name: dict[str, str] = {}
+    by_name: dict[str, list[str]] = {}
     for name in names:
-        by_name.setdefault(normal(name), name)
-    found = {by_name[key]: key for key in known if key in by_name}
+        by_name.setdefault(normal(name), []).append(name)
+    found = {one: key for key in known for one in by_name.get(key, ())}
     for key, synonyms in SYNONYMS.items():
-        others = [by_name[one] for one in synonyms if one in by_name and by_name[one] not in found]
         labelled = any(label in found.values() for label in LABELS)
-        free = [one for one in others if not (labelled and normal(one) in _WEAK)]
-        if free and key not in found.values() and key in known:
-            found[free[0]] = key
+        free = [
+            name
+            for one in synonyms
+            if not (labelled and one in _WEAK)
+            for name in by_name.get(one, ())
+            if name not in found
+        ]
+        if key == "reference":  # what a system answered is no reference where that is missing
+            free = [] if key in found.values() else free[:1]
+        if key in known:
+            found.update(dict.fromkeys(free, key))
+    return found
+
+
+def chosen(row: Mapping[str, Any], keys: Mapping[str, str]) -> dict[str, str]:
+    """Return the column of each key in a row: the first that says something there.
+
+    A row that has an empty question has that question, whatever else is called like one.
+
+    Args:
+        row: The row, of plain values.
+        keys: What `mapping` returns.
+
+    Examples:
+        >>> names = ["question", "relevant_ids", "gold_ids"]
+        >>> keys = mapping(names, ["question", "reference_context_ids"])
+        >>> chosen({"question": "Why?", "relevant_ids": None, "gold_ids": ["a"]}, keys)
+        {'question': 'question', 'reference_context_ids': 'gold_ids'}
+    """
+    found: dict[str, str] = {}
+    for name, key in keys.items():
+        if name in row and (key == "question" or is_there(row[name])):
+            found.setdefault(key, name)
     return found
 
 
@@ -90,13 +130,26 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     return close[0] if close else None
 
 
-def spoken(found: Mapping[str, str], kept: Iterable[str]) -> str | None:
-    """Return a sentence on columns that were read under another name, or None where none was."""
-    renamed = [f"{name!r} as {key}" for name, key in found.items() if normal(name) != key]
-    if not renamed:
+def spoken(rows: Iterable[Any], keys: Mapping[str, str], grades: str | None) -> str | None:
+    """Return a sentence on columns that were read under another name, or None where none was.
+
+    Args:
+        rows: The rows, of plain values.
+        keys: What `mapping` returns.
+        grades: The column of grades, if any.
+    """
+    held = [row for row in rows if isinstance(row, Mapping)]
+    used = {name for row in held for name in chosen(row, keys).values()}
+    read = [f"{one!r} as {key}" for one, key in keys.items() if one in used and normal(one) != key]
+    if grades is not None:
+        read.append(f"{grades!r} as the grade of each")
+    if not read:
         return None
-    others = ", ".join(map(repr, kept))
-    return f"read {', '.join(renamed)}" + (f"; kept as metadata: {others}" if others else "")
+    known = {*used, grades, "metadata"}
+    others = dict.fromkeys(repr(one) for row in held for one in row if one not in known)
+    return f"read {', '.join(read)}" + (
+        f"; kept as metadata: {', '.join(others)}" if others else ""
+    )
 
 
 def flattened(row: Mapping[str, Any]) -> dict[str, Any]:

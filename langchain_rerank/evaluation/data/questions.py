@@ -9,45 +9,16 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, fields, is_dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any
 
 from langchain_rerank.errors import ConfigurationError, InputTypeError
-from langchain_rerank.evaluation.data import columns, values
+from langchain_rerank.evaluation.data import columns, graded, values
+from langchain_rerank.evaluation.data.record import Record
 from langchain_rerank.evaluation.data.tables import as_rows
 from langchain_rerank.reading.names import normal
 
-
-@dataclass(frozen=True)
-class Record:
-    """One question.
-
-    Attributes:
-        id: Names the query in every report and TREC file; unique within a data set.
-        question: What is asked.
-        reference: The reference answer.
-        expected_source: The values of `metadata["source"]` that answer it; any of them is relevant.
-        reference_context_ids: Ids of the documents that answer it.
-        qrels: Grade by document id; 0 and less mean judged and not relevant.
-        reference_contexts: Texts that answer it.
-        expected_passage: A text that a relevant document contains, in one of `expected_source`
-            where that is given.
-        tags: Labels to group by.
-        metadata: What else its row has.
-        problem: Why the record cannot be used; None where it can.
-    """
-
-    id: str
-    question: str
-    reference: str | None = None
-    expected_source: tuple[str, ...] = ()
-    reference_context_ids: tuple[str, ...] = ()
-    qrels: dict[str, int] = field(default_factory=dict)
-    reference_contexts: tuple[str, ...] = ()
-    expected_passage: str | None = None
-    tags: tuple[str, ...] = ()
-    metadata: dict[str, Any] = field(default_factory=dict)
-    problem: str | None = None
+__all__ = ["KEYS", "Dataset", "Record", "from_records", "some"]
 
 
 @dataclass(frozen=True)
@@ -85,10 +56,17 @@ class Dataset:
             ConfigurationError: None of the queries is in the data set, or a grade is no whole
                 number.
         """
+        if not isinstance(qrels, Mapping):
+            raise ConfigurationError(
+                f"Grades by document id, by query id, were expected ({{'q1': {{'d7': 1}}}}), got "
+                f"{type(qrels).__name__}."
+            )
         given: dict[str, dict[str, int]] = {}
         for key, grades in qrels.items():
             try:
-                given[values.read_id(key) or str(key)] = values.read_grades(grades)
+                for document, grade in values.read_grades(grades).items():
+                    of_query = given.setdefault(values.read_id(key) or str(key), {})
+                    values.add_grade(of_query, document, grade)
             except InputTypeError as error:
                 raise ConfigurationError(f"The qrels of the query {key!r}: {error}") from error
         ids = {one.id for one in self.records}
@@ -130,7 +108,8 @@ def from_records(
     other columns are kept in `Record.metadata`.
 
     A record without an id is called by its position, from 1. Of records with the same id, the
-    second becomes `id#2`.
+    second becomes `id#2`. Where a column has a grade for each id or context beside it (`relevance`,
+    `label`, ...), rows of the same question are one record.
 
     Args:
         rows: The records: dictionaries, objects of `Record` or of another dataclass, questions, or
@@ -153,12 +132,28 @@ def from_records(
     places = where or [f"record {position}" for position in range(1, len(listed) + 1)]
     names = dict.fromkeys(key for row in listed if isinstance(row, Mapping) for key in row)
     keys = columns.mapping(names, KEYS)
-    read = [_record(row, str(n), keys) for n, row in enumerate(listed, 1)]
-    given = {record.id for record in read}
+    grades = graded.grade_column(listed, keys)
+    made = [_record(row, str(n), keys, grades) for n, row in enumerate(listed, 1)]
+    read = list(zip(made, places, strict=True))
+    if grades is not None:
+        read = graded.joined(read, by_id="id" in keys.values())
+    spoken = columns.spoken(listed, keys, grades)
+    found, warnings = _told_apart(read)
+    if all(record.problem for record in found):
+        first = found[0].problem if found else "it is empty."
+        raise ConfigurationError(
+            f"The data set {name!r} has no record that can be used: {first} "
+            f"A record is a dictionary with at least 'question'; known keys: {', '.join(KEYS)}."
+        )
+    return Dataset(tuple(found), name, (*([f"{name}: {spoken}."] if spoken else []), *warnings))
+
+
+def _told_apart(read: Sequence[tuple[Record, str]]) -> tuple[list[Record], list[str]]:
+    """Return records with ids of their own, and what is to be said of each by where it stands."""
+    given = {record.id for record, _ in read}
     taken: set[str] = set()
-    spoken = columns.spoken(keys, [one for one in names if one not in {*keys, "metadata"}])
-    warnings, found = ([f"{name}: {spoken}."] if spoken else []), []
-    for record, place in zip(read, places, strict=True):
+    found, warnings = [], []
+    for record, place in read:
         unique = _unique_id(record.id, taken, given)
         taken.add(unique)
         if unique != record.id:
@@ -167,13 +162,7 @@ def from_records(
         if problem:
             warnings.append(problem)
         found.append(replace(record, id=unique, problem=problem))
-    if all(record.problem for record in found):
-        first = found[0].problem if found else "it is empty."
-        raise ConfigurationError(
-            f"The data set {name!r} has no record that can be used: {first} "
-            f"A record is a dictionary with at least 'question'; known keys: {', '.join(KEYS)}."
-        )
-    return Dataset(tuple(found), name, tuple(warnings))
+    return found, warnings
 
 
 def some(names: Iterable[str]) -> str:
@@ -194,7 +183,8 @@ def _row(row: Any) -> Any:
     if not isinstance(row, Mapping):
         return values.plain_value(row)
     sample = _dumped(row.get("eval_sample"))  # what a RAGAS test set wraps each sample in
-    return columns.flattened(sample if isinstance(sample, Mapping) else row)
+    row = columns.flattened(sample if isinstance(sample, Mapping) else row)
+    return {key: values.plain_value(one) for key, one in row.items()}
 
 
 def _dumped(row: Any) -> Any:
@@ -222,19 +212,19 @@ def _metadata(held: Any) -> Mapping[str, Any]:
     return {"metadata": held} if values.is_there(held) else {}
 
 
-def _record(row: Any, position: str, keys: Mapping[str, str]) -> Record:
+def _record(row: Any, position: str, keys: Mapping[str, str], grades: str | None) -> Record:
     if not isinstance(row, Mapping):
         return Record(position, "", problem=f"a dictionary was expected, got {row!r}.")
-    held = {key: values.plain_value(value) for key, value in row.items()}
-    mapped = {keys[name]: value for name, value in held.items() if name in keys}
-    free = [one for one in KEYS if one not in mapped]
+    columns_of = columns.chosen(row, keys)
+    mapped = {key: row[name] for key, name in columns_of.items()}
+    free = set(KEYS) - {keys.get(name) for name in row}
     id_ = mapped.pop("id", None)
     id_ = (values.read_id(id_) or str(id_)) if values.is_there(id_) else position
     question = mapped.pop("question", None)
     shown = question if isinstance(question, str) else ""
-    inside = _metadata(held.pop("metadata", None))
-    extra = {key: one for key, one in held.items() if key not in keys and values.is_there(one)}
-    metadata = {**extra, **inside}
+    known = {*columns_of.values(), grades, "metadata"}
+    extra = {key: one for key, one in row.items() if key not in known and values.is_there(one)}
+    metadata = {**extra, **_metadata(row.get("metadata"))}
     for key in extra:
         close = columns.nearest(key, free)
         if close:
@@ -249,7 +239,6 @@ def _record(row: Any, position: str, keys: Mapping[str, str]) -> Record:
         return Record(
             id_, shown, problem=f"{found} ({question!r}); its keys are {', '.join(row) or 'none'}."
         )
-    columns_of = {key: name for name, key in keys.items()}
     read: dict[str, Any] = {"metadata": metadata}
     for key, value in mapped.items():
         try:
@@ -260,6 +249,11 @@ def _record(row: Any, position: str, keys: Mapping[str, str]) -> Record:
             other = "" if normal(name) == key else f" as {key}"
             advice = " Rename or leave out the column if it is something else." if other else ""
             return Record(id_, shown, problem=f"{name!r} cannot be used{other}: {error}{advice}")
+    if grades is not None and values.is_there(row.get(grades)) and "qrels" not in read:
+        try:
+            read = graded.with_grades(read, row[grades])
+        except InputTypeError as error:
+            return Record(id_, shown, problem=f"the grade {grades!r} cannot be used: {error}")
     return Record(id_, shown, **read)
 
 

@@ -41,6 +41,9 @@ def plain_value(value: Any) -> Any:
             break
     if isinstance(value, (PurePath, UUID)):
         return str(value)
+    if isinstance(value, bytes):  # what Parquet has for texts that are not marked as such
+        with suppress(UnicodeDecodeError):
+            return value.decode()
     # pandas' NA and NaT are of types of their own, and are equal to nothing.
     if type(value).__name__ in {"NAType", "NaTType"}:
         return None
@@ -124,7 +127,8 @@ def read_texts(value: Any) -> tuple[str, ...]:
     """
     value = plain_value(value)
     value = unwritten(value) if isinstance(value, str) else value
-    values = [value] if isinstance(value, str) or not isinstance(value, Iterable) else value
+    alone = isinstance(value, (str, bytes)) or not isinstance(value, Iterable)
+    values = [value] if alone else value
     if isinstance(values, Mapping):
         raise InputTypeError(f"a text or a list of texts was expected, got {shown(value)}.")
     found = []
@@ -191,8 +195,18 @@ def read_grades(value: Any) -> dict[str, int]:
             raise InputTypeError(
                 f"the grade of {key!r} is {shown(grade)}; a whole number was expected."
             )
-        found[id_] = number
+        add_grade(found, id_, number)
     return found
+
+
+def add_grade(grades: dict[str, int], id_: str, grade: int) -> None:
+    """Put a grade among others.
+
+    Raises:
+        InputTypeError: The document has another one there: 7 and "7" are one document.
+    """
+    if grades.setdefault(id_, grade) != grade:
+        raise InputTypeError(f"{id_!r} has the grades {grades[id_]} and {grade}; keep one of them.")
 
 
 def read_grade(value: Any) -> int | None:
