@@ -13,7 +13,7 @@ from typing import Any
 from langchain_rerank.errors import DataFileError
 from langchain_rerank.files.front_matter import split_front_matter
 from langchain_rerank.files.html import declared_encoding, shown_text
-from langchain_rerank.files.walking import HTML_SUFFIXES
+from langchain_rerank.files.walking import HTML_SUFFIXES, UNREAD_PAGES
 from langchain_rerank.files.word import document_text
 from langchain_rerank.optional import require
 from langchain_rerank.reading.text import read_bytes, read_text
@@ -132,9 +132,15 @@ def _pdf(package: Any, data: io.BytesIO) -> list[Part]:
         title = (
             {"title": str(reader.metadata.title)} if (reader.metadata or {}).get("/Title") else {}
         )
+        texts = [page.extract_text() for page in reader.pages]
+        pictures = [number for number, text in enumerate(texts, 1) if not text.strip()]
+        unread = (
+            {UNREAD_PAGES: f"{len(pictures)} of {len(texts)} ({_runs(pictures)})"}
+            if pictures
+            else {}
+        )
         return [
-            Part(page.extract_text(), {**title, "page": number})
-            for number, page in enumerate(reader.pages, 1)
+            Part(text, {**title, **unread, "page": number}) for number, text in enumerate(texts, 1)
         ]
     except package.errors.DependencyError as error:
         raise ValueError(
@@ -142,6 +148,21 @@ def _pdf(package: Any, data: io.BytesIO) -> list[Part]:
         ) from error
     finally:
         logger.setLevel(before)
+
+
+def _runs(numbers: Sequence[int]) -> str:
+    """Return ascending numbers with those that follow each other as a range.
+
+    >>> _runs([2, 3, 4, 7])
+    '2-4, 7'
+    """
+    runs: list[tuple[int, int]] = []
+    for number in numbers:
+        if runs and runs[-1][1] == number - 1:
+            runs[-1] = runs[-1][0], number
+        else:
+            runs.append((number, number))
+    return ", ".join(f"{first}" if first == last else f"{first}-{last}" for first, last in runs)
 
 
 def _docx(package: Any, data: io.BytesIO) -> list[Part]:

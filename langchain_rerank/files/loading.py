@@ -24,7 +24,7 @@ from langchain_rerank.passages import read_passages
 from langchain_rerank.reading import ROW_SUFFIXES, Form, suffix_of
 from langchain_rerank.reading.text import is_folder
 
-VERSION = 2
+VERSION = 3
 """Counted up when a file is read or cut in another way: what was kept of it is read again."""
 
 _READ_WITH = ("langchain-text-splitters", "PyYAML", "beautifulsoup4", "pypdf", "python-docx")
@@ -89,6 +89,9 @@ def load_documents(
 
     What cannot be read below a folder is left out, and a warning names it: one stray file must not
     hide a thousand good ones. A file that is named itself has to be readable.
+
+    Pages of a PDF that have no text (scanned ones) are told in the same warning, and stand in
+    `pages_without_text` of its passages.
 
     Metadata: `source` is the path below the folder that was named, or the file's name; `line` or
     `page` says where the passage begins; `title` and the front matter of Markdown come as they are.
@@ -161,6 +164,7 @@ def read_each(
             left_out.errors.append(error)
         else:
             read += 1
+            left_out.look_at(file, documents)
             yield file, documents
     check_read(root, read, left_out)
 

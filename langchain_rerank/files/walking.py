@@ -9,16 +9,22 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from langchain_rerank.errors import DataFileError, RerankWarning, see
 from langchain_rerank.reading import is_saved_dataset
 from langchain_rerank.reading.text import is_folder
 
+if TYPE_CHECKING:
+    from langchain_core.documents import Document
+
 TEXT_SUFFIXES = (".txt", ".md", ".markdown")
 HTML_SUFFIXES = (".html", ".htm")
 FOLDER_SUFFIXES = (*TEXT_SUFFIXES, *HTML_SUFFIXES, ".pdf", ".docx", ".jsonl", ".json")
 """What is read of a folder; a file that is named itself may have any suffix."""
+
+UNREAD_PAGES = "pages_without_text"
+"""The metadata of a PDF's passages that says how many of its pages have no text, and which."""
 
 MOST_NAMED = 10  # of what is left out
 
@@ -52,11 +58,20 @@ class LeftOut:
         errors: What should have been read and cannot be.
         others: How many files of each other suffix there are.
         again: How many files were found under an earlier path already.
+        pages: Files with pages that have no text, and which pages.
     """
 
     errors: list[DataFileError] = field(default_factory=list)
     others: Counter[str] = field(default_factory=Counter)
     again: int = 0
+    pages: dict[str, str] = field(default_factory=dict)
+
+    def look_at(self, file: Found, documents: Sequence[Document]) -> None:
+        """Note which pages of a file have no text."""
+        if documents and file.path.suffix.lower() == ".pdf":
+            pages = documents[0].metadata.get(UNREAD_PAGES)
+            if pages is not None:
+                self.pages[file.source] = pages
 
     def warn(self, root: Path, *, stacklevel: int) -> None:
         """Warn of it in one message, if there is anything."""
@@ -69,6 +84,10 @@ class LeftOut:
             lines.append(
                 f"\n  {self.others.total()} of kinds that are not read: {', '.join(kinds + more)}"
             )
+        for source, pages in [*self.pages.items()][:MOST_NAMED]:
+            lines.append(f"\n  {source}: pages without text: {pages}; they are pictures, or empty")
+        if len(self.pages) > MOST_NAMED:
+            lines.append(f"\n  pages of {len(self.pages) - MOST_NAMED} more files")
         if lines:
             warnings.warn(
                 f"What cannot be read below {root} is left out:{''.join(lines)}\n"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from langchain_core.callbacks import (
     AsyncCallbackManagerForRetrieverRun,
@@ -48,6 +48,8 @@ class DenseRetriever(CheckedAssignment, BaseRetriever):
     """The store to search in."""
     k: Count = 50
     """How many documents to return at most."""
+    by_embeddings: ClassVar[bool] = True
+    """Its scores are those of embeddings: a hybrid passes them on as `dense_score`."""
     search_kwargs: dict[str, Any] = Field(default_factory=dict)
     """Arguments of the store's `similarity_search_with_score` (`filter`, say)."""
 

@@ -252,7 +252,7 @@ _DocumentKey = tuple[str, str]
 def _shown(metadata: Mapping[Any, Any]) -> str:
     try:
         return repr(sorted(metadata.items(), key=lambda item: (str(type(item[0])), str(item[0]))))
-    except RecursionError:  # nested too deeply to be shown
+    except Exception:  # noqa: BLE001 - nested too deeply, or an object refuses
         return ""
 
 

@@ -14,13 +14,13 @@ from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
 from langchain_core.retrievers import BaseRetriever
 from langchain_core.runnables import Runnable, RunnableConfig
-from langchain_core.runnables.base import RunnableBindingBase
 from langchain_core.runnables.config import ensure_config, patch_config, run_in_executor
 from langchain_core.runnables.utils import ConfigurableFieldSpec, get_unique_config_specs
 from pydantic import ConfigDict, Field, model_validator
 
 from langchain_rerank.base_retrievers.call_arguments import (
     arguments_taken,
+    may_become,
     only_sync_takes_arguments,
 )
 from langchain_rerank.base_retrievers.depth import FirstStage, with_depth
@@ -41,10 +41,10 @@ class HybridRetriever(CheckedAssignment, BaseRetriever):
 
     Every stage is asked for `k` documents (where its depth can be set) unless `depths` says
     otherwise, the fused ranking is cut to `k`, and its score is in `metadata["first_stage_score"]`.
-    Where one of the stages is a `DenseRetriever`, its score is in `metadata["dense_score"]` too:
-    that is what a reranker with `first_stage_weight` mixes in. The order of the stages does not
-    matter. Documents are matched by id, or by text where they have none. Under async the stages run
-    at the same time; in traces each is a child run.
+    Where one of the stages is a `DenseRetriever` or a dense `IndexRetriever`, its score is in
+    `metadata["dense_score"]` too: that is what a reranker with `first_stage_weight` mixes in. The
+    order of the stages does not matter. Documents are matched by id, or by text where they have
+    none. Under async the stages run at the same time; in traces each is a child run.
 
     Arguments of a call other than `k` reach the stages that take them. A `filter` must be taken by
     all of them: a stage that ignored it would bring back what it is meant to keep out.
@@ -215,9 +215,7 @@ class HybridRetriever(CheckedAssignment, BaseRetriever):
 
 def _with_dense_scores(retriever: Runnable[str, Any], ranking: list[Document]) -> list[Document]:
     """Return a ranking with its scores as `dense_score` too, where embeddings gave them."""
-    while isinstance(retriever, RunnableBindingBase):
-        retriever = retriever.bound
-    if not isinstance(retriever, DenseRetriever):
+    if not _by_embeddings(retriever):
         return ranking
     return [
         with_metadata(document, {DENSE_SCORE: document.metadata[FIRST_STAGE_SCORE]})
@@ -225,6 +223,14 @@ def _with_dense_scores(retriever: Runnable[str, Any], ranking: list[Document]) -
         else document
         for document in ranking
     ]
+
+
+def _by_embeddings(retriever: Any) -> bool:
+    """Return whether a stage, whatever LangChain wrapped it in, scores by embeddings alone."""
+    parts = may_become(retriever)
+    if parts is None:
+        return getattr(retriever, "by_embeddings", False) is True
+    return all(map(_by_embeddings, parts))
 
 
 class _Stage(NamedTuple):

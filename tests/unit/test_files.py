@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import shutil
 import socket
@@ -309,11 +310,11 @@ def test_html_nested_deeply_or_broken_is_read(tmp_path):
 
 
 def test_pdf_has_pages(tmp_path):
-    path = write(tmp_path / "paper.pdf", pdf("Cats sleep a lot.", "", "Dogs bark.", title="Pets"))
+    path = write(tmp_path / "paper.pdf", pdf("Cats sleep a lot.", "Dogs bark.", title="Pets"))
     found = load_documents([tmp_path])
     assert [(d.page_content, d.metadata["page"], d.id) for d in found] == [
         ("Cats sleep a lot.", 1, "paper.pdf#1"),
-        ("Dogs bark.", 3, "paper.pdf#2"),
+        ("Dogs bark.", 2, "paper.pdf#2"),
     ]
     assert found[0].metadata["title"] == "Pets"
     assert "line" not in found[0].metadata
@@ -414,6 +415,23 @@ def test_a_named_file_that_is_damaged_or_of_another_kind_is_one_clear_error(
 ):
     with pytest.raises(DataFileError, match=message):
         load_documents(write(tmp_path / name, content))
+
+
+@pytest.mark.parametrize("named", [True, False], ids=["the file", "its folder"])
+def test_pages_without_text_are_counted_and_named(tmp_path, named):
+    path = write(tmp_path / "scan.pdf", pdf("", "Cats sleep.", "", "", " ", "Dogs bark.", ""))
+    with pytest.warns(RerankWarning, match="What cannot be read below") as warned:
+        found = load_documents(path if named else tmp_path)
+    assert [document.metadata["page"] for document in found] == [2, 6]
+    assert {one.metadata["pages_without_text"] for one in found} == {"5 of 7 (1, 3-5, 7)"}
+    (message,) = (str(one.message) for one in warned)
+    assert "\n  scan.pdf: pages without text: 5 of 7 (1, 3-5, 7); they are pictures" in message
+
+
+def test_rows_that_speak_of_pages_without_text_are_no_pages(tmp_path):
+    row = {"id": "1", "text": "Cats.", "metadata": {"pages_without_text": "all"}}
+    (found,) = load_documents(write(tmp_path / "rows.jsonl", json.dumps(row)))
+    assert found.metadata["pages_without_text"] == "all"
 
 
 def test_others_are_named_with_a_count_and_do_not_hide_the_good_ones(tmp_path):

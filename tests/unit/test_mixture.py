@@ -7,7 +7,7 @@ import math
 import pytest
 from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
-from langchain_core.runnables import RunnableLambda
+from langchain_core.runnables import ConfigurableField, RunnableLambda
 from langchain_core.vectorstores import InMemoryVectorStore
 
 from langchain_rerank.cli.loading import FirstStage
@@ -15,7 +15,12 @@ from langchain_rerank.cli.models import default_weight
 from langchain_rerank.compressor import CrossEncoderReranker
 from langchain_rerank.errors import ConfigurationError, ScorerContractError
 from langchain_rerank.evaluation import compare_rerank, sweep_k, tune_first_stage_weight
-from langchain_rerank.first_stage import DenseRetriever, HybridRetriever, hybrid_retriever
+from langchain_rerank.first_stage import (
+    DenseRetriever,
+    HybridRetriever,
+    IndexRetriever,
+    hybrid_retriever,
+)
 from langchain_rerank.retriever import CrossEncoderRerankRetriever
 from langchain_rerank.scorers.cross_encoder import CrossEncoderScorer
 from langchain_rerank.testing import CountingScorer, WordOverlapScorer
@@ -82,6 +87,37 @@ class TestTheDenseScoresOfAHybrid:
         stage = dense("near", "far").with_retry().with_config(tags=["dense"])
         hybrid = HybridRetriever(retrievers=[listing("far"), stage])
         assert dense_scores(hybrid.invoke("q"))["far"] == pytest.approx(cosine("far"))
+
+    @pytest.mark.parametrize("kind", ["dense", "hybrid"])
+    def test_the_stage_may_be_a_kept_index(self, kind, tmp_path):
+        for name in ("near", "middle"):
+            (tmp_path / f"{name}.md").write_text(name, encoding="utf-8")
+        index = IndexRetriever.from_files(
+            tmp_path, kind=kind, embeddings=Directions(), embedding_key="directions", store=None
+        )
+        hybrid = HybridRetriever(retrievers=[listing("far"), index])
+        assert dense_scores(hybrid.invoke("q")) == pytest.approx(
+            {"near.md#1": cosine("near"), "middle.md#1": cosine("middle"), "far": cosine("middle")}
+        )
+
+    def test_a_kept_index_of_words_has_none(self, tmp_path):
+        (tmp_path / "far.md").write_text("far", encoding="utf-8")
+        index = IndexRetriever.from_files(tmp_path, kind="bm25", store=None)
+        hybrid = HybridRetriever(retrievers=[listing("near"), index])
+        assert set(dense_scores(hybrid.invoke("far")).values()) == {None}
+
+    def test_the_stage_may_have_fields_of_a_config_or_fallbacks(self):
+        stage = dense("near", "far")
+        for one in (
+            stage.configurable_fields(k=ConfigurableField(id="k")),
+            stage.with_fallbacks([dense("near")]),
+        ):
+            hybrid = HybridRetriever(retrievers=[listing("far"), one])
+            assert dense_scores(hybrid.invoke("q"))["far"] == pytest.approx(cosine("far"))
+        mixed = HybridRetriever(
+            retrievers=[listing("far"), stage.with_fallbacks([listing("near")])]
+        )
+        assert set(dense_scores(mixed.invoke("q")).values()) == {None}
 
     def test_a_hybrid_inside_a_hybrid_passes_them_on(self):
         inner = HybridRetriever(retrievers=[listing("far"), dense("near", "far")])

@@ -12,6 +12,7 @@ from pydantic import ConfigDict
 from langchain_rerank import BM25Retriever, CrossEncoderReranker, IndexRetriever, hybrid_retriever
 from langchain_rerank.errors import InputError, RerankWarning
 from langchain_rerank.first_stage.embeddings import default_embeddings
+from langchain_rerank.first_stage.fusion import fused_documents
 from langchain_rerank.testing import WordOverlapScorer
 from langchain_rerank.wrappers import CachedScorer, MixedScorer
 
@@ -65,6 +66,13 @@ def test_a_key_of_metadata_that_cannot_be_written_hides_no_warning(odd):
     with pytest.warns(RerankWarning, match="'titel'.*The nearest key is 'title'"):
         found = reranker(metadata_fields=["titel"]).compress_documents([document], "red fox")
     assert found[0].metadata["relevance_score"] == 1.0
+
+
+@pytest.mark.parametrize("odd", ODD.values(), ids=ODD)
+def test_odd_metadata_stops_no_fusion(odd):
+    ranking = [Document("red fox", metadata={"part": odd}), Document("a hen")]
+    found = fused_documents([ranking, ranking[::-1]])
+    assert {one.page_content for one in found} == {"red fox", "a hen"}
 
 
 class Tagged(Document):

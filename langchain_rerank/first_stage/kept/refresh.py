@@ -7,7 +7,7 @@ import os
 import sqlite3
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -172,18 +172,20 @@ def _of_root(
             progress("Reading files", position, len(stale))
     store.put_files(name, settings.key, waiting)
     check_read(root, len(fresh) + len(unchanged), left_out)
-    for key in keys:
-        if key in fresh:
-            yield True, fresh[key]
-        elif key in passages:
-            yield (
-                False,
-                [
-                    Document(text, id=id_, metadata=metadata)
-                    for text, data in passages[key]
-                    for id_, metadata in [json.loads(data)]
-                ],
-            )
+    for key, file in keys.items():
+        if key not in fresh and key not in passages:
+            continue
+        documents = fresh[key] if key in fresh else _documents(passages[key])
+        left_out.look_at(file, documents)
+        yield key in fresh, documents
+
+
+def _documents(chunks: Iterable[tuple[str, str]]) -> list[Document]:
+    return [
+        Document(text, id=id_, metadata=metadata)
+        for text, data in chunks
+        for id_, metadata in [json.loads(data)]
+    ]
 
 
 def _is_same(file: Found, kept: KeptFile) -> bool:

@@ -196,6 +196,11 @@ class IndexRetriever(CheckedAssignment, BaseRetriever):
         return stages[0] if len(stages) == 1 else HybridRetriever(retrievers=[*stages], k=self.k)
 
     @property
+    def by_embeddings(self) -> bool:
+        """Whether its scores are those of embeddings; a hybrid passes them on as `dense_score`."""
+        return self.kind == "dense"
+
+    @property
     def documents(self) -> list[Document]:
         """The passages that are searched, in the order of the files."""
         return list(self.found.documents)
