@@ -52,6 +52,8 @@ def read_table(
         )
     rows = []
     for line, cells in lines:
+        if not any(cell.strip() for cell in cells):
+            continue  # spreadsheets end in such rows
         if len(cells) != len(header):
             raise DataFileError(
                 f"{len(cells)} cells under a header of {len(header)}; quote cells that hold "

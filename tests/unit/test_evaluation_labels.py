@@ -154,6 +154,13 @@ def test_a_short_passage_is_not_found_inside_a_word(passage, hit):
     assert value("Success@1", documents, reference_contexts=[passage]) == hit
 
 
+@pytest.mark.parametrize("mark", ["\u00ad", "\u200b", "\u200d", "\u2060", "\ufeff"])
+def test_what_nobody_can_see_in_a_text_is_no_difference(mark):
+    document = Document(FIRST.replace("a", f"{mark}a"), id="a")
+    assert value("RR", [document], expected_passage=FIRST) == 1.0
+    assert value("RR", [document], reference_contexts=[FIRST]) == 1.0
+
+
 def test_another_unicode_form_of_a_text_is_the_same_text():
     assert (
         value(

@@ -1,5 +1,6 @@
 """The files that people have, each as a small one in tests/data/shapes, read as they are."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from langchain_rerank.errors import ConfigurationError, DataFileError, RerankError
 from langchain_rerank.evaluation.data.beir import load_collection
 from langchain_rerank.evaluation.data.files import load_dataset
+from langchain_rerank.evaluation.data.questions import from_records
 from langchain_rerank.evaluation.data.relevance import Relevance
 from langchain_rerank.evaluation.data.trec import read_qrels, read_run
 from langchain_rerank.files import load_documents
@@ -173,3 +175,36 @@ def test_any_header_of_qrels_is_a_header(tmp_path, header):
 def test_columns_of_qrels_in_another_order_are_found_by_their_names(tmp_path):
     (tmp_path / "q.tsv").write_text("corpus-id\tquery-id\tscore\nd1\t7\t2\n")
     assert read_qrels(tmp_path / "q.tsv") == {"7": {"d1": 2}}
+
+
+@pytest.mark.parametrize("rows", [1, 2])
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"inputs": {"question": "q"}, "outputs": {"answer": "a", "relevant_docs": ["x"]}},
+        {"inputs": {"query": "q"}, "reference_outputs": {"reference_context_ids": ["x"]}},
+        {"input": {"question": "q"}, "output": {"answer": "a", "gold_ids": "['x']"}},
+    ],
+)
+def test_labels_among_the_expected_outputs_are_labels_in_one_row_as_in_many(tmp_path, rows, row):
+    path = tmp_path / "examples.jsonl"
+    path.write_text("\n".join([json.dumps(row)] * rows))
+    found = load_dataset(path).records
+    assert [(one.question, one.reference_context_ids) for one in found] == [("q", ("x",))] * rows
+
+
+def test_what_a_system_returned_is_no_label():
+    row = {
+        "inputs": {"question": "q"},
+        "outputs": {"answer": "a", "sources": ["x"], "context": "y"},
+    }
+    record = from_records([row]).records[0]
+    assert record.expected_source == record.reference_contexts == ()
+
+
+def test_the_empty_rows_at_the_end_of_a_spreadsheet_are_no_questions(tmp_path):
+    path = tmp_path / "sheet.csv"
+    path.write_text("question;relevant_ids\nq;x\n\n;\n ; \n;;\n")
+    data = load_dataset(path)
+    assert [one.question for one in data.records] == ["q"]
+    assert len(data.warnings) == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any
@@ -55,7 +56,10 @@ GRADES = {
     "relevancy",
     "qrel",
 }
+_OUTPUT = re.compile(r"^(reference_)?outputs?_")
+_SURE = {name for key in LABELS for name in (key, *SYNONYMS.get(key, ()))} - _WEAK
 _QUESTIONS = {"question", *SYNONYMS["question"]}
+_NESTED = {"inputs", "outputs", "input", "output", "reference_outputs"}
 
 
 def holds_question(name: str) -> bool:
@@ -79,7 +83,10 @@ def mapping(names: Iterable[str], known: Iterable[str]) -> dict[str, str]:
     """
     by_name: dict[str, list[str]] = {}
     for name in names:
-        by_name.setdefault(normal(name), []).append(name)
+        plain = normal(name)
+        inside = _OUTPUT.sub("", plain)  # LangSmith keeps labels among the expected outputs
+        plain = inside if inside in _SURE else plain
+        by_name.setdefault(plain, []).append(name)
     found = {one: key for key in known for one in by_name.get(key, ())}
     for key, synonyms in SYNONYMS.items():
         labelled = any(label in found.values() for label in LABELS)
@@ -153,7 +160,7 @@ def spoken(rows: Iterable[Any], keys: Mapping[str, str], grades: str | None) -> 
 
 
 def flattened(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a row with the parts of nested `inputs` and `outputs`, as LangSmith has them, on top.
+    """Return a row with the parts of nested inputs and outputs, as LangSmith has them, on top.
 
     Examples:
         >>> flattened({"inputs": {"question": "Why?"}, "outputs": "{'answer': 'So.'}"})
@@ -162,10 +169,10 @@ def flattened(row: Mapping[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, value in row.items():
         inside = value
-        if key in {"inputs", "outputs"} and isinstance(value, str) and value.startswith("{"):
+        if key in _NESTED and isinstance(value, str) and value.startswith("{"):
             with suppress(InputTypeError):
                 inside = unwritten(value)  # as LangSmith, or pandas, writes it into a cell
-        if key in {"inputs", "outputs"} and isinstance(inside, Mapping):
+        if key in _NESTED and isinstance(inside, Mapping):
             found.update({f"{key}_{inner}": one for inner, one in inside.items()})
         else:
             found[str(key)] = value

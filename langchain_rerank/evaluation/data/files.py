@@ -98,7 +98,7 @@ def _inside(value: Mapping[str, Any], path: Path) -> list[Any] | None:
     if articles is not None:
         return list(_asked(articles, path))
     questions = [one for key, one in value.items() if holds_question(str(key))]
-    if any(isinstance(one, str) for one in questions):
+    if any(isinstance(one, str) or _asks(one) for one in questions):
         return None
     if questions or all(isinstance(one, Mapping) for one in value.values()):
         return _from_columns(value)
@@ -114,6 +114,11 @@ def _inside(value: Mapping[str, Any], path: Path) -> list[Any] | None:
     return None
 
 
+def _asks(value: Any) -> bool:
+    """Return whether a value is an object with a question in it: LangSmith's `inputs`, say."""
+    return isinstance(value, Mapping) and any(holds_question(str(key)) for key in value)
+
+
 def _from_columns(value: Mapping[str, Any]) -> list[Any] | None:
     """Return rows from columns (`{"question": [...]}`, `{"question": {"0": ...}}`) or an index.
 
@@ -127,7 +132,7 @@ def _from_columns(value: Mapping[str, Any]) -> list[Any] | None:
     if any(holds_question(str(key)) for key in value):
         indexes = list(held[0]) if held else []
         return [{key: one.get(index) for key, one in value.items()} for index in indexes]
-    if all(any(holds_question(str(key)) for key in one) for one in held):
+    if all(map(_asks, held)):
         return [{"id": index, **one} for index, one in value.items()]
     return None
 

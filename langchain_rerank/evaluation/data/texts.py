@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s|(?<=[\u3002\uff01\uff1f])")
+# Soft hyphens, joiners and marks of width 0, which PDF and web pages have where a line may break.
+_INVISIBLE = dict.fromkeys((0xAD, 0x200B, 0x200C, 0x200D, 0x2060, 0xFEFF))
 _SHORT = 20  # characters; a longer text is never found inside a word by chance
 _LONG = 200  # characters; no sentence, or one that is evidence without its end
 _WORDS, _LETTERS = 4, 6  # of a sentence, in scripts with and without spaces
@@ -16,13 +18,14 @@ _EAST_ASIAN = "\u2e80"  # scripts without spaces between words come after it
 
 @lru_cache(maxsize=16_384)
 def squeezed(text: str) -> str:
-    r"""Return a text as it is compared: composed letters, no case, single spaces.
+    r"""Return a text as it is compared: composed letters, no case, single spaces, all visible.
 
     Examples:
         >>> squeezed("The  SECOND\none")
         'the second one'
     """
-    return " ".join(unicodedata.normalize("NFC", text.casefold()).split())
+    seen = text.casefold().translate(_INVISIBLE)
+    return " ".join(unicodedata.normalize("NFC", seen).split())
 
 
 def contains(text: str, part: str) -> bool:

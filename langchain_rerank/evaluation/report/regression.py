@@ -80,6 +80,8 @@ def check_no_regression(
             f"There is nothing to compare: the systems are {_names(result)}"
             f"{f' and in the earlier report {_names(against)}' if against else ''}."
         )
+    if against is not None and system is None:
+        _check_new_systems(result, [one.system for one in compared], against)
     if not any(value for one in compared for value in (*one.now, *one.then)):
         raise ConfigurationError(
             f"Every {measure} is 0, now and before, so nothing could fall. Check that the labels "
@@ -96,6 +98,25 @@ def check_no_regression(
         raise RegressionError(
             f"{measure} fell by more than the margin of {margin:g}: {'; '.join(falls)}."
         )
+
+
+def _check_new_systems(
+    result: EvaluationResult, compared: Sequence[str], against: EvaluationResult
+) -> None:
+    """Say which systems the earlier report has not.
+
+    Raises:
+        ConfigurationError: It has none but the baseline, which says nothing about the others.
+    """
+    new = [one for one in result.systems if one not in against.systems]
+    if new and set(compared) <= {result.baseline}:
+        raise ConfigurationError(
+            f"Nothing of what is to be checked is in the earlier report: it has "
+            f"{_names(against)}, and this one {_names(result)}. Call the same system by the same "
+            f"name in both."
+        )
+    if new and len(compared) > 1:
+        logger.warning("%s cannot be compared: the earlier report has no such system.", new)
 
 
 def refuse_invalid(result: EvaluationResult) -> None:

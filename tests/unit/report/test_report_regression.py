@@ -114,3 +114,32 @@ def test_reports_without_a_common_system_cannot_pass(make_report):
     other = replace(report, systems={"mine": report.systems["reranked"]})
     with pytest.raises(ConfigurationError, match="nothing to compare"):
         report.assert_no_regression(against=other)
+
+
+def test_a_reranker_that_the_earlier_report_does_not_have_cannot_pass(make_report, caplog):
+    earlier, now = make_report([(0.5, 1.0)]), make_report([(0.5, 0.0)])
+
+    def called(report, name):
+        old = {"reranked": name, "first_stage": "first_stage"}
+        rows = [
+            replace(row, systems={old[one]: found for one, found in row.systems.items()})
+            for row in report.queries
+        ]
+        systems = {old[one]: found for one, found in report.systems.items()}
+        return replace(report, queries=tuple(rows), systems=systems)
+
+    now = called(now, "model-2")
+    with pytest.raises(ConfigurationError, match=r"it has first_stage, reranked, and this one"):
+        now.assert_no_regression(against=earlier)
+    now.assert_no_regression(system="first_stage", against=earlier)
+    rows = [
+        replace(row, systems={**row.systems, "reranked": old.systems["reranked"]})
+        for row, old in zip(now.queries, earlier.queries, strict=True)
+    ]
+    both = replace(
+        now,
+        queries=tuple(rows),
+        systems={**now.systems, "reranked": earlier.systems["reranked"]},
+    )
+    both.assert_no_regression(against=earlier)
+    assert "model-2" in caplog.text
