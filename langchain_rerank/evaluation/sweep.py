@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Unpack
 
 from langchain_rerank.checks import check_top_n, listed, real_number, shown, whole_number
@@ -22,7 +22,7 @@ from langchain_rerank.evaluation.report.curve import (
 )
 from langchain_rerank.evaluation.report.report import Report
 from langchain_rerank.evaluation.run.background import run
-from langchain_rerank.evaluation.run.depths import Depths, at_depths
+from langchain_rerank.evaluation.run.depths import at_depths
 from langchain_rerank.evaluation.run.latency import (
     FEWEST_TIMED,
     cost_of_timing,
@@ -37,7 +37,7 @@ from langchain_rerank.evaluation.run.systems import (
     RerankerLike,
     reranker_name,
 )
-from langchain_rerank.evaluation.score import decision, statistics
+from langchain_rerank.evaluation.score import decision
 from langchain_rerank.evaluation.score.choice import Choice, choose, knee
 from langchain_rerank.evaluation.score.measures import Measure, parse_measures
 from langchain_rerank.evaluation.score.results import (
@@ -100,19 +100,7 @@ def sweep_k(
     setting = Setting.of_reranking(retriever, dataset, max(depths[-1], cut), **settings)
     setting = setting.mixing(first_stage_weight)
     models = setting.rerankers({RERANKED: model})
-    swept = run(_swept(setting, models, depths, cut, parsed, latency_queries, budget_ms))
-    return _report(swept, parsed, margin, budget_ms)
-
-
-@dataclass(frozen=True)
-class _Swept:
-    """What was asked and found at every depth."""
-
-    work: Pass
-    models: Mapping[str, Reranker]
-    passed: Depths
-    curve: Curve
-    latency_pairs: int
+    return run(_swept(setting, models, depths, cut, parsed, latency_queries, budget_ms, margin))
 
 
 async def _swept(
@@ -123,7 +111,9 @@ async def _swept(
     measures: Sequence[Measure],
     latency_queries: int | None,
     budget_ms: float | None,
-) -> _Swept:
+    margin: float,
+) -> Report:
+    """Return the report at the depth that the curve chooses, with the curve and the choice."""
     timed = {0: cut, **{k: k for k in depths}}
     usable, budget = len(setting.dataset.usable), budget_ms is not None
     planned = timed_questions(
@@ -143,39 +133,35 @@ async def _swept(
             pairs=passed.pairs,
         )
         work.collector.advance(timing)  # All of it, though fewer may have been timed.
-        curve = curve_of(work, passed, times, depths, measures)
-    return _Swept(work, models, passed, curve, pairs)
+        curve = curve_of(work, passed, times, pairs, measures)
+        return _report(work, models, curve, measures, margin, budget_ms)
 
 
 def _report(
-    swept: _Swept, measures: Sequence[Measure], margin: float, budget_ms: float | None
+    work: Pass,
+    models: Mapping[str, Reranker],
+    curve: Curve,
+    measures: Sequence[Measure],
+    margin: float,
+    budget_ms: float | None,
 ) -> Report:
-    """Return the report at the depth that the curve chooses, with the curve and the choice."""
-    work, curve, seed = swept.work, swept.curve, swept.work.setting.seed
+    seed, main = work.setting.seed, str(measures[0])
     allowed = within_budget(curve, budget_ms)
     choice = choose(curve.values, margin=margin, allowed=candidates(allowed), seed=seed)
     at = decision.reranking(choice, curve.values, allowed)
-    others = {k: curve.values[:, one] for one, k in enumerate(curve.ks) if one not in {0, at}}
-    tests = statistics.paired(
-        {k: (one, curve.values[:, 0]) for k, one in others.items()}, seed=seed
-    )
-    k, main = curve.ks[at], str(measures[0])
+    k, p_values = curve.ks[at], decision.p_values(curve.values, seed)
     report = pass_report(
         work,
         curve.rows[k],
-        swept.passed.candidates[k],
+        curve.passed.candidates[k],
         curve.judged,
-        title=f"Depth of {reranker_name(swept.models[RERANKED])} on {work.setting.dataset.name}",
-        models=swept.models,
+        title=f"Depth of {reranker_name(models[RERANKED])} on {work.setting.dataset.name}",
+        models=models,
         measures=measures,
         k=k,
-        settings={
-            "ks": curve.ks[1:],
-            "margin": margin,
-            "budget_ms": budget_ms,
-        },
-        seen=list(swept.passed.candidates.values()),
-        beside=[one.p_value for one in tests.values()],
+        settings={"ks": curve.ks[1:], "margin": margin, "budget_ms": budget_ms},
+        seen=list(curve.passed.candidates.values()),
+        beside=[one for position, one in enumerate(p_values, 1) if position != at],
     )
     decided = decision.decide(
         [_option(k, curve.latency[k]) for k in curve.ks],
@@ -187,13 +173,14 @@ def _report(
         beside=[one.p_value for one in report.comparisons if one.measure != main],
         seed=seed,
     )
-    sweep = _sweep(swept, choice, decided, measures[0], margin, budget_ms, allowed)
+    sweep = _sweep(work, curve, choice, decided, measures[0], margin, budget_ms, allowed)
     warnings = (*report.warnings, *_warnings(sweep, choice, curve, allowed))
     return replace(report, sweep=sweep, decision=decided, warnings=warnings)
 
 
 def _sweep(
-    swept: _Swept,
+    work: Pass,
+    curve: Curve,
     choice: Choice,
     decided: Decision,
     main: Measure,
@@ -201,15 +188,15 @@ def _sweep(
     budget_ms: float | None,
     allowed: list[bool] | None,
 ) -> Sweep:
-    curve, passed = swept.curve, swept.passed
-    bent = knee(curve.ks, curve.means)
+    verdict: Verdict = "recommended" if choice.recommended else "inconclusive"
+    bent, passed = knee(curve.ks, curve.means), curve.passed
     return Sweep(
         measure=str(main),
         margin=margin,
         budget_ms=budget_ms,
-        points=tuple(points(swept.work, passed, curve, choice, allowed, main)),
+        points=tuple(points(work, curve, choice, allowed, main)),
         recommended_k=decided.k,
-        verdict=_verdict(choice, allowed),
+        verdict=verdict if allowed is None or any(allowed) else "over_budget",
         reason=decided.reason,
         argmax_k=curve.ks[choice.best],
         knee_k=None if bent is None else curve.ks[bent],
@@ -217,7 +204,7 @@ def _sweep(
         stability=choice.shares[choice.position],
         queries_needed=choice.queries_needed,
         scored_pairs=passed.pairs,
-        latency_pairs=swept.latency_pairs,
+        latency_pairs=curve.latency_pairs,
         single_pass=passed.single_pass,
         checks=passed.checks,
         granted_margin=choice.margin,
@@ -253,12 +240,6 @@ def check_choice(
             f"latency_queries={latency_queries} with budget_ms={budget_ms:g}: a budget is decided "
             f"by at least {FEWEST_TIMED} timed questions. Time more, or leave latency_queries out."
         )
-
-
-def _verdict(choice: Choice, allowed: list[bool] | None) -> Verdict:
-    if allowed is not None and not any(allowed):
-        return "over_budget"
-    return "recommended" if choice.recommended else "inconclusive"
 
 
 def _option(k: int, latency: Mapping[str, Latency]) -> decision.Option:

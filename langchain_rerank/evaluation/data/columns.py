@@ -70,12 +70,9 @@ def holds_question(name: str) -> bool:
 def mapping(names: Iterable[str], known: Iterable[str]) -> dict[str, str]:
     """Return the key of a record for each column that may be one, by the column's name.
 
-    A column that is called as the key goes before its synonyms, and these before one another in the
-    order of `SYNONYMS`: `chosen` takes the first that a row has. What is left over is no key.
-
-    Args:
-        names: The columns.
-        known: The keys of a record.
+    A column that is called as one of the `known` keys goes before its synonyms, and these before
+    one another in the order of `SYNONYMS`: `chosen` takes the first that a row has. What is left
+    over is no key.
 
     Examples:
         >>> mapping(["user_input", "reference", "persona"], ["question", "reference"])

@@ -29,11 +29,9 @@ def squeezed(text: str) -> str:
 
 
 def contains(text: str, part: str) -> bool:
-    """Return whether a text holds another one; a short one must not begin or end inside a word.
+    """Return whether a squeezed text holds another one; an empty one is in nothing.
 
-    Args:
-        text: A squeezed text.
-        part: A squeezed text; an empty one is in nothing.
+    A short one must not begin or end inside a word.
 
     Examples:
         >>> contains("training in steps", "in"), contains("training", "in")
@@ -55,14 +53,10 @@ def _edge(letter: str, *, before: bool) -> str:
 
 
 def holds(text: str, context: str) -> bool:
-    """Return whether a document's text is a hit for a reference context.
+    """Return whether a document's text is a hit for a reference context, both squeezed.
 
     It is, if it holds the context, or is a part of it that says something by itself: at least one
     whole sentence of it, or 200 characters. A title or a few words are not.
-
-    Args:
-        text: The squeezed text of the document.
-        context: The squeezed context.
 
     Examples:
         >>> context = "adapters are small. lora trains two matrices."
@@ -92,19 +86,12 @@ def _sentences(text: str) -> tuple[str, ...]:
 def covered(
     contexts: Sequence[str], texts: Mapping[str, str]
 ) -> tuple[dict[str, str], dict[str, int]]:
-    """Return what each document is judged as, and the units that are to be found.
+    """Return as what each document that holds a context is judged, by key, and the units' grades.
 
     A document may hold several contexts: those that one document brings are one unit, found with
     it. The documents are chosen so that few bring all, each time the one with most of what is
     missing; another one with a part of a unit is judged as that unit. A context that no document
-    holds is a unit that was not found.
-
-    Args:
-        contexts: Reference contexts; equal ones count once.
-        texts: Texts of documents by key.
-
-    Returns:
-        The unit by key, of the documents that hold a context; grade 1 by unit.
+    holds is a unit that was not found. Equal contexts count once, and every grade is 1.
 
     Examples:
         >>> units, grades = covered(

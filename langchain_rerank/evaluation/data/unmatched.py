@@ -54,13 +54,10 @@ class Unmatched:
 def described(
     labels: Sequence[Label], total: int, names: Collection[str], where: str
 ) -> Unmatched | None:
-    """Return what is to be said about labels that no document has; None where there are none.
+    """Return what is to be said about the labels, of `total`, that no document has; None for none.
 
-    Args:
-        labels: The labels that no document has.
-        total: How many labels there are in all.
-        names: What the documents are called: ids and sources; empty where labels are texts.
-        where: Which documents these are, as in "of the corpus".
+    `names` is what the documents are called (ids and sources; nothing where labels are texts), and
+    `where` which documents they are, as in "of the corpus".
     """
     if not labels:
         return None

@@ -229,9 +229,7 @@ def read_grade(value: Any) -> int | None:
 def unwritten(text: str, *, strict: bool = False) -> Any:
     """Return the list or mapping that `text` was before it was written into a cell, or `text`.
 
-    Args:
-        text: The text.
-        strict: Whether all that begins with a bracket or a brace has to be one, as in a cell.
+    With `strict`, all that begins with a bracket or a brace has to be one, as in a cell.
 
     Raises:
         InputTypeError: It looks like one and cannot be read.

@@ -19,9 +19,6 @@ from langchain_rerank.evaluation.run.lines import whole_lines
 def verdict_key(*content: Any) -> str:
     """Return what names a verdict: a hash of the judge, the metric and all that was judged.
 
-    Args:
-        *content: Plain data.
-
     Examples:
         >>> verdict_key("judge", "faithfulness", ["a"]) == verdict_key("judge", "recall", ["a"])
         False
@@ -59,13 +56,7 @@ class Verdicts:
         return self._known.get(key)
 
     def put(self, key: str, verdict: Any, *, metric: str) -> None:
-        """Keep a verdict.
-
-        Args:
-            key: Its `verdict_key`.
-            verdict: Plain data, not None.
-            metric: For people who read the file.
-        """
+        """Keep a verdict, plain data and not None; `metric` is for people who read the file."""
         with self._lock:
             self._known[key] = verdict
             if self._path is not None:

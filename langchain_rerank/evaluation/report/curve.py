@@ -42,6 +42,8 @@ class Curve:
         values: `(n, k)` main measure of each labelled query at each depth.
         quality: Summaries by depth and measure.
         latency: Latency by depth and stage.
+        passed: What was found at every depth.
+        latency_pairs: (query, text) pairs that measuring latency took.
     """
 
     ks: list[int]
@@ -50,6 +52,8 @@ class Curve:
     values: Floats
     quality: dict[int, dict[str, MeasureSummary]]
     latency: dict[int, dict[str, Latency]]
+    passed: Depths
+    latency_pairs: int
 
     @property
     def means(self) -> list[float]:
@@ -81,7 +85,7 @@ def curve_of(
     work: Pass,
     passed: Depths,
     times: Times,
-    depths: Sequence[int],
+    latency_pairs: int,
     measures: Sequence[Measure],
 ) -> Curve:
     """Return the curve.
@@ -90,7 +94,7 @@ def curve_of(
         EvaluationError: No question has a label.
     """
     judged = judgements(work, *passed.candidates.values())
-    ks = [0, *depths]
+    ks = [0, *passed.reranked]
     weight = work.setting.first_stage_weight
     rows: dict[int, list[QueryRow]] = {
         k: query_rows(work, measures, judged, partial(_orders, passed, times, k, weight))
@@ -113,7 +117,8 @@ def curve_of(
     summary = assemble.measure_summaries(columns.reshape(len(columns), -1), work.setting.seed)
     quality = {k: {name: next(summary) for name in names} for k in ks}
     latency = {k: assemble.latency(list(times[k].values())) for k in ks}
-    return Curve(ks, rows, judged, columns[:, :, 0], quality, latency)
+    values = columns[:, :, 0]
+    return Curve(ks, rows, judged, values, quality, latency, passed, latency_pairs)
 
 
 def _orders(
@@ -165,7 +170,6 @@ def candidates(allowed: list[bool] | None) -> list[bool] | None:
 
 def points(
     work: Pass,
-    passed: Depths,
     curve: Curve,
     choice: Choice,
     allowed: Sequence[bool] | None,
@@ -173,7 +177,7 @@ def points(
 ) -> Iterator[SweepPoint]:
     """Yield what a report says about each depth."""
     for i, k in enumerate(curve.ks):
-        found = passed.candidates[k or passed.shown]
+        found = curve.passed.candidates[k or curve.passed.shown]
         best, reach = _ceilings(work, found, curve.judged, main)
         upper = choice.upper[i]
         yield SweepPoint(

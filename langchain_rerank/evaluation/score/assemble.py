@@ -39,17 +39,10 @@ def query_row(
     top_n: int | None = None,
     judgement: Judgement | None = None,
 ) -> QueryRow:
-    """Return one query with every system judged.
+    """Return one query with every system judged; an invalid record has no rankings.
 
-    Args:
-        record: The record.
-        rankings: Its rankings by system; empty where the record is invalid.
-        documents: Documents by key.
-        measures: The measures.
-        relevance: What counts as a hit.
-        top_n: How many documents of each ranking are judged; None for all.
-        judgement: What is relevant, where more documents were seen than these rankings have; None
-            judges those of the rankings.
+    Of each ranking the first `top_n` count. A `judgement` is given where more documents were seen
+    than the rankings have.
     """
     if judgement is None:
         shown = dict.fromkeys(key for one in rankings.values() for key in one.keys)
@@ -114,10 +107,7 @@ def status_of(
 ) -> tuple[Status, str | None]:
     """Return the status of a query, and why it is another one than "ok".
 
-    Args:
-        record: The query.
-        errors: Why a system failed, by its name.
-        unlabelled: Why no measure has a value; None where one may have.
+    `errors` says by its name why a system failed, `unlabelled` why no measure has a value.
     """
     if record.problem:
         return "invalid", record.problem
@@ -194,13 +184,7 @@ def loss_split(
 ) -> tuple[LossSplit, ...]:
     """Return what the first stage missed and what each system misordered, by measure.
 
-    Args:
-        rows: The judged queries.
-        candidates: The candidates of each query, as units in first-stage order, by query id.
-        systems: The systems that reorder them.
-        measures: The measures.
-        k: How many candidates the first stage was asked for.
-        top_n: How many of an order are judged; None for all.
+    `candidates` are units in first-stage order by query id, which the systems reorder.
     """
     counted = [row for row in rows if counts(row)]
     found = []

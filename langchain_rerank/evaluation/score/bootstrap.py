@@ -63,10 +63,7 @@ class Draws:
     def interval(self, column: int, ends: Interval, tail: float = SIGNIFICANT / 2) -> Interval:
         """Return the interval of a column's mean, with an error of at most `tail` at each side.
 
-        Args:
-            column: The column.
-            ends: The smallest and the largest value that a query can have.
-            tail: The error at each side.
+        `ends` are the smallest and the largest value that a query can have.
         """
         values = self.means[:, column]
         return (
@@ -75,15 +72,10 @@ class Draws:
         )
 
     def share_interval(self, part: int, whole: int, tail: float = SIGNIFICANT / 2) -> Interval:
-        """Return the interval of the share that column `part` is of column `whole`.
+        """Return the interval of the share that column `part` is of column `whole`, both 0 and 1.
 
         The weights of the queries that count in `whole`, and of the unseen one, are by themselves
         what `draws` gives for these queries alone, so this is their `interval`.
-
-        Args:
-            part: A column of 0 and 1, 1 only where `whole` is.
-            whole: A column of 0 and 1.
-            tail: The error at each side.
         """
         values, counted = self.means[:, part], self.means[:, whole] + self.extra
         return (
@@ -118,12 +110,7 @@ def draws(values: Floats, *, samples: int = SAMPLES, seed: int = 0) -> Draws:
 
     The weights of n queries and one that was not seen are uniform over all that sum to 1. Those of
     the unseen one are stratified: without that chance alone moves the bound of equal values.
-
-    Args:
-        values: `(n, m)`: one row per query, one column per system, measure or difference; n at
-            least 1.
-        samples: How many.
-        seed: Seed of the weights.
+    `values` are `(n, m)`, n at least 1: a row per query, a column per system or difference.
     """
     n = len(values)
     if samples * n <= CELLS:

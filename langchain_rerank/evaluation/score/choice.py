@@ -17,7 +17,8 @@ doi:10.1001/jama.1983.03330370053031; the knee, Satopää et al. 2011, doi:10.11
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,7 +30,6 @@ from langchain_rerank.evaluation.score.bootstrap import (
     ROUNDING,
     SAMPLES,
     SIGNIFICANT,
-    Draws,
     Floats,
     Interval,
     covered,
@@ -93,14 +93,10 @@ def choose(
     seed: int = 0,
     samples: int = SAMPLES,
 ) -> Choice:
-    """Return which column to use.
+    """Return which column of `values`, `(n, k)`, to use: the cheapest is first, n at least 1.
 
-    Args:
-        values: `(n, k)` value of each query with each of `k`, the cheapest first; n at least 1.
-        margin: How much of the mean may be given up, at least 0.
-        allowed: `(k,)` whether each may be chosen, at least one; None for all.
-        seed: Seed of the weights.
-        samples: Number of weightings.
+    `margin` says how much of the mean may be given up, at least 0, and `allowed`, `(k,)`, which may
+    be chosen, at least one; None for all.
 
     Examples:
         >>> equal = np.ones((60, 3))
@@ -115,14 +111,22 @@ def choose(
     granted = margin_of(margin, n)
     means = values.mean(axis=0)
     drawn = draws(values, seed=seed, samples=samples)
-    bounded = covered(values, MEANS)
-    upper = [_upper(drawn, one, np.flatnonzero(among)) if bounded else None for one in range(k)]
+    bounded, steps = covered(values, MEANS), np.flatnonzero(among)
+    upper = [
+        max((drawn.upper(int(other), one) for other in steps if other != one), default=0.0)
+        if bounded
+        else None
+        for one in range(k)
+    ]
     equals = np.flatnonzero(among & (means > means[among].max() - ROUNDING))
-    best = int(np.argmax(means > means.max() - ROUNDING))
-    last, steps = int(equals[-1]), np.flatnonzero(among)
-    good = {int(one) for one in steps if _within(upper[one], granted)}
+    best, last = int(np.argmax(means > means.max() - ROUNDING)), int(equals[-1])
+    good = {
+        one for one, most in enumerate(upper) if most is not None and most <= granted + ROUNDING
+    }
     recommended = (n >= FEWEST_QUERIES and last in good) or len(steps) == 1
-    position = _stepped_down(last, steps, good) if recommended else int(equals[0])
+    cheaper = steps[steps < last][::-1].tolist()
+    stepped_down = [last, *itertools.takewhile(good.__contains__, cheaper)]
+    position = stepped_down[-1] if recommended else int(equals[0])
     return Choice(
         position=position,
         recommended=recommended,
@@ -143,23 +147,6 @@ def choose(
     )
 
 
-def _stepped_down(position: int, steps: Positions, good: Collection[int]) -> int:
-    """Return the cheapest that is reached from a position by steps that are all good."""
-    for one in steps[steps < position][::-1].tolist():
-        if one not in good:
-            break
-        position = one
-    return position
-
-
-def _upper(drawn: Draws, one: int, others: Positions) -> float:
-    return max((drawn.upper(int(other), one) for other in others if other != one), default=0.0)
-
-
-def _within(upper: float | None, margin: float) -> bool:
-    return upper is not None and upper <= margin + ROUNDING
-
-
 def _shares(means: Floats) -> tuple[float, ...]:
     best = np.argmax(means > means.max(axis=1, keepdims=True) - ROUNDING, axis=1)
     counts = np.bincount(best, minlength=means.shape[1]) / len(means)
@@ -169,20 +156,21 @@ def _shares(means: Floats) -> tuple[float, ...]:
 def _needed(values: Floats, position: int, others: Positions, margin: float) -> int | None:
     """Return how many queries would bound what any other may be better by."""
     most = FEWEST_QUERIES
-    for other in others:
-        if other == position:
-            continue
-        difference = values[:, other] - values[:, position]
-        needed = queries_needed(float(difference.mean()), spread(difference), margin)
+    for other in others[others != position]:
+        needed = queries_to_bound(values[:, other] - values[:, position], margin)
         if needed is None:
             return None
         most = max(most, needed)
     return most if most > len(values) else None
 
 
-def spread(values: Floats) -> float:
-    """Return the standard deviation of the values that a sample comes from; 0 of one value."""
-    return float(values.std(ddof=1)) if len(values) > 1 else 0.0
+def queries_to_bound(
+    losses: Floats, margin: float = 0.0, *, tail: float = SIGNIFICANT
+) -> int | None:
+    """Return how many queries like these bound their mean loss by the margin; see `statistics`."""
+    # Of one value, nothing says how far the next one may be.
+    sd = float(losses.std(ddof=1)) if len(losses) > 1 else 0.0
+    return queries_needed(float(losses.mean()), sd, margin, tail=tail)
 
 
 def knee(ks: Sequence[int], means: Sequence[float]) -> int | None:
@@ -252,5 +240,5 @@ def gain_of_choice(
         best=best,
         shown=ci[0] > 0.0 and best > 0,
         fold_columns=tuple(columns),
-        queries_needed=queries_needed(-mean, spread(gains), 0.0, tail=SIGNIFICANT / 2),
+        queries_needed=queries_to_bound(-gains, tail=SIGNIFICANT / 2),
     )

@@ -16,7 +16,12 @@ from langchain_rerank.evaluation.score.bootstrap import (
     covered,
     draws,
 )
-from langchain_rerank.evaluation.score.choice import FEWEST_QUERIES, Choice, choose, spread
+from langchain_rerank.evaluation.score.choice import (
+    FEWEST_QUERIES,
+    Choice,
+    choose,
+    queries_to_bound,
+)
 from langchain_rerank.evaluation.score.results import EvaluationResult
 from langchain_rerank.evaluation.score.summaries import Answer, Decision
 
@@ -51,20 +56,14 @@ def decide(
     beside: Sequence[float | None] = (),
     seed: int = 0,
 ) -> Decision:
-    """Return the decision that the values of every query allow.
+    """Return the decision that the values of every query, `(n, k)`, and their choice allow.
 
     To rerank has to be shown twice: that the option is within the margin of any other, and that it
     is better than not reranking. Not to rerank is shown by the first alone, since it costs nothing.
 
-    Args:
-        options: `(k,)` the cheapest first; the first is not to rerank.
-        values: `(n, k)` value of each query with each option.
-        choice: What `choose` says of `values`.
-        measure: What the values are.
-        margin: The margin that was asked for.
-        allowed: `(k,)` whether each is within the budget; None for all.
-        beside: p values of what else the report compares, for Holm's correction.
-        seed: Seed of the weights.
+    The options are `(k,)`, the cheapest first, and the first of them is not to rerank; `allowed`
+    says which are within the budget, None for all. `beside` are p values of what else the report
+    compares, for Holm's correction.
     """
     n, k = values.shape
     at = choice.position
@@ -73,8 +72,7 @@ def decide(
     gains = values[:, 1:] - values[:, [0]]
     drawn = draws(gains, seed=seed)
     bounded = covered(values, MEANS)
-    p_values: list[float | None] = [drawn.p_value(one) if bounded else None for one in range(k - 1)]
-    p_holm = statistics.holm([*p_values, *beside])
+    p_holm = statistics.holm([*p_values(values, seed), *beside])
     before, after = float(values[:, 0].mean()), float(values[:, compared].mean())
     shown = _shown(gains, p_holm[: k - 1])
     better, worse = bool(at) and shown[at - 1] > 0, all(shown[one - 1] < 0 for one in inside)
@@ -102,6 +100,13 @@ def decide(
     )
 
 
+def p_values(values: Floats, seed: int = 0) -> list[float | None]:
+    """Return the p value of each option after the first, against it; None beyond 0 to 1."""
+    drawn = draws(values[:, 1:] - values[:, [0]], seed=seed)
+    known = covered(values, MEANS)
+    return [drawn.p_value(one) if known else None for one in range(values.shape[1] - 1)]
+
+
 def _shown(gains: Floats, p_values: Sequence[float | None]) -> list[int]:
     """Return 1 for each column whose mean is shown to be above 0, -1 for below, else 0."""
     return [
@@ -124,13 +129,8 @@ def _answer(choice: Choice, *, better: bool, worse: bool) -> Answer:
 def among_systems(result: EvaluationResult, k: int, seed: int = 0) -> Decision | None:
     """Return which of a comparison's systems to use; None where no query is labelled.
 
-    The cheapest first: the first stage, then the rerankers by their median time, or as they were
-    given where one was not timed.
-
-    Args:
-        result: The comparison; its baseline is the first stage.
-        k: How many candidates are reranked.
-        seed: Seed of the weights.
+    The cheapest first: the first stage, which is the baseline, then the rerankers by their median
+    time, or as they were given where one was not timed.
     """
     main, baseline = result.measures[0], result.baseline
     rows = [row for row in result.queries if assemble.counts(row)]
@@ -185,10 +185,7 @@ def _needed(
     tail = SIGNIFICANT / 2 / tests
     if choice.position == 0:
         # Each is shown to be worse, or not to gain more than the margin.
-        worse = [
-            statistics.queries_needed(float(one.mean()), spread(one), 0.0, tail=tail)
-            for one in gains
-        ]
+        worse = [queries_to_bound(one, tail=tail) for one in gains]
         known = [one for one in worse if one is not None]
         ways = [choice.queries_needed, max(known, default=None)] if len(known) == len(worse) else []
         found = min((one for one in ways if one is not None), default=choice.queries_needed)
@@ -196,11 +193,7 @@ def _needed(
         first = choice.upper[choice.position]
         wanted = [None if first is not None and first <= 0.0 else choice.queries_needed]
         if not better:
-            gain, sd = float(gains[0].mean()), spread(gains[0])
-            either = (
-                statistics.queries_needed(-gain, sd, 0.0, tail=tail),
-                statistics.queries_needed(gain, sd, margin),
-            )
+            either = queries_to_bound(-gains[0], tail=tail), queries_to_bound(gains[0], margin)
             wanted.append(min((one for one in either if one is not None), default=None))
         found = max((one for one in wanted if one is not None), default=None)
     return found if found is not None and found > len(gains[0]) else None
@@ -216,16 +209,10 @@ def explained(
     better: bool,
     settled: bool,
 ) -> str:
-    """Return why this is the choice, in sentences.
+    """Return in sentences why this is the choice.
 
-    Args:
-        options: The options, the cheapest first.
-        choice: The choice.
-        queries: How many queries it rests on.
-        margin: The margin that was asked for.
-        allowed: Whether each option is within the budget; None where there is none.
-        better: Whether it is shown to be better than the first option.
-        settled: Whether there is an answer.
+    `better` says whether it is shown to be better than the first option, `settled` whether there is
+    an answer.
     """
     at = choice.position
     label, upper = options[at].label, choice.upper[at]

@@ -33,7 +33,7 @@ from langchain_rerank.evaluation.score.bootstrap import (
 
 Key = TypeVar("Key", bound=Hashable)
 
-POWER = 0.8
+_POWER = 0.8  # how often as many queries as are needed get there
 FEWEST_QUERIES = 6  # if every one of five changes by 1, the interval still holds 0
 _EXACT_UP_TO = 13  # 2**13 sign patterns are fewer than the 10,000 flips
 _MOST_QUERIES = 10**6
@@ -119,13 +119,8 @@ def paired(
 ) -> dict[Key, Paired]:
     """Return the comparison of each pair: values of a system and of its baseline, `(n,)` each.
 
-    All pairs are over the same queries, at least one, and see the same weights.
-
-    Args:
-        pairs: System's and baseline's values, one per query, by any name. Where they leave the
-            range from 0 to 1 there is no interval and no p value.
-        seed: Seed of weights and randomisation.
-        samples: Number of weightings.
+    All pairs are over the same queries, at least one, and see the same weights. Where values leave
+    the range from 0 to 1 there is no interval and no p value.
 
     Examples:
         >>> found = paired({"a": ([1.0, 0.5], [0.5, 0.5])})["a"]
@@ -153,7 +148,7 @@ def paired(
 
 
 def queries_needed(
-    loss: float, sd: float, margin: float, *, tail: float = SIGNIFICANT, power: float = POWER
+    loss: float, sd: float, margin: float, *, tail: float = SIGNIFICANT
 ) -> int | None:
     """Return with how many queries the bound of a mean loss falls to the margin, or None.
 
@@ -166,7 +161,6 @@ def queries_needed(
         sd: Standard deviation of the loss over queries.
         margin: What the bound must not exceed; 0 asks when a gain is shown.
         tail: Error of the bound.
-        power: How often the bound is to get there.
 
     Examples:
         >>> [queries_needed(0.0, 0.05, margin) for margin in (0.03, 0.02, 0.01)]
@@ -176,7 +170,7 @@ def queries_needed(
     """
     if loss >= margin - ROUNDING:
         return None
-    z, luck = NormalDist().inv_cdf(1.0 - tail), NormalDist().inv_cdf(power)
+    z, luck = NormalDist().inv_cdf(1.0 - tail), NormalDist().inv_cdf(_POWER)
 
     def bound(n: int) -> float:
         spread = math.sqrt(sd**2 / n + 1.0 / n**2)
