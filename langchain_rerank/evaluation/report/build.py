@@ -11,7 +11,7 @@ from langchain_rerank.evaluation.data.relevance import Judgement, Relevance
 from langchain_rerank.evaluation.report.report import Report
 from langchain_rerank.evaluation.run.collect import ByQuery, refuse_total_failure
 from langchain_rerank.evaluation.run.environment import environment
-from langchain_rerank.evaluation.run.passes import Pass
+from langchain_rerank.evaluation.run.passes import Pass, seen_by
 from langchain_rerank.evaluation.run.setting import Setting
 from langchain_rerank.evaluation.run.stage import FIRST_STAGE, Found
 from langchain_rerank.evaluation.run.systems import Reranker, reranker_settings, reranks
@@ -31,14 +31,6 @@ def chain_report(
     settings: Mapping[str, Any],
 ) -> Report:
     """Return the report on systems that were asked as they are.
-
-    Args:
-        setting: What was evaluated.
-        rows: The judged queries.
-        documents: Every document that was seen, by key.
-        systems: The systems, the baseline first.
-        measures: The measures.
-        settings: What else was asked for.
 
     Raises:
         ConfigurationError: Labels that no document can be compared with.
@@ -78,9 +70,8 @@ def judgements(work: Pass, *found: ByQuery) -> dict[str, Judgement]:
     depth would find all that is relevant.
     """
     return {
-        one.id: assemble.judge(work.relevance, one, keys, work.documents)
+        one.id: assemble.judge(work.relevance, one, seen_by(one.id, found), work.documents)
         for one in work.records
-        for keys in [[*dict.fromkeys(key for by_query in found for key in by_query[one.id].keys)]]
     }
 
 
@@ -92,11 +83,7 @@ def query_rows(
 ) -> list[QueryRow]:
     """Return one row per record.
 
-    Args:
-        work: What was run.
-        measures: The measures.
-        judged: What is relevant, by query id; a record that was not run has nothing here.
-        orders: From a query id to its rankings by system.
+    `judged` has nothing of a record that was not run; `orders` gives its rankings by system.
     """
     return [
         assemble.query_row(
@@ -128,18 +115,8 @@ def pass_report(
 ) -> Report:
     """Return the report on a first stage and rerankers of its candidates.
 
-    Args:
-        work: What was run.
-        rows: The judged queries.
-        candidates: The candidates of every question.
-        judged: What is relevant to every question.
-        title: What was evaluated.
-        models: What reranked.
-        measures: The measures.
-        k: How many candidates were reranked.
-        seen: Everything that was returned, which a label may be of.
-        settings: What else was asked for.
-        beside: p values of what else the report compares.
+    `seen` is everything that was returned, which a label may be of; `beside` are p values of what
+    else the report compares.
     """
     systems = list(models)
     relevance, setting = work.relevance, work.setting
@@ -184,18 +161,8 @@ def built(
 ) -> Report:
     """Return the report on judged queries.
 
-    Args:
-        setting: What was evaluated.
-        rows: The judged queries.
-        documents: Every document that was seen, by key.
-        systems: The systems, the baseline first.
-        against: What is compared: a baseline, and the systems beside it.
-        measures: The measures.
-        title: What was evaluated, in a line.
-        settings: What was asked for, beside what `setting` says.
-        warnings: What a reader must know.
-        beside: p values of what else the report compares.
-        **found: Other fields of the report.
+    `against` is what is compared, a baseline and the systems beside it; `beside` are p values of
+    what else the report compares, and `found` other fields of it.
     """
     summary = assemble.summaries(rows, systems, measures, setting.seed)
     compared = [
@@ -228,10 +195,6 @@ def built(
 
 def relevance_settings(relevance: Relevance) -> dict[str, Any]:
     """Return what a report says about what counted as a hit."""
-    named = {"rule": relevance.rule, "normalize": relevance.normalize}
-    return {
-        **{key: getattr(one, "__name__", one) for key, one in named.items()},
-        "chunks": relevance.chunks,
-        "source_key": relevance.source_key,
-        "id_key": relevance.id_key,
-    }
+    names = ("rule", "normalize", "chunks", "source_key", "id_key")
+    said = {name: getattr(relevance, name) for name in names}
+    return {name: getattr(one, "__name__", one) for name, one in said.items()}  # of a function

@@ -18,13 +18,8 @@ async def each(
 ) -> None:
     """Do `work` on every item, at most `limit` at once, in order of the items.
 
-    What one raises stops the others and is raised.
-
-    Args:
-        items: The items.
-        work: What to do.
-        limit: How many are under way at a time.
-        advance: Called with how many are done, and of how many.
+    What one raises stops the others and is raised. `advance` is told how many are done, and of how
+    many.
     """
     waiting, done = iter(items), 0
 

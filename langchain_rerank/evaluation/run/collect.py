@@ -111,7 +111,7 @@ class Collector:
             if record is None:
                 continue
             try:
-                await (stage.warm_up or stage.ask)(record, config)
+                await stage.ask(record, config)
             except (ModelLoadError, MissingExtraError):
                 raise  # It would fail once per question, slowly, and leave nothing to report.
             except Exception:  # noqa: BLE001, S112 - the real call reports it
@@ -122,13 +122,7 @@ class Collector:
 
 
 def weighted(advance: Progress, steps: int, cost: int) -> Callable[[int], None]:
-    """Return what takes the cost of what is done, and tells progress of it in whole steps.
-
-    Args:
-        advance: Told of how many steps are done, and of how many.
-        steps: How many steps there are.
-        cost: What all of them cost.
-    """
+    """Return what takes the cost of what is done, and tells progress of it in whole steps."""
     done = told = 0
 
     def spent(more: int) -> None:

@@ -28,11 +28,7 @@ def now() -> str:
 
 
 def environment(started: str) -> dict[str, Any]:
-    """Return versions, hardware, and when the run started and ended.
-
-    Args:
-        started: `now()` at the start.
-    """
+    """Return versions, hardware, and when the run started (`now()` at its start) and ended."""
     return {
         "started": started,
         "ended": now(),

@@ -74,19 +74,16 @@ class Journal:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._lock = _locked(self._path)
             self._open(head, resume=resume, unknown=unknown)
-        except RerankError:
+        except BaseException as error:
             self.close()
-            raise
-        except (OSError, ValueError) as error:  # the second: a name that no file can have
-            self.close()
+            # The second: a name that no file can have.
+            if isinstance(error, RerankError) or not isinstance(error, OSError | ValueError):
+                raise
             reason = getattr(error, "strerror", None) or str(error)
             raise DataFileError(
                 f"no journal can be kept there ({reason}); name another place",
                 path=ascii(str(path)),
             ) from error
-        except BaseException:
-            self.close()
-            raise
 
     def _open(self, head: Row, *, resume: bool, unknown: Sequence[str]) -> None:
         path = self._path
@@ -117,10 +114,7 @@ class Journal:
     def get(self, system: str, query_id: str, given: str = "") -> Row | None:
         """Return the finished row, or None. A failed one is not finished: it is tried again.
 
-        Args:
-            system: The system.
-            query_id: The query.
-            given: What else the row is about, as it was said to `put`.
+        `given` is what else the row is about, as it was said to `put`.
         """
         return self._rows.get((system, query_id, given))
 

@@ -41,8 +41,8 @@ async def measured(
         records: The questions that can be asked.
         depths: How many candidates are retrieved, by K. They are all reranked, but for K = 0.
         model: The reranker.
-        queries: How many questions; None for as many as a fifth of `pairs` allows, at most 30.
-        budget: Whether a budget is decided by the times, which needs at least `FEWEST_TIMED`.
+        queries: How many questions; None for as many as `timed_questions` allows.
+        budget: Whether a budget is decided by the times.
         pairs: How many pairs the curve took.
     """
     queries = timed_questions(len(records), depths, queries, budget=budget, pairs=pairs)
@@ -65,14 +65,9 @@ async def measured(
 def timed_questions(
     most: int, depths: Mapping[int, int], queries: int | None, *, budget: bool, pairs: int
 ) -> int:
-    """Return how many questions are timed; the arguments are those of `measured`.
+    """Return how many of `most` questions are timed: where `queries` does not say, at most 30.
 
-    Args:
-        most: How many questions there are.
-        depths: By K.
-        queries: How many were asked for, if any number.
-        budget: Whether a budget is decided by the times.
-        pairs: How many pairs the curve takes.
+    They may take a fifth of the `pairs` of the curve; a budget needs at least `FEWEST_TIMED`.
     """
     if queries is None:
         queries = min(_MOST, int(_SHARE * pairs / sum(depths)))

@@ -20,7 +20,6 @@ from langchain_rerank.documents import (
     without_scores,
 )
 from langchain_rerank.duplicates import unique
-from langchain_rerank.errors import InputTypeError
 from langchain_rerank.evaluation.data.questions import Record
 from langchain_rerank.evaluation.data.relevance import Relevance
 from langchain_rerank.evaluation.run.collect import (
@@ -36,6 +35,7 @@ from langchain_rerank.evaluation.run.stage import FIRST_STAGE, Found, Stage, dig
 from langchain_rerank.evaluation.run.systems import (
     Reranker,
     called,
+    check_documents,
     first_stage_scores,
     reranked,
     reranks,
@@ -83,13 +83,7 @@ class Pass:
         elapsed = stopwatch()
         found: Any = await called(with_depth(self.setting.retriever, k), record.question, config)
         ms = elapsed()
-        if not isinstance(found, (list, tuple)) or not all(
-            isinstance(one, Document) for one in found
-        ):
-            raise InputTypeError(
-                f"The first stage must return a list of documents, got {type(found).__name__} for "
-                f"the question {record.question!r}."
-            )
+        check_documents(found, "The first stage", f" for the question {record.question!r}.")
         times = {"first_stage": ms, "total": ms}
         own = with_own_scores(self.setting.retriever, unique(found, "id")[:k])
         kept = Found.of(own, self.relevance.key, latency_ms=times).once()
@@ -105,17 +99,8 @@ class Pass:
 
         return Stage((name,), ask)
 
-    def reranking(
-        self, name: str, model: Reranker, candidates: ByQuery, *, warm: ByQuery | None = None
-    ) -> Stage:
-        """Return the stage that reranks candidates, or asks what is no reranker of candidates.
-
-        Args:
-            name: What it is called.
-            model: The reranker.
-            candidates: The candidates of every question.
-            warm: Candidates to warm up on, where `candidates` has none yet.
-        """
+    def reranking(self, name: str, model: Reranker, candidates: ByQuery) -> Stage:
+        """Return the stage that reranks candidates, or asks what is no reranker of candidates."""
         if not reranks(model):
             return system(name, model, self.relevance.key, cost=self.setting.k)
 
@@ -125,19 +110,7 @@ class Pass:
                 return {name: Found(error=given.error)}
             return {name: await self.rerank(model, record, self.candidates(given), config)}
 
-        async def warm_up(record: Record, config: RunnableConfig) -> dict[str, Found]:
-            row = self.collector.journal.get(FIRST_STAGE, record.id)
-            known = (warm or {}).get(record.id, Found()).documents
-            if row is not None:
-                known = {key: self.documents[key] for key in row["keys"]}
-            few = dict(list(known.items())[:_WARM_UP_TEXTS])
-            # Without a text a model is not loaded.
-            few = few or {"": Document(record.question)}
-            return {name: await self.rerank(model, record, few, config)}
-
-        return Stage(
-            (name,), ask, warm_up, lambda one: digest(candidates[one.id].keys), cost=self.setting.k
-        )
+        return Stage((name,), ask, lambda one: digest(candidates[one.id].keys), cost=self.setting.k)
 
     def candidates(self, found: Found) -> dict[str, Document]:
         """Return the candidates of one question by key, with the scores that this question gave.
@@ -170,17 +143,27 @@ class Pass:
             MissingExtraError: A model needs a package that is not installed.
             ModelLoadError: A model cannot be loaded.
         """
-        seen: ByQuery = {}
+        seen: dict[str, Mapping[str, Document]] = {}
 
         async def first(record: Record, config: RunnableConfig) -> dict[str, Found]:
-            seen[record.id] = await self.retrieve(record, k, config)
-            return seen
+            found = await self.retrieve(record, k, config)
+            seen[record.id] = found.documents
+            return {FIRST_STAGE: found}
 
-        stages = [replace(self.retrieval(k), warm_up=first)]
-        stages += [
-            replace(self.reranking(name, one, {}, warm=seen), given=None)
-            for name, one in models.items()
-        ]
+        def reranking(name: str, model: Reranker) -> Stage:
+            if not reranks(model):
+                return self.reranking(name, model, {})
+
+            async def ask(record: Record, config: RunnableConfig) -> dict[str, Found]:
+                row = self.collector.journal.get(FIRST_STAGE, record.id) or {"keys": ()}
+                known = {key: self.documents[key] for key in row["keys"]} or seen.get(record.id, {})
+                # Without a text a model is not loaded.
+                few = dict(list(known.items())[:_WARM_UP_TEXTS]) or {"": Document(record.question)}
+                return {name: await self.rerank(model, record, few, config)}
+
+            return Stage((name,), ask)
+
+        stages = [Stage((FIRST_STAGE,), first), *(reranking(*one) for one in models.items())]
         await self.collector.warm_up(stages, self.records)
 
     def check_labels(self, *found: ByQuery) -> list[str]:
@@ -189,12 +172,18 @@ class Pass:
         Raises:
             ConfigurationError: No document has the key that the labels are compared with.
         """
-        records = [one for one in self.records if one.id in found[0]]
-        return self.relevance.check([(one, self._seen(one, found)) for one in records])
+        return self.relevance.check(
+            [
+                (one, [self.documents[key] for key in seen_by(one.id, found)])
+                for one in self.records
+                if one.id in found[0]
+            ]
+        )
 
-    def _seen(self, record: Record, found: Sequence[ByQuery]) -> list[Document]:
-        keys = dict.fromkeys(key for by_query in found for key in by_query[record.id].keys)
-        return [self.documents[key] for key in keys]
+
+def seen_by(query: str, found: Sequence[ByQuery]) -> list[str]:
+    """Return the keys of all that was found for a question, each once."""
+    return [*dict.fromkeys(key for by_query in found for key in by_query[query].keys)]
 
 
 @asynccontextmanager
@@ -203,10 +192,7 @@ async def opened(
 ) -> AsyncIterator[Pass]:
     """Give the pass of a setting, with its journal open.
 
-    Args:
-        setting: What is evaluated.
-        models: What reranks.
-        more: What else than retrieving and scoring once progress is to count, as its cost.
+    `more` is what else than retrieving and scoring once progress is to count, as its cost.
 
     Raises:
         ConfigurationError: The journal is that of another run, or another process has it.
@@ -254,13 +240,7 @@ async def run_pass(
 def rankings(
     candidates: Found, found: Mapping[str, Found], first_stage_weight: float = 0.0
 ) -> dict[str, Found]:
-    """Return the candidates' own order and that of each reranker, with the time of both stages.
-
-    Args:
-        candidates: What the first stage gave.
-        found: What each reranker made of it.
-        first_stage_weight: Share of the first stage in the orders.
-    """
+    """Return the candidates' own order and that of each reranker, with the time of both stages."""
     orders = {FIRST_STAGE: candidates}
     for name, one in found.items():
         order = mixed(candidates, one, first_stage_weight)

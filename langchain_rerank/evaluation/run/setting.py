@@ -78,22 +78,15 @@ class RerankingSettings(RunSettings, ModelSettings, total=False):
 class Setting:
     """What is evaluated on what, and how: every door states it once.
 
+    Besides what `RunSettings` and `RerankingSettings` list:
+
     Attributes:
         dataset: The questions.
         retriever: The first stage; None where systems are asked as they are.
         k: How many candidates it gives.
-        top_n: How many documents of every order are judged; None for all.
-        relevance: What counts as a hit.
-        metadata_fields: Metadata put before the text that is scored.
         first_stage_weight: Share of the first stage in the order of scorers.
-        seed: Seed of intervals and samples.
-        journal: A file that keeps what is finished.
-        resume: Whether to go on with what `journal` holds.
-        progress: A hook, True, False or None.
-        stated: What else the report should say; other values are another run.
+        stated: The `settings` of `RunSettings`; other values are another run.
         load_settings: How models given by name are loaded.
-        identity: What identifies a reranker that does not say so itself, by its name or for all.
-        config: Config for what is asked: callbacks, tags.
         started: When the run started.
     """
 
@@ -213,11 +206,6 @@ class Setting:
     def rerankers(self, models: Mapping[str, Any]) -> dict[str, Reranker]:
         """Return by their names what reranks: scorers, or what LangChain runs as it is.
 
-        Args:
-            models: Model names, paths, models, scorers; document compressors (Cohere's,
-                FlashRank's, a language model's), which reorder the candidates; retrievers and
-                chains, which are asked the question.
-
         Raises:
             ConfigurationError: A model is none of these, or has an order of its own, into which the
                 first stage's is not mixed.
@@ -239,11 +227,9 @@ class Setting:
     async def open_journal(self, fingerprint: Callable[[list[str]], Mapping[str, Any]]) -> Journal:
         """Return the journal of a run.
 
-        Its fingerprint holds what rows depend on: labels, measures and cutoffs may change.
-
-        Args:
-            fingerprint: What rows depend on besides the data set and settings; it is given a list
-                for the names of what does not say what it is.
+        Its fingerprint holds what rows depend on: labels, measures and cutoffs may change. The
+        argument says that besides data set and settings, given a list for the names of what does
+        not say what it is.
 
         Raises:
             ConfigurationError: The journal is that of another run, or another process has it.

@@ -107,7 +107,6 @@ class Stage:
     Attributes:
         names: The systems.
         ask: Runs it.
-        warm_up: Runs it untimed once, before the first question; None for `ask`.
         given: What else than the question its rows depend on (`digest`); None for nothing.
         settings: What identifies it in a report.
         cost: How long it takes beside other stages, about.
@@ -117,7 +116,6 @@ class Stage:
 
     names: tuple[str, ...]
     ask: Ask
-    warm_up: Ask | None = None
     given: Callable[[Record], str] | None = None
     settings: dict[str, Any] = field(default_factory=dict)
     cost: int = 1

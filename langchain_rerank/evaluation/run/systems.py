@@ -142,11 +142,35 @@ def system(
 
 
 async def called(runnable: Runnable[Any, Any], question: Any, config: RunnableConfig) -> Any:
-    """Return what a runnable answers; one that has no asynchronous way runs in a thread."""
+    """Return what a runnable answers."""
+    return await _awaited(runnable.ainvoke, runnable.invoke, question, config)
+
+
+async def _awaited(own: Callable[..., Any], blocking: Callable[..., Any], *given: Any) -> Any:
+    """Return what an asynchronous method returns; where there is none, the other in a thread."""
     try:
-        return await runnable.ainvoke(question, config)
+        return await own(*given)
     except NotImplementedError:
-        return await asyncio.to_thread(runnable.invoke, question, config)
+        return await asyncio.to_thread(blocking, *given)
+
+
+def check_documents(
+    found: Any, name: str, more: str = ".", kinds: type | tuple[type, ...] = Document
+) -> None:
+    """Raise where what `name` returned is no list of documents; `more` ends the message.
+
+    Raises:
+        InputTypeError: It is something else, or a list with something else.
+    """
+    if not isinstance(found, (list, tuple)):
+        raise InputTypeError(
+            f"{name} must return a list of documents, got {type(found).__name__}{more}"
+        )
+    for one in found:
+        if not isinstance(one, kinds):
+            raise InputTypeError(
+                f"{name} must return a list of documents, got one with {type(one).__name__}{more}"
+            )
 
 
 def _of_chain(
@@ -173,21 +197,9 @@ def text_of(answer: Any) -> str | None:
 
 
 def _documents(name: str, output: Any) -> list[Document]:
-    if not isinstance(output, (list, tuple)) or not all(
-        isinstance(one, (str, Document)) for one in output
-    ):
-        raise InputTypeError(
-            f"{name} must return a list of documents, got {_kind(output)}. A chain returns a "
-            f"dictionary with its answer and its contexts."
-        )
+    told = ". A chain returns a dictionary with its answer and its contexts."
+    check_documents(output, name, told, (str, Document))
     return [one if isinstance(one, Document) else Document(one) for one in output]
-
-
-def _kind(output: Any) -> str:
-    if isinstance(output, (list, tuple)):
-        other = next(one for one in output if not isinstance(one, (str, Document)))
-        return f"one with {type(other).__name__}"
-    return type(output).__name__
 
 
 def _scores(documents: Sequence[Document]) -> tuple[float, ...]:
@@ -216,13 +228,7 @@ async def reranked(
 ) -> Found:
     """Return the order that a scorer or a compressor gives the candidates; timed as "rerank".
 
-    Args:
-        model: The scorer or compressor.
-        record: The question.
-        candidates: By key, in first-stage order.
-        metadata_fields: Metadata put before the text that is scored.
-        config: Config with the callbacks.
-        key: What identifies a document.
+    Candidates are by key, in first-stage order; `key` says what identifies what is returned.
 
     Raises:
         InputTypeError: The compressor returned something else than documents.
@@ -240,12 +246,15 @@ async def reranked(
     if not isinstance(model, BaseDocumentCompressor):
         raise InputTypeError(f"{reranker_name(model)} is asked questions, not candidates.")
     copies = [with_metadata(one, {}) for one in candidates.values()]
-    output = await _compressed(model, copies, record.question, config)
+    output = await _awaited(
+        model.acompress_documents,
+        model.compress_documents,
+        copies,
+        record.question,
+        config.get("callbacks"),
+    )
     times = {"rerank": elapsed()}
-    if not isinstance(output, (list, tuple)) or not all(isinstance(x, Document) for x in output):
-        raise InputTypeError(
-            f"{reranker_name(model)} must return a list of documents, got {type(output).__name__}."
-        )
+    check_documents(output, reranker_name(model))
     by_text = {one.page_content: name for name, one in reversed(list(candidates.items()))}
 
     def known(document: Document) -> str:
@@ -260,13 +269,3 @@ async def reranked(
         if name not in candidates or one.page_content != candidates[name].page_content
     }
     return replace(found, documents=new)
-
-
-async def _compressed(
-    model: BaseDocumentCompressor, documents: list[Document], question: str, config: RunnableConfig
-) -> Any:
-    callbacks: Any = config.get("callbacks")
-    try:
-        return await model.acompress_documents(documents, question, callbacks)
-    except NotImplementedError:
-        return await asyncio.to_thread(model.compress_documents, documents, question, callbacks)

@@ -15,11 +15,7 @@ def without_terms(retriever: Any, records: Sequence[Record]) -> list[str]:
     """Return a warning for each BM25 in `retriever` that finds no term in some questions.
 
     Such a question finds nothing there, whatever the documents say: in another script than the
-    terms are made for, or where it is made of stop words only.
-
-    Args:
-        retriever: The first stage, or a hybrid of several.
-        records: The questions.
+    terms are made for, or where it is made of stop words only. A hybrid may have several.
     """
     warnings = []
     for bm25 in _bm25_in(retriever):
