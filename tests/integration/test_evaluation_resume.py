@@ -18,6 +18,7 @@ from langchain_rerank.errors import ConfigurationError, DataFileError
 from langchain_rerank.evaluation.chain import EvaluationChain
 from langchain_rerank.evaluation.compare import compare_rerank
 from langchain_rerank.evaluation.data.relevance import Relevance
+from langchain_rerank.evaluation.ragas import RagasEvaluation
 from langchain_rerank.evaluation.run.journal import Journal
 from langchain_rerank.testing import CountingScorer, WordOverlapScorer
 from langchain_rerank.wrappers import CachedScorer
@@ -362,19 +363,27 @@ class RoundedOnLoad(WordOverlapScorer):
         return super().score(query, texts)
 
 
-def in_retriever(journal, scorer):
-    retriever = CrossEncoderRerankRetriever(
+def reranking(scorer):
+    return CrossEncoderRerankRetriever(
         base_retriever=RunnableLambda(lambda question: DOCUMENTS),
         model=scorer,
         first_stage_k=4,
         top_n=2,
     )
-    return EvaluationChain({"one": retriever}, journal=journal, resume=True, progress=False).invoke(
-        RECORDS
-    )
 
 
-@pytest.mark.parametrize("evaluate", [run, in_retriever])
+def in_chain(journal, scorer):
+    chain = EvaluationChain({"one": reranking(scorer)}, journal=journal, resume=True)
+    return chain.invoke(RECORDS)
+
+
+def in_ragas(journal, scorer):
+    evaluation = RagasEvaluation(reranking(scorer), journal=journal, resume=True)
+    report = evaluation.invoke(RECORDS)
+    assert "float32" in report.settings["model"]["identity"]
+
+
+@pytest.mark.parametrize("evaluate", [run, in_chain, in_ragas])
 @pytest.mark.parametrize("wrapped", [lambda one: one, CachedScorer])
 def test_the_journal_knows_a_scorer_as_what_it_is_once_loaded(tmp_path, evaluate, wrapped):
     evaluate(tmp_path / "j", wrapped(RoundedOnLoad()))

@@ -183,7 +183,7 @@ class RagasEvaluation(Runnable[Any, RagasReport]):
             seed=self.setting.seed,
             started=started,
             settings={
-                **{key: one for stage in self.stages for key, one in stage.settings.items()},
+                **{key: one for stage in self.stages for key, one in stage.settings().items()},
                 **(judged if asks else {}),
                 **self.setting.stated,
             },
@@ -218,7 +218,8 @@ class RagasEvaluation(Runnable[Any, RagasReport]):
     def _fingerprint(self, unknown: list[str]) -> dict[str, Any]:
         return {
             "systems": self.setting.identities(self.systems, unknown),
-            "stages": [{"names": one.names, **one.settings} for one in self.stages],
+            # After the identities, for which models load.
+            "stages": [{"names": one.names, **one.settings()} for one in self.stages],
         }
 
     async def _estimated(self, gathered: Gathered) -> Estimate:

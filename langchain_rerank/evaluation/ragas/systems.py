@@ -80,15 +80,17 @@ def _before_and_after(retriever: CrossEncoderRerankRetriever, key: Key) -> Stage
             return {FIRST_STAGE: before, RERANKED: Found(error=described(error))}
         return {FIRST_STAGE: before, RERANKED: Found.of(result.documents, key)}
 
-    settings = {
-        "first_stage": type(retriever.base_retriever).__name__,
-        "first_stage_k": retriever.first_stage_k,
-        "top_n": retriever.top_n,
-        "score_threshold": retriever.score_threshold,
-        "first_stage_weight": retriever.first_stage_weight,
-        "metadata_fields": list(retriever.metadata_fields),
-        "model": scorer_settings(retriever.scorer),
-    }
+    def settings() -> dict[str, Any]:
+        return {
+            "first_stage": type(retriever.base_retriever).__name__,
+            "first_stage_k": retriever.first_stage_k,
+            "top_n": retriever.top_n,
+            "score_threshold": retriever.score_threshold,
+            "first_stage_weight": retriever.first_stage_weight,
+            "metadata_fields": list(retriever.metadata_fields),
+            "model": scorer_settings(retriever.scorer),
+        }
+
     return Stage((FIRST_STAGE, RERANKED), ask, settings=settings)
 
 

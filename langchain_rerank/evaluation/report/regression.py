@@ -9,12 +9,17 @@ from typing import TYPE_CHECKING
 
 from langchain_rerank import checks
 from langchain_rerank.errors import ConfigurationError, RegressionError
-from langchain_rerank.evaluation.report.rendering.words import between, fraction, p_value, signed
+from langchain_rerank.evaluation.report.rendering.words import (
+    fraction,
+    interval_of,
+    p_value,
+    signed,
+)
 from langchain_rerank.evaluation.score import statistics
 from langchain_rerank.evaluation.score.bootstrap import SIGNIFICANT, Interval, mean
 
 if TYPE_CHECKING:
-    from langchain_rerank.evaluation.score.results import EvaluationResult, QueryRow
+    from langchain_rerank.evaluation.score.results import EvaluationResult
 
 logger = logging.getLogger(__name__)
 
@@ -24,15 +29,7 @@ ROUNDING = 1e-12  # a fall of exactly the margin is no regression, whatever the 
 
 @dataclass(frozen=True)
 class _Pairs:
-    """The values of one system and of what it is compared with, question by question.
-
-    Attributes:
-        system: The system.
-        reference: What it is compared with, in words.
-        queries: `(n,)` ids.
-        now: `(n,)` its values.
-        then: `(n,)` those that it is compared with.
-    """
+    """The values of one system, and `then` of the `reference`: `(n,)` of the queries of both."""
 
     system: str
     reference: str
@@ -53,20 +50,9 @@ def check_no_regression(
     What was observed decides, so that a run of the same questions always ends the same; the message
     says whether so few questions could show it, by the rules of every comparison (`statistics`).
 
-    Args:
-        result: The evaluation.
-        measure: The measure that decides.
-        margin: How much the mean may fall, at least 0.
-        system: The system to check; every one by default.
-        against: An earlier evaluation: each system is compared with itself there, the baseline
-            included, over the questions (id and text) that both have a value for; a warning in the
-            log says where those are not all. None compares with the baseline of `result`.
-
-    Raises:
-        RegressionError: A mean fell by more than `margin`; the message has the figures.
-        ConfigurationError: The measure or the system is not there, the margin is negative, there
-            is nothing to compare, no query is labelled, most records are invalid, the two reports
-            share no question, or every value is 0, so that nothing could fall.
+    Arguments and errors are those of `Report.assert_no_regression`. Two reports are compared over
+    the questions (id and text) that both have a value for; a warning in the log says where those
+    are not all.
     """
     if (given := checks.real_number(margin)) is None or not given >= 0.0:
         raise ConfigurationError(f"margin must be at least 0, got {checks.shown(margin)}.")
@@ -174,14 +160,11 @@ def _paired(
             else f"No query has {measure} for both {system} and {reference}."
         )
     if other is not result and len(shared) < max(len(now), len(then)):
+        counts = (len(shared), len(now), len(then))
         logger.warning(
             "%s of %s is compared over the %d questions that both reports have; this one has %d, "
             "the earlier one %d.",
-            measure,
-            system,
-            len(shared),
-            len(now),
-            len(then),
+            *(measure, system, *counts),
         )
     return _Pairs(
         system,
@@ -209,15 +192,10 @@ def _values(result: EvaluationResult, system: str, measure: str) -> dict[tuple[s
             f"Check that the ids of the labels are those of the documents."
         )
     return {
-        (row.query_id, row.question): value
+        (row.query_id, row.question): row.systems[system].measures[measure]
         for row in result.queries
-        if (value := _value(row, system, measure)) is not None
+        if system in row.systems and measure in row.systems[system].measures
     }
-
-
-def _value(row: QueryRow, system: str, measure: str) -> float | None:
-    found = row.systems.get(system)
-    return None if found is None else found.measures.get(measure)
 
 
 def _examples(questions: Sequence[tuple[str, str]]) -> str:
@@ -254,8 +232,8 @@ def _fall(one: _Pairs, measure: str, ci: Interval | None, p: float | None) -> st
     if ci is not None and p is not None:
         shown = "show" if p < SIGNIFICANT and ci[1] < 0 else "do not show"
         evidence = (
-            f", 95 % interval {between(ci, signed)}, p {p_value(p)}, so {len(changes)} questions "
-            f"{shown} that it is more than chance"
+            f"{interval_of(ci)}, p {p_value(p)}, so {len(changes)} questions {shown} that it is "
+            f"more than chance"
         )
     fell = [f"{name} {signed(value)}" for value, name in changes[:WORST_SHOWN] if value < 0]
     return (

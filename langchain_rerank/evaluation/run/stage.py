@@ -108,7 +108,7 @@ class Stage:
         names: The systems.
         ask: Runs it.
         given: What else than the question its rows depend on (`digest`); None for nothing.
-        settings: What identifies it in a report.
+        settings: Gives what identifies it in a report: of a model, as it is once loaded.
         cost: How long it takes beside other stages, about.
         keeps: Whether its rows go into the journal.
         generates: Whether a language model may be asked: it is not run for an estimate.
@@ -117,7 +117,7 @@ class Stage:
     names: tuple[str, ...]
     ask: Ask
     given: Callable[[Record], str] | None = None
-    settings: dict[str, Any] = field(default_factory=dict)
+    settings: Callable[[], dict[str, Any]] = dict
     cost: int = 1
     keeps: bool = True
     generates: bool = False

@@ -137,8 +137,8 @@ def system(
         scores = _scores([found.documents[one] for one in found.keys])
         return {name: replace(found, scores=scores, response=response)}
 
-    settings = {name: type(runnable).__name__, "top_n": top_n}
-    return Stage((name,), ask, settings=settings, generates=generates, cost=cost)
+    said = {name: type(runnable).__name__, "top_n": top_n}
+    return Stage((name,), ask, settings=said.copy, generates=generates, cost=cost)
 
 
 async def called(runnable: Runnable[Any, Any], question: Any, config: RunnableConfig) -> Any:

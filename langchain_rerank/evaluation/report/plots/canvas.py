@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from langchain_rerank.optional import require
@@ -31,13 +32,26 @@ def canvas(width: float = 6.4, height: float = 4.2, rows: int = 1) -> tuple[Figu
     return made, made.subplots(rows, 1, sharex=True)
 
 
-def tidy(axes: Axes, across: Literal["x", "y"] = "y") -> None:
-    """Leave the frame that carries scales, and quiet lines to read values by.
+def band(
+    axes: Axes,
+    places: Sequence[float],
+    intervals: Sequence[tuple[float, float]],
+    color: str,
+    alpha: float = 0.18,
+    **more: Any,
+) -> None:
+    """Draw intervals as a band."""
+    low, high = zip(*intervals, strict=True) if intervals else ((), ())
+    axes.fill_between(places, low, high, color=color, alpha=alpha, linewidth=0, **more)
 
-    Args:
-        axes: What to tidy.
-        across: The axis whose values are read.
-    """
+
+def legend(figure: Figure, ncols: int = 1) -> None:
+    """Explain lines above all axes: beside lines there is not always room."""
+    figure.legend(loc="outside upper left", ncols=ncols, frameon=False, fontsize=9)
+
+
+def tidy(axes: Axes, across: Literal["x", "y"] = "y") -> None:
+    """Leave the frame that carries scales, and quiet lines to read values of an axis by."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis=across, color="#D9DEE3", linewidth=0.8)
     axes.set_axisbelow(True)

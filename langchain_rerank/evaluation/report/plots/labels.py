@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from langchain_rerank.evaluation.report.plots.canvas import GREY, INK
+from langchain_rerank.evaluation.score.bootstrap import Floats
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,9 +22,7 @@ _DISTANCES = (0, 8, 18, 30, 44, 60, 80, 105, 135)  # further away, in points, as
 _STEPS = 16  # directions
 _LED_FROM = 18  # a name that is further from its point than this gets a line to it
 
-# In points: left, bottom, right, top; and (n, 4) of them.
-Box: TypeAlias = tuple[float, float, float, float]
-Boxes = np.ndarray[Any, np.dtype[np.float64]]
+# Below, a place is (x, y) and a box (left, bottom, right, top), in points.
 
 
 def name_points(
@@ -45,16 +44,15 @@ def name_points(
     """
     figure.draw_without_rendering()  # Lays the figure out: from here on, places are known.
     scale = 72 / figure.dpi
-    bounds = np.array(axes.get_window_extent().extents) * scale
+    bounds = np.array([axes.get_window_extent().extents]) * scale
 
-    def place(x: float, y: float) -> tuple[float, float]:
-        across, up = axes.transData.transform((x, y))
-        return across * scale, up * scale
+    def placed(line: Sequence[tuple[float, float]]) -> Floats:
+        return np.asarray(axes.transData.transform(line)) * scale
 
-    marks = [place(x, y) for x, y, _ in points]
-    taken = [(x - _MARKER, y - _MARKER, x + _MARKER, y + _MARKER) for x, y in marks]
-    crossed = [box for line in lines for box in _along([place(*one) for one in line])]
-    for number, ((x, y, name), (across, up)) in enumerate(zip(points, marks, strict=True)):
+    marks = placed([(x, y) for x, y, _ in points])
+    taken = [_around(mark, np.array([_MARKER, _MARKER])) for mark in marks]
+    crossed = np.concatenate([np.empty((0, 4)), *(_along(placed(line)) for line in lines)])
+    for number, ((x, y, name), mark) in enumerate(zip(points, marks, strict=True)):
         if not name:
             continue
         label = axes.annotate(
@@ -69,105 +67,89 @@ def name_points(
             parse_math=False,
         )
         label.set_in_layout(False)
-        extent = label.get_window_extent()
-        box = _best(
-            [(across, up), (extent.width * scale + 2, extent.height * scale + 2)],
-            np.array(taken),
-            np.array(taken[:number] + taken[number + 1 :]).reshape(-1, 4),
-            np.array(crossed).reshape(-1, 4),
-            bounds,
-        )
-        taken.append(box)
-        label.set_position(((box[0] + box[2]) / 2 - across, (box[1] + box[3]) / 2 - up))
-        end_x, end_y = _end(across, up, box)
-        if math.dist((end_x, end_y), (across, up)) > _LED_FROM:
-            _lead(axes, (x, y), (end_x - across, end_y - up))
+        half = (np.array(label.get_window_extent().size) * scale + 2) / 2
+        others = np.array(taken[:number] + taken[number + 1 :]).reshape(-1, 4)
+        best = min(
+            _places(mark, half),
+            key=lambda one: _cost(mark, one, np.array(taken), others, crossed, bounds),
+        )[1]
+        taken.append(best)
+        label.set_position(tuple(_middle(best) - mark))
+        end = _end(mark, best)
+        if math.dist(end, mark) > _LED_FROM:
+            _lead(axes, (x, y), end - mark)
 
 
-def _best(
-    where: Sequence[tuple[float, float]],
-    taken: Boxes,
-    others: Boxes,
-    crossed: Boxes,
-    bounds: Boxes,
-) -> Box:
-    (x, y), size = where
-    best, least = (x, y, x, y), math.inf
-    for distance, box in _places(x, y, size):
-        outside = _area(box) - _overlaps(box, bounds.reshape(1, 4))
-        cost = 10 * (_overlaps(box, taken) + outside) + _overlaps(box, crossed) + 0.05 * distance
-        if distance:  # The line to it runs over nothing that is another's.
-            led = _along([(x, y), _end(x, y, box)])
-            cost += 10 * sum(_overlaps(piece, others) for piece in led)
-        if cost < least:
-            best, least = box, cost
-    return best
+def _places(mark: Floats, half: Floats) -> Iterator[tuple[float, Floats]]:
+    """Yield distances and boxes around a mark, the nearest first and to the right before the left.
 
-
-def _places(x: float, y: float, size: tuple[float, float]) -> Iterator[tuple[float, Box]]:
-    """Yield boxes of `size` around a mark, the nearest first and to the right before the left."""
-    width, height = size
+    `half` is half the size of the boxes.
+    """
     turns = sorted(range(_STEPS), key=lambda turn: min(turn, _STEPS - turn))
     for distance in _DISTANCES:
         for turn in turns:
             angle = 2 * math.pi * turn / _STEPS
-            across, up = math.cos(angle), math.sin(angle)
+            direction = np.array([math.cos(angle), math.sin(angle)])
             # Whatever the direction, the box begins at the mark's edge.
-            reach = _MARKER + distance
-            middle_x = x + across * (reach + width / 2)
-            middle_y = y + up * (reach + height / 2)
-            yield (
-                distance,
-                (
-                    middle_x - width / 2,
-                    middle_y - height / 2,
-                    middle_x + width / 2,
-                    middle_y + height / 2,
-                ),
-            )
+            yield distance, _around(mark + direction * (_MARKER + distance + half), half)
 
 
-def _along(line: Sequence[tuple[float, float]]) -> Iterator[Box]:
-    """Yield small boxes along a broken line."""
-    for (x0, y0), (x1, y1) in pairwise(line):
-        steps = max(1, round(math.hypot(x1 - x0, y1 - y0) / 4))
-        for step in range(steps + 1):
-            x, y = x0 + (x1 - x0) * step / steps, y0 + (y1 - y0) * step / steps
-            yield x - 2, y - 2, x + 2, y + 2
+def _cost(
+    mark: Floats,
+    place: tuple[float, Floats],
+    taken: Floats,
+    others: Floats,
+    crossed: Floats,
+    bounds: Floats,
+) -> float:
+    """Return what speaks against a box: what it covers, and how far from its mark it is."""
+    distance, box = place
+    outside = _overlaps(box, box[None]) - _overlaps(box, bounds)
+    cost = 10 * (_overlaps(box, taken) + outside) + _overlaps(box, crossed) + 0.05 * distance
+    if distance:  # The line to it runs over nothing that is another's.
+        led = _along(np.array([mark, _end(mark, box)]))
+        cost += 10 * sum(_overlaps(piece, others) for piece in led)
+    return cost
 
 
-def _area(box: Box) -> float:
-    return (box[2] - box[0]) * (box[3] - box[1])
+def _around(middle: Floats, half: Floats) -> Floats:
+    return np.concatenate([middle - half, middle + half], axis=-1)
 
 
-def _overlaps(box: Box, others: Boxes) -> float:
-    """Return the area of `box` that others cover, counted once for each of them."""
-    width = np.minimum(box[2], others[:, 2]) - np.maximum(box[0], others[:, 0])
-    height = np.minimum(box[3], others[:, 3]) - np.maximum(box[1], others[:, 1])
-    return float((width.clip(0) * height.clip(0)).sum())
+def _middle(box: Floats) -> Floats:
+    return (box[:2] + box[2:]) / 2
 
 
-def _end(x: float, y: float, box: Box) -> tuple[float, float]:
+def _along(line: Floats) -> Floats:
+    """Return small boxes `(n, 4)` along a broken line `(m, 2)`."""
+    pieces = [
+        np.linspace(start, end, max(1, round(math.dist(start, end) / 4)) + 1)
+        for start, end in pairwise(line)
+    ]
+    return _around(np.concatenate([np.empty((0, 2)), *pieces]), np.array([2.0, 2.0]))
+
+
+def _overlaps(box: Floats, others: Floats) -> float:
+    """Return the area of `box` that others `(n, 4)` cover, counted once for each of them."""
+    sides = np.minimum(box[2:], others[:, 2:]) - np.maximum(box[:2], others[:, :2])
+    return float(sides.clip(0).prod(axis=1).sum())
+
+
+def _end(mark: Floats, box: Floats) -> Floats:
     """Return where a line from a mark to the middle of a box outside of it meets its edge."""
-    width, height = box[2] - box[0], box[3] - box[1]
-    across, up = (box[0] + box[2]) / 2 - x, (box[1] + box[3]) / 2 - y
-    outside = 1 - 1 / max(2 * abs(across) / width, 2 * abs(up) / height)
-    return x + outside * across, y + outside * up
+    way = _middle(box) - mark
+    outside = 1 - 1 / float(max(2 * np.abs(way) / (box[2:] - box[:2])))
+    end: Floats = mark + outside * way
+    return end
 
 
-def _lead(axes: Axes, point: tuple[float, float], end: tuple[float, float]) -> None:
+def _lead(axes: Axes, point: tuple[float, float], end: Floats) -> None:
+    look = {"arrowstyle": "-", "color": GREY, "linewidth": 0.6}
     line = axes.annotate(
         "",
         point,
-        xytext=end,
+        xytext=tuple(end),
         textcoords="offset points",
-        arrowprops={
-            "arrowstyle": "-",
-            "color": GREY,
-            "linewidth": 0.6,
-            "shrinkA": 0,
-            "shrinkB": 4,
-            "patchB": None,
-        },
+        arrowprops={**look, "shrinkA": 0, "shrinkB": 4, "patchB": None},
     )
     line.set_in_layout(False)

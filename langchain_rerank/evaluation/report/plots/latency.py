@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from langchain_rerank.errors import ConfigurationError
 from langchain_rerank.evaluation.report.plots.canvas import (
@@ -11,6 +11,7 @@ from langchain_rerank.evaluation.report.plots.canvas import (
     GREY,
     LONGEST_NAME,
     canvas,
+    legend,
     tidy,
 )
 from langchain_rerank.evaluation.report.plots.labels import name_points
@@ -73,23 +74,17 @@ def quality_latency(result: EvaluationResult) -> Figure:
             label="Pareto set: nothing is both faster and better",
             zorder=1,
         )
-        figure.legend(loc="outside upper left", frameon=False, fontsize=9)
+        legend(figure)
     for one in points:
-        on_front = one in front
-        axes.errorbar(
-            one.ms,
-            one.mean,
-            yerr=_whiskers(one),
-            fmt="o" if on_front else "s",
-            color=BLUE if on_front else GREY,
-            capsize=3,
-            markersize=7,
-            elinewidth=1,
-        )
+        look: Any = {"fmt": "o", "color": BLUE} if one in front else {"fmt": "s", "color": GREY}
+        if one.ci is not None:
+            below, above = max(0.0, one.mean - one.ci[0]), max(0.0, one.ci[1] - one.mean)
+            look["yerr"] = [[below], [above]]
+        axes.errorbar(one.ms, one.mean, capsize=3, markersize=7, elinewidth=1, **look)
     times = [one.ms for one in points]
     if min(times) > 0 and max(times) / min(times) > 10:
         axes.set_xscale("log")
-        axes.xaxis.set_major_formatter(_time_ticks)
+        axes.xaxis.set_major_formatter("{x:g}")
         axes.xaxis.set_minor_formatter(lambda *_: "")
     axes.margins(x=0.18, y=0.18)
     axes.set_xlabel("Median time per query (ms)")
@@ -101,13 +96,3 @@ def quality_latency(result: EvaluationResult) -> Figure:
     names = [(one.ms, one.mean, one.label if shown else "") for one, shown in named]
     name_points(figure, axes, names, [best, *whiskers])
     return figure
-
-
-def _time_ticks(value: float, _position: int) -> str:
-    return f"{value:g}"
-
-
-def _whiskers(one: Timed) -> list[list[float]] | None:
-    if one.ci is None:
-        return None
-    return [[max(0.0, one.mean - one.ci[0])], [max(0.0, one.ci[1] - one.mean)]]

@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from langchain_rerank.evaluation.report.plots.canvas import BLUE, GREEN, ORANGE, canvas, tidy
+from langchain_rerank.evaluation.report.plots.canvas import (
+    BLUE,
+    GREEN,
+    ORANGE,
+    band,
+    canvas,
+    legend,
+    tidy,
+)
 from langchain_rerank.evaluation.score.thresholds import ThresholdPoint
 
 if TYPE_CHECKING:
@@ -30,8 +38,7 @@ def threshold_curve(points: Sequence[ThresholdPoint], threshold: float | None) -
     at = [first - step, *(one.threshold or 0.0 for one in drawn)]
     answered = [one.answered_share for one in points]
     axes.plot(at, answered, "s--", color=ORANGE, label="answered, of all questions")
-    low, high = zip(*(one.answered_ci for one in points), strict=True)
-    axes.fill_between(at, low, high, color=ORANGE, alpha=0.12, linewidth=0)
+    band(axes, at, [one.answered_ci for one in points], ORANGE, 0.12)
     told = [
         (place, one.right_share, one.right_ci)
         for place, one in zip(at, points, strict=True)
@@ -39,20 +46,13 @@ def threshold_curve(points: Sequence[ThresholdPoint], threshold: float | None) -
     ]
     places, shares, intervals = zip(*told, strict=True) if told else ((), (), ())
     axes.plot(places, shares, "o-", color=BLUE, label="first document relevant, of those answered")
-    axes.fill_between(
-        places,
-        [one[0] for one in intervals],
-        [one[1] for one in intervals],
-        color=BLUE,
-        alpha=0.18,
-        linewidth=0,
-    )
+    band(axes, places, intervals, BLUE)
     chosen = at[0] if threshold is None else threshold
     words = "no threshold" if threshold is None else f"threshold {threshold:g}"
     axes.axvline(chosen, color=GREEN, linewidth=1.2, label=f"recommended: {words}")
     axes.set_ylim(0.0, 1.04)
     axes.set_ylabel("Share of questions (band: 95 % interval)")
     axes.set_xlabel("Lowest relevance score that is returned (leftmost: no threshold)")
-    figure.legend(loc="outside upper left", ncols=1, frameon=False, fontsize=9)
+    legend(figure)
     tidy(axes)
     return figure

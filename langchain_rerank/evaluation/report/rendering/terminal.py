@@ -22,9 +22,7 @@ if TYPE_CHECKING:
 def renderables(view: View, width: int) -> Iterator[RenderableType]:
     """Yield what a rich console prints for `view`: sentences, warnings, tables.
 
-    Args:
-        view: The view.
-        width: Characters in a line. A table that needs more is several, each with its words.
+    A table that needs more than `width` characters is several, each with its words.
 
     Raises:
         MissingExtraError: rich is not installed.
