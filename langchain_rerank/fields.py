@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from collections.abc import Mapping
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationInfo
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, ValidationInfo
 
 from langchain_rerank.checks import real_number, shown, whole_number
 from langchain_rerank.errors import ConfigurationError
@@ -29,9 +30,31 @@ Real = Annotated[float, BeforeValidator(_real)]
 
 
 class CheckedAssignment(BaseModel):
-    """Checks what is assigned, and stays as it was where that is refused."""
+    """Checks what is assigned, to it or to a copy, and stays as it was where that is refused."""
 
     model_config = ConfigDict(validate_assignment=True)
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Return a copy with the settings of `update`, checked as any that are assigned.
+
+        Raises:
+            ConfigurationError: There is no such setting, or its value is impossible.
+        """
+        changed = dict(update or {})
+        if unknown := sorted(map(shown, changed.keys() - type(self).model_fields.keys())):
+            raise ConfigurationError(
+                f"{type(self).__name__} has no setting {', '.join(unknown)}; it has "
+                f"{', '.join(type(self).model_fields)}."
+            )
+        # All at once and then each: what is checked of one may depend on another.
+        copied = super().model_copy(update=changed, deep=deep)
+        try:
+            for name, value in changed.items():
+                setattr(copied, name, value)
+        except ValidationError as error:
+            said = (str(one["msg"]).removeprefix("Value error, ") for one in error.errors())
+            raise ConfigurationError("; ".join(said)) from error
+        return copied
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Assign, or leave everything as it was where the value is refused."""

@@ -143,7 +143,6 @@ class Reranking(RerankSettings):
 
     def _cut(self, settings: dict[str, Any]) -> Cut:
         """Return what a call returns; takes its `top_n` and `score_threshold` out of `settings`."""
-        # Checked again, since `model_copy(update=...)` checks nothing.
         return Cut(
             check_top_n(settings.pop("top_n", self.top_n)),
             check_threshold(settings.pop("score_threshold", self.score_threshold)),

@@ -10,7 +10,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any, TypeVar
 
-from langchain_rerank.checks import whole_number
+from langchain_rerank.checks import shown, whole_number
 from langchain_rerank.errors import (
     ConfigurationError,
     DataFileError,
@@ -81,6 +81,8 @@ class CachedScorer(Wrapper):
                 f"{scorer_name(scorer)} cannot be cached: the score of a text depends on more than "
                 f"query and text (pointwise=False). Cache the scorers inside it instead."
             )
+        if path is not None and (not isinstance(path, (str, Path)) or "\0" in str(path)):
+            raise ConfigurationError(f"path={shown(path)}: it must name a file, or be None.")
         if path is not None and identity_of(scorer) is None:
             raise ConfigurationError(
                 f"{scorer_name(scorer)} has no identity, so its scores in {path} could be taken "

@@ -321,6 +321,8 @@ def test_a_first_stage_stays_as_it_was_where_an_assignment_is_refused(retriever,
     before = dict(retriever.__dict__)
     with pytest.raises((ValidationError, RerankError)):
         setattr(retriever, name, value)
+    with pytest.raises(ConfigurationError):
+        retriever.model_copy(update={name: value})
     assert retriever.__dict__ == before
     assert retriever.invoke("fox")
 

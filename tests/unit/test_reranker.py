@@ -347,11 +347,35 @@ class TestSettingsChangedLater:
         with pytest.raises(ValueError, match=name):
             CrossEncoderReranker(model=scorer, **{name: value})
 
-    @pytest.mark.parametrize("setting", [{"top_n": -1}, {"score_threshold": math.nan}])
-    def test_a_cut_set_on_a_copy_is_checked_on_use(self, documents, scorer, setting):
-        reranker = CrossEncoderReranker(model=scorer).model_copy(update=setting)
-        with pytest.raises(ConfigurationError, match=next(iter(setting))):
-            reranker.compress_documents(documents, QUERY)
+    @pytest.mark.parametrize(
+        "setting",
+        [
+            {"top_n": -1},
+            {"top_n": "3"},
+            {"score_threshold": math.nan},
+            {"first_stage_weight": 5},  # was mixed in, and ordered the documents
+            {"max_candidates": "x"},
+            {"deduplicate": "x"},
+            {"on_error": "ignore"},
+            {"timeout": -1},
+            {"topn": 1},
+            {"model": 7},
+            {"id_key": "isbn", "deduplicate": "text"},
+        ],
+        ids=str,
+    )
+    def test_a_setting_of_a_copy_is_checked_like_the_constructor(self, scorer, setting):
+        reranker = CrossEncoderReranker(model=scorer)
+        before = dict(reranker.__dict__)
+        with pytest.raises(ConfigurationError, match=r"\S"):
+            reranker.model_copy(update=setting)
+        assert reranker.__dict__ == before
+
+    def test_settings_of_a_copy_are_checked_together_and_count(self, documents, scorer):
+        reranker = CrossEncoderReranker(model=scorer, deduplicate="text")
+        copied = reranker.model_copy(update={"id_key": "source", "deduplicate": "id", "top_n": 1})
+        assert len(copied.compress_documents(documents, QUERY)) == 1
+        assert (reranker.id_key, reranker.deduplicate, reranker.top_n) == (None, "text", 5)
 
 
 class TestDuplicates:

@@ -232,6 +232,12 @@ def test_a_lock_that_stays_costs_one_warning_and_no_score(tmp_path, monkeypatch,
     cached.close()
 
 
+@pytest.mark.parametrize("path", [5, b"scores", "a\0b", True])
+def test_what_can_name_no_file_is_refused(path):
+    with pytest.raises(ConfigurationError, match="must name a file"):
+        CachedScorer(WordOverlapScorer(), path=path)
+
+
 def test_a_closed_file_says_so_and_closes_twice(tmp_path):
     counting = CountingScorer(WordOverlapScorer())
     cached = CachedScorer(counting, path=tmp_path / "scores.db")
