@@ -52,7 +52,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class RerankRequest:
-    """A request as it was understood."""
+    """A request as it was understood; `cut` is whether texts may be cut to the model's limit."""
 
     form: Form
     query: str
@@ -61,6 +61,7 @@ class RerankRequest:
     top_n: int | None
     echo: bool
     model: str | None
+    cut: bool = True
 
 
 def read(path: str, body: bytes, limits: Limits) -> RerankRequest:
@@ -77,6 +78,7 @@ def read(path: str, body: bytes, limits: Limits) -> RerankRequest:
         raise RefusedError(400, "the body is not JSON") from None
     if not isinstance(fields, dict):
         raise RefusedError(422, "the body must be a JSON object")
+    fields = {name: value for name, value in fields.items() if value is not None}
     if ("texts" in fields) == ("documents" in fields):
         raise RefusedError(
             422, "give the texts as 'documents' (Cohere, Jina) or as 'texts' (TEI), not both"
@@ -97,6 +99,8 @@ def read(path: str, body: bytes, limits: Limits) -> RerankRequest:
         raise RefusedError(
             413, f"a text has {longest} characters, more than the limit of {limits.characters}"
         )
+    if form == "tei" and str(fields.get("truncation_direction", "right")).lower() != "right":
+        raise RefusedError(422, "texts are cut on the right: 'truncation_direction' must be right")
     echo = "return_text" if form == "tei" else "return_documents"
     return RerankRequest(
         form,
@@ -106,6 +110,7 @@ def read(path: str, body: bytes, limits: Limits) -> RerankRequest:
         top_n=_top_n(fields.get("top_n")),
         echo=_flag(fields, echo),
         model=well_formed(fields["model"]) if isinstance(fields.get("model"), str) else None,
+        cut=form != "tei" or _flag(fields, "truncate", otherwise=True),
     )
 
 
@@ -121,10 +126,10 @@ def _texts(value: Any, form: Form) -> list[str]:
     return texts
 
 
-def _flag(fields: dict[str, Any], name: str) -> bool:
-    value = fields.get(name)
-    if value is None or isinstance(value, bool):
-        return bool(value)
+def _flag(fields: dict[str, Any], name: str, *, otherwise: bool = False) -> bool:
+    value = fields.get(name, otherwise)
+    if isinstance(value, bool):
+        return value
     raise RefusedError(422, f"'{name}' must be true, false or null")
 
 

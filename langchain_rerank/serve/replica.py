@@ -97,6 +97,12 @@ class Replica:
             asked = read(path, await self._body(request), self._limits)
             logits = await self._model.logits(asked.query, asked.texts)
             self._metrics.scored(logits)
+            if logits.truncated and not asked.cut:
+                raise RefusedError(
+                    422,
+                    f"{logits.truncated} texts are longer than the model's limit, and 'truncate' "
+                    f"says not to cut them",
+                )
             self._metrics.seconds.observe(perf_counter() - started)
             data = answer(asked, logits, activation=self._model.activation, name=self._model.name)
         except (InputError, InputTypeError) as error:

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Container, Sequence
 from functools import partial
 from hashlib import blake2b
+from os import PathLike
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -81,8 +82,7 @@ class CachedScorer(Wrapper):
                 f"{scorer_name(scorer)} cannot be cached: the score of a text depends on more than "
                 f"query and text (pointwise=False). Cache the scorers inside it instead."
             )
-        if path is not None and (not isinstance(path, (str, Path)) or "\0" in str(path)):
-            raise ConfigurationError(f"path={shown(path)}: it must name a file, or be None.")
+        _check_path(path)
         if path is not None and identity_of(scorer) is None:
             raise ConfigurationError(
                 f"{scorer_name(scorer)} has no identity, so its scores in {path} could be taken "
@@ -161,6 +161,11 @@ class CachedScorer(Wrapper):
             _scores([found[key] for key in row], texts, cut)
             for row, (_, texts), cut in zip(keys, requests, truncated, strict=True)
         ]
+
+
+def _check_path(path: object) -> None:
+    if path is not None and (not isinstance(path, (str, PathLike)) or "\0" in str(path)):
+        raise ConfigurationError(f"path={shown(path)}: it must name a file, or be None.")
 
 
 def _encoded(identity: Any) -> bytes:

@@ -77,6 +77,9 @@ def test_equal_scores_keep_the_order_of_the_texts():
         ({"query": "q", "texts": ["a"], "raw_scores": "yes"}, 422, "/rerank"),
         ({"query": "q", "texts": ["a"], "raw_scores": []}, 422, "/rerank"),
         ({"query": "q", "texts": ["a"], "return_text": {}}, 422, "/rerank"),
+        ({"query": "q", "texts": ["a"], "truncate": "no"}, 422, "/rerank"),
+        ({"query": "q", "texts": ["a"], "truncation_direction": "Left"}, 422, "/rerank"),
+        ({"query": "q", "texts": None, "documents": None}, 422, "/rerank"),
         ({"query": "q", "documents": ["a"], "return_documents": 1}, 422, "/rerank"),
         ({"query": "q", "documents": ["a"], "top_n": 0}, 422, "/rerank"),
         ({"query": "q", "documents": ["a"], "top_n": 1.0}, 422, "/rerank"),
@@ -92,6 +95,14 @@ def test_what_is_malformed_or_beyond_a_limit_is_refused_without_quoting_a_text(
     assert caught.value.status == status
     assert "aaa" not in str(caught.value)
     assert "qqq" not in str(caught.value)
+
+
+def test_a_null_stands_for_an_absent_field_whatever_its_name():
+    nulls = dict.fromkeys(
+        ["truncate", "truncation_direction", "raw_scores", "return_text", "top_n", "model"]
+    )
+    assert asked({"query": "q", "texts": ["a"], "documents": None, **nulls}).form == "tei"
+    assert asked({"query": "q", "documents": ["a"], "texts": None, **nulls}).form == "cohere"
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"\xff", b"[" * 100_000])

@@ -77,6 +77,14 @@ async def test_both_forms_are_answered_and_how_many_were_cut_is_said(client):
     assert [one["relevance_score"] for one in other.json()["results"]] == [30.0, 10.0]
 
 
+async def test_a_text_that_may_not_be_cut_is_refused_where_it_was(client):
+    refused = await client.post("/rerank", json=BODY | {"truncate": False})
+    assert refused.status_code == 422
+    assert "1 texts are longer than the model's limit" in refused.json()["error"]
+    for said in (True, None):
+        assert (await client.post("/rerank", json=BODY | {"truncate": said})).status_code == 200
+
+
 async def test_more_at_once_than_the_limit_get_429_and_the_rest_their_scores(client, model):
     model.gate.clear()
     first = [asyncio.create_task(client.post("/rerank", json=BODY)) for _ in range(2)]
