@@ -35,31 +35,22 @@ if TYPE_CHECKING:
         tune_first_stage_weight as tune_first_stage_weight,
     )
 
-_HOMES = {
-    "Collection": "data.beir",
-    "Dataset": "data.datasets",
-    "EvaluationChain": "chain",
-    "Record": "data.datasets",
-    "Relevance": "data.relevance",
-    "Report": "report.report",
-    "ajudge_relevance": "judge.judging",
-    "basename": "data.relevance",
-    "compare_models": "compare",
-    "compare_rerank": "compare",
-    "from_ragas": "data.datasets",
-    "from_records": "data.datasets",
-    "judge_relevance": "judge.judging",
-    "load_collection": "data.beir",
-    "load_dataset": "data.files",
-    "parse_measure": "score.measures",
-    "read_qrels": "data.trec",
-    "read_run": "data.trec",
-    "sweep_k": "sweep",
-    "tune_first_stage_weight": "tune",
-    "tune_threshold": "threshold",
-    "write_qrels": "data.trec",
-    "write_run": "data.trec",
+_NAMES = {
+    "chain": ["EvaluationChain"],
+    "compare": ["compare_models", "compare_rerank"],
+    "data.beir": ["Collection", "load_collection"],
+    "data.datasets": ["Dataset", "Record", "from_ragas", "from_records"],
+    "data.files": ["load_dataset"],
+    "data.relevance": ["Relevance", "basename"],
+    "data.trec": ["read_qrels", "read_run", "write_qrels", "write_run"],
+    "judge.judging": ["ajudge_relevance", "judge_relevance"],
+    "report.report": ["Report"],
+    "score.measures": ["parse_measure"],
+    "sweep": ["sweep_k"],
+    "threshold": ["tune_threshold"],
+    "tune": ["tune_first_stage_weight"],
 }
+_HOMES = {name: module for module, names in _NAMES.items() for name in names}
 
 __all__ = [*_HOMES]  # noqa: PLE0604 - all strings, which the rule cannot see
 

@@ -91,7 +91,7 @@ def twenty():
         {"id": "two", "question": "routing", "expected_source": ["routing.md", "adapters.md"]},
         {"id": "twin", "question": "caching", "expected_source": "caching.md"},
         {"id": "twin", "question": "batching", "expected_source": "batching.md"},
-        {"id": "unknown", "question": "pruning", "expected_sources": "pruning.md"},
+        {"id": "unknown", "question": "pruning", "expected_sorce": "pruning.md"},
         {"id": "absent", "question": "pruning", "expected_source": "prunin.md"},
         *sources,
     ]
@@ -118,7 +118,7 @@ def test_twenty_records_with_seven_bad_ones_lose_nothing_else():
     assert len(rows) == 20
     assert report.counts == {"ok": 16, "failed": 1, "unlabelled": 1, "invalid": 2}
     assert rows["empty"].status == rows["unknown"].status == "invalid"
-    assert "'expected_sources'; the nearest known key is 'expected_source'" in rows["unknown"].error
+    assert "'expected_sorce'; the nearest known key is 'expected_source'" in rows["unknown"].error
     assert rows["raises"].status == "failed"
     assert "TimeoutError: the index is away" in rows["raises"].error
     assert set(rows["raises"].systems["reranked"].measures.values()) == {0.0}

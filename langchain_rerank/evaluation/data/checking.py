@@ -31,7 +31,11 @@ def check(relevance: LabelReading, judged: Judged) -> list[str]:
     if not documents:
         return []
     _check_keys(relevance, [one for one, _ in judged], documents)
-    nothing = [one.id for one, _ in judged if _without_relevant(relevance, one)]
+    nothing = [
+        one.id
+        for one, _ in judged
+        if relevance.rule_for(one) == "qrels" and max(one.qrels.values()) <= 0
+    ]
     if nothing and len(nothing) == sum(relevance.rule_for(one) is not None for one, _ in judged):
         raise ConfigurationError(
             f"No grade is above 0 in the qrels of {len(nothing)} questions ({some(nothing)}), so "
@@ -50,11 +54,6 @@ def check(relevance: LabelReading, judged: Judged) -> list[str]:
             f"Relevance(rule=..., id_key=..., source_key=...). {see('labels-that-match-nothing')}"
         )
     return [*said, found.message] if found else said
-
-
-def _without_relevant(relevance: LabelReading, record: Record) -> bool:
-    """Return whether qrels decide on a record and have nothing that is relevant."""
-    return relevance.rule_for(record) == "qrels" and max(record.qrels.values()) <= 0
 
 
 def unmatched(relevance: LabelReading, judged: Judged) -> Unmatched | None:

@@ -73,6 +73,7 @@ def decide(
     drawn = draws(gains, seed=seed)
     bounded = covered(values, MEANS)
     p_holm = statistics.holm([*p_values(values, seed), *beside])
+    before_ms, after_ms = options[0].ms, options[compared].ms
     before, after = float(values[:, 0].mean()), float(values[:, compared].mean())
     shown = _shown(gains, p_holm[: k - 1])
     better, worse = bool(at) and shown[at - 1] > 0, all(shown[one - 1] < 0 for one in inside)
@@ -92,7 +93,7 @@ def decide(
         after=after,
         gain=after - before,
         ci=drawn.interval(compared - 1, DIFFERENCES) if bounded else None,
-        added_ms=_added(options[compared], options[0]),
+        added_ms=None if before_ms is None or after_ms is None else after_ms - before_ms,
         margin=choice.margin,
         queries=n,
         queries_needed=needed,
@@ -169,10 +170,6 @@ def reranking(choice: Choice, values: Floats, allowed: Sequence[bool] | None = N
     among = [one for one in options if allowed is None or allowed[one]] or options
     best = max(among, key=lambda one: (round(float(values[:, one].mean()), 9), -one))
     return choice.position or best
-
-
-def _added(one: Option, baseline: Option) -> float | None:
-    return None if one.ms is None or baseline.ms is None else one.ms - baseline.ms
 
 
 def _needed(
