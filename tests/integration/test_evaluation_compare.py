@@ -433,12 +433,17 @@ def test_of_several_models_the_one_to_take_is_the_fastest_that_is_as_good_as_any
     def wanted(query):
         return f"text {query.split()[1]} 5"
 
-    class Slow(Told):
+    class Quick(Told):
+        seconds = 0.01  # The bad one is quicker: the rule stops at what is not shown to be good.
+
         def score(self, query, texts):
-            time.sleep(0.03)  # More than a busy machine adds to a few calls.
+            time.sleep(self.seconds)
             return super().score(query, texts)
 
-    models = {"slow": Slow("slow", wanted), "quick": Told("quick", wanted), "bad": Told("bad")}
+    class Slow(Quick):
+        seconds = 0.04  # More than a busy machine adds to a few calls.
+
+    models = {"slow": Slow("slow", wanted), "quick": Quick("quick", wanted), "bad": Told("bad")}
     report = compare_models(retriever, models, records, first_stage_k=20, progress=False)
     assert (report.decision.answer, report.decision.system) == ("rerank", "quick")
     assert "Rerank with quick at K = 20" in report.to_markdown()
