@@ -71,16 +71,30 @@ class Bench:
         kept = self.verdicts.get(key)
         if kept is not None:
             return "ok", kept, None
-        hearing = _Hearing(self, metric.name)
+        times: Counter[str] = Counter()
+        failures: list[JudgeError] = []
+
+        async def ask(prompt: str, model: type[BaseModel]) -> BaseModel:
+            # Two systems show the judge largely the same contexts: each verdict on one is asked for
+            # once. RAGAS may ask the same thing thrice, and wants three answers.
+            times[prompt] += 1
+            content = (metric.name, model.__name__, prompt, times[prompt])
+            key = verdict_key("answer", self.judge_identity, *content)
+            try:
+                return await self.verdict(key, metric.name, prompt, model)
+            except JudgeError as error:
+                failures.append(error)
+                raise
+
         try:
-            value = await metric.ask(row, llm_of(hearing.ask), self.embeddings)
+            value = await metric.ask(row, llm_of(ask), self.embeddings)
         except JudgeError as error:
             return "failed", None, str(error)
         except Exception as error:  # noqa: BLE001 - RAGAS computes with whatever the judge said
             return "failed", None, f"RAGAS raised {type(error).__name__}: {error}"
-        if hearing.error is not None:
+        if failures:
             # ContextRelevance swallows errors and makes do with one of its two verdicts.
-            return "failed", None, str(hearing.error)
+            return "failed", None, str(failures[-1])
         if not math.isfinite(value):
             return "not_applicable", None, _NO_NUMBER
         self.verdicts.put(key, value, metric=metric.name)
@@ -115,29 +129,6 @@ class Bench:
         self.reach.answered()
         self.verdicts.put(key, answer.model_dump(mode="json"), metric=metric)
         return answer
-
-
-class _Hearing:
-    """What one cell asks the judge. RAGAS may ask the same thing thrice, and wants three answers.
-
-    Two systems show the judge largely the same contexts: each verdict on one is asked for once.
-    """
-
-    def __init__(self, bench: Bench, metric: str) -> None:
-        self.bench = bench
-        self.metric = metric
-        self.error: JudgeError | None = None
-        self._times: Counter[str] = Counter()
-
-    async def ask(self, prompt: str, model: type[BaseModel]) -> BaseModel:
-        self._times[prompt] += 1
-        content = (self.metric, model.__name__, prompt, self._times[prompt])
-        key = verdict_key("answer", self.bench.judge_identity, *content)
-        try:
-            return await self.bench.verdict(key, self.metric, prompt, model)
-        except JudgeError as error:
-            self.error = error
-            raise
 
 
 async def judge_all(

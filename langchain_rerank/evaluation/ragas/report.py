@@ -146,27 +146,12 @@ class RagasReport(Report):
                 write_jsonl(self.rows.get(system, ()), folder / "rows" / f"{name}.jsonl")
         super()._write(folder)
 
-    def assert_no_regression(
-        self,
-        measure: str | None = None,
-        margin: float = 0.0,
-        *,
-        system: str | None = None,
-        against: EvaluationResult | None = None,
-    ) -> None:
-        """Raise when a system is worse by more than `margin`; see `Report`.
-
-        Raises:
-            RegressionError: A mean fell by more than `margin`.
-            ConfigurationError: As in `Report`, and for a metric where lower is better.
-        """
-        name = measure or self.measures[0]
-        if name in METRICS and METRICS[name].lower_is_better:
+    def _refuse(self, measure: str) -> None:
+        if measure in METRICS and METRICS[measure].lower_is_better:
             raise ConfigurationError(
-                f"{name} is better the lower it is, so a fall is no regression; compare the means "
-                f"in report.systems yourself."
+                f"{measure} is better the lower it is, so a fall is no regression; compare the "
+                f"means in report.systems yourself."
             )
-        super().assert_no_regression(name, margin, system=system, against=against)
 
 
 def _metrics(result: EvaluationResult, several: bool, narrow: bool) -> Table:

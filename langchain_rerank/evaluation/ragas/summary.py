@@ -91,18 +91,7 @@ def _query(
         )
     judged = any(one.measures for one in systems.values())
     unlabelled = None if judged else "no metric has a value for this question"
-    failed = {name: one.error for name, one in systems.items()}
-    status, error = assemble.status_of(record, failed, unlabelled)
-    return QueryRow(
-        query_id=record.id,
-        question=record.question,
-        status=status,
-        error=error,
-        systems=systems,
-        qrels=qrels,
-        reference=record.reference,
-        tags=record.tags,
-    )
+    return assemble.row_of(record, systems, qrels, unlabelled)
 
 
 def _system(

@@ -66,20 +66,8 @@ def query_row(
             error=ranking.error,
             document_ids=tuple(keys[one] for one in kept),
         )
-    errors = {name: one.error for name, one in rankings.items()}
     unlabelled = None if labelled else "nothing says what is relevant to this question"
-    status, error = status_of(record, errors, unlabelled)
-    return QueryRow(
-        query_id=record.id,
-        question=record.question,
-        status=status,
-        error=error,
-        systems=systems,
-        qrels=judgement.qrels,
-        reference=record.reference,
-        tags=record.tags,
-        notes=tuple(notes),
-    )
+    return row_of(record, systems, judgement.qrels, unlabelled, tuple(notes))
 
 
 def noted(rows: Sequence[QueryRow]) -> list[str]:
@@ -102,19 +90,33 @@ def _kept(judgement: Judgement, keys: Sequence[str]) -> list[int]:
     return list(first.values())
 
 
-def status_of(
-    record: Record, errors: Mapping[str, str | None], unlabelled: str | None
-) -> tuple[Status, str | None]:
-    """Return the status of a query, and why it is another one than "ok".
-
-    `errors` says by its name why a system failed, `unlabelled` why no measure has a value.
-    """
-    if record.problem:
-        return "invalid", record.problem
-    failed = next((f"{name}: {error}" for name, error in errors.items() if error), None)
-    if failed:
-        return "failed", failed
-    return ("unlabelled", unlabelled) if unlabelled else ("ok", None)
+def row_of(
+    record: Record,
+    systems: dict[str, SystemRow],
+    qrels: dict[str, int],
+    unlabelled: str | None,
+    notes: tuple[str, ...] = (),
+) -> QueryRow:
+    """Return the row of a query; `unlabelled` says why no measure has a value, where none has."""
+    failed = next((f"{name}: {one.error}" for name, one in systems.items() if one.error), None)
+    reasons: dict[Status, str | None] = {
+        "invalid": record.problem,
+        "failed": failed,
+        "unlabelled": unlabelled,
+    }
+    fine: tuple[Status, str | None] = ("ok", None)
+    status, error = next(((name, why) for name, why in reasons.items() if why), fine)
+    return QueryRow(
+        query_id=record.id,
+        question=record.question,
+        status=status,
+        error=error,
+        systems=systems,
+        qrels=qrels,
+        reference=record.reference,
+        tags=record.tags,
+        notes=notes,
+    )
 
 
 def summaries(

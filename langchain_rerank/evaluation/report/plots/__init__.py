@@ -56,7 +56,7 @@ def draw(result: EvaluationResult) -> list[Plot]:
     Raises:
         MissingExtraError: matplotlib is not installed.
     """
-    return list(_draw(result))
+    return list(_drawn(result))
 
 
 def svg(plot: Plot) -> str:
@@ -79,34 +79,27 @@ def _saved(figure: Figure, kind: Literal["svg", "png"], dpi: int = 160) -> bytes
     return target.getvalue()
 
 
-def _draw(result: EvaluationResult) -> Iterator[Plot]:
-    measure = result.measures[0]
-    if result.sweep is not None:
-        yield Plot(
-            "depth",
-            f"{result.sweep.measure} and time by first-stage depth K",
-            depth_curve(result.sweep),
-        )
+def _drawn(result: EvaluationResult) -> Iterator[Plot]:
+    measure, sweep = result.measures[0], result.sweep
+    if sweep is not None:
+        caption = f"{sweep.measure} and time by first-stage depth K"
+        yield Plot("depth", caption, depth_curve(sweep))
     if len(timed(result)) > 1:
         yield Plot("quality_latency", f"{measure} against time per query", quality_latency(result))
-    names = file_names(result.systems)
-    for system in result.systems:
-        if system == result.baseline:
-            continue
-        suffix = "" if len(result.systems) == 2 else f"_{names[system]}"
-        if paired_differences(result, system, measure):
-            yield Plot(
-                f"differences{suffix}",
-                f"Change of {measure} by query, {_pair(result, system)}",
-                differences(result, system, measure),
-            )
-            yield Plot(
-                f"rank_movement{suffix}",
-                f"Rank of the first relevant document, {_pair(result, system)}",
-                rank_movement(result, system),
-            )
-
-
-def _pair(result: EvaluationResult, system: str) -> str:
+    files = file_names(result.systems)
     names = in_sentence(short_names(result.systems, LONGEST_NAME))
-    return f"{names[result.baseline]} to {names[system]}"
+    for system in result.systems:
+        if system == result.baseline or not paired_differences(result, system, measure):
+            continue
+        suffix = "" if len(result.systems) == 2 else f"_{files[system]}"
+        pair = f"{names[result.baseline]} to {names[system]}"
+        yield Plot(
+            f"differences{suffix}",
+            f"Change of {measure} by query, {pair}",
+            differences(result, system, measure),
+        )
+        yield Plot(
+            f"rank_movement{suffix}",
+            f"Rank of the first relevant document, {pair}",
+            rank_movement(result, system),
+        )
