@@ -53,8 +53,8 @@ class Metric:
     Attributes:
         name: RAGAS's name.
         needs: The fields that a row must have; the retrieved ones may be empty.
-        compute: The value of a row, where no LLM is needed; else None.
-        ragas_class: The class in `ragas.metrics.collections` that asks the judge; else None.
+        compute: The value of a row, where no LLM is needed; else None, and the class of that name
+            in `ragas.metrics.collections` asks the judge.
         settings: How that class is set up.
         embeds: Whether it needs embeddings.
         lower_is_better: Whether 0 is the best value.
@@ -63,7 +63,6 @@ class Metric:
     name: str
     needs: tuple[str, ...]
     compute: Callable[[RagasRow], float] | None = None
-    ragas_class: str | None = None
     settings: dict[str, Any] = field(default_factory=dict, compare=False)
     embeds: bool = False
     lower_is_better: bool = False
@@ -71,7 +70,7 @@ class Metric:
     @property
     def needs_judge(self) -> bool:
         """Whether an LLM is asked."""
-        return self.ragas_class is not None
+        return self.compute is None
 
     @property
     def worst(self) -> float:
@@ -102,57 +101,34 @@ class Metric:
         """
         collections = import_ragas("ragas.metrics.collections")
         parts = {"llm": llm, **({"embeddings": embeddings} if self.embeds else {})}
-        metric = getattr(collections, self.ragas_class or "")(**parts, **self.settings)
+        name = "".join(map(str.capitalize, self.name.split("_")))
+        metric = getattr(collections, name)(**parts, **self.settings)
         known = row.to_dict()
         result = await metric.ascore(**{name: known[name] for name in self.needs})
         return float(result.value)
 
 
-def _judged(name: str, ragas_class: str, *needs: str, **options: Any) -> Metric:
-    return Metric(name, ("user_input", *needs), ragas_class=ragas_class, **options)
+def _computed(compute: Callable[[RagasRow], float], *needs: str) -> Metric:
+    return Metric(compute.__name__, needs, compute)
+
+
+def _judged(name: str, *needs: str, **options: Any) -> Metric:
+    return Metric(name, ("user_input", *needs), **options)
 
 
 _ALL = (
-    Metric(
-        "id_based_context_precision",
-        (_IDS, "reference_context_ids"),
-        no_llm.id_based_context_precision,
-    ),
-    Metric(
-        "id_based_context_recall",
-        (_IDS, "reference_context_ids"),
-        no_llm.id_based_context_recall,
-    ),
-    Metric(
-        "non_llm_context_precision_with_reference",
-        (_CONTEXTS, "reference_contexts"),
-        no_llm.non_llm_context_precision_with_reference,
-    ),
-    Metric(
-        "non_llm_context_recall",
-        (_CONTEXTS, "reference_contexts"),
-        no_llm.non_llm_context_recall,
-    ),
-    _judged("context_precision", "ContextPrecision", "reference", _CONTEXTS),
-    _judged(
-        "context_precision_without_reference",
-        "ContextPrecisionWithoutReference",
-        "response",
-        _CONTEXTS,
-    ),
-    _judged("context_recall", "ContextRecall", "reference", _CONTEXTS),
+    _computed(no_llm.id_based_context_precision, _IDS, "reference_context_ids"),
+    _computed(no_llm.id_based_context_recall, _IDS, "reference_context_ids"),
+    _computed(no_llm.non_llm_context_precision_with_reference, _CONTEXTS, "reference_contexts"),
+    _computed(no_llm.non_llm_context_recall, _CONTEXTS, "reference_contexts"),
+    _judged("context_precision", "reference", _CONTEXTS),
+    _judged("context_precision_without_reference", "response", _CONTEXTS),
+    _judged("context_recall", "reference", _CONTEXTS),
     # Asked once: with more, RAGAS swallows every error of the judge and asks again.
-    _judged("context_relevance", "ContextRelevance", _CONTEXTS, settings={"max_retries": 1}),
-    _judged("faithfulness", "Faithfulness", "response", _CONTEXTS),
-    _judged("answer_relevancy", "AnswerRelevancy", "response", embeds=True),
-    _judged(
-        "noise_sensitivity",
-        "NoiseSensitivity",
-        "response",
-        "reference",
-        _CONTEXTS,
-        lower_is_better=True,
-    ),
+    _judged("context_relevance", _CONTEXTS, settings={"max_retries": 1}),
+    _judged("faithfulness", "response", _CONTEXTS),
+    _judged("answer_relevancy", "response", embeds=True),
+    _judged("noise_sensitivity", "response", "reference", _CONTEXTS, lower_is_better=True),
 )
 METRICS = {one.name: one for one in _ALL}
 """Every metric by its name: those without an LLM first."""

@@ -125,8 +125,6 @@ def _comparisons(
         for one in queries
         if all(name in one.systems and metric.name in one.systems[name].measures for name in names)
     ]
-    if not paired:
-        return
     found = comparing.comparisons(
         paired,
         summary,

@@ -106,8 +106,13 @@ class Collector:
         # Callbacks should see the real calls only, and a failure shows in them.
         config: RunnableConfig = {**self.config, "callbacks": []}
         for stage in stages:
-            usable = (one for one in records if not one.problem)
-            record = next((one for one in usable if not self._finished(stage, one)), None)
+            unfinished = (
+                one
+                for one in records
+                if not one.problem
+                and not all(self.journal.has(name, one.id) for name in stage.names)
+            )
+            record = next(unfinished, None)
             if record is None:
                 continue
             try:
@@ -116,9 +121,6 @@ class Collector:
                 raise  # It would fail once per question, slowly, and leave nothing to report.
             except Exception:  # noqa: BLE001, S112 - the real call reports it
                 continue
-
-    def _finished(self, stage: Stage, record: Record) -> bool:
-        return all(self.journal.has(name, record.id) for name in stage.names)
 
 
 def weighted(advance: Progress, steps: int, cost: int) -> Callable[[int], None]:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from typing import TypeAlias
+
+from langchain_rerank.optional import require
 
 Progress: TypeAlias = Callable[[int, int], None]
 """Called with how many steps are done, and of how many."""
@@ -26,11 +29,10 @@ def progress_of(progress: Progress | bool | None, title: str) -> Iterator[Progre
     if callable(progress):
         yield progress
         return
-    if progress is False or (progress is None and not _shown()):
+    looking = sys.stderr.isatty() and find_spec("rich") is not None
+    if not (looking if progress is None else progress):
         yield lambda _done, _total: None
         return
-    from langchain_rerank.optional import require
-
     bars = require("rich.progress", extra="eval")
     console = require("rich.console", extra="eval").Console(stderr=True)
     with bars.Progress(
@@ -42,11 +44,3 @@ def progress_of(progress: Progress | bool | None, title: str) -> Iterator[Progre
     ) as bar:
         task = bar.add_task(title, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
-
-
-def _shown() -> bool:
-    if not sys.stderr.isatty():
-        return False
-    from importlib.util import find_spec
-
-    return find_spec("rich") is not None

@@ -13,6 +13,7 @@ from langchain_rerank.evaluation.report.plots.canvas import (
     LONGEST_NAME,
     ORANGE,
     canvas,
+    heading,
     tidy,
 )
 from langchain_rerank.evaluation.report.rendering.words import in_sentence, short_names
@@ -66,12 +67,8 @@ def differences(result: EvaluationResult, system: str, measure: str) -> Figure:
     axes.axvline(0, color=INK, linewidth=1)
     axes.set_ylim(len(values) + 0.8, 0.2)
     gained, lost = sum(value > 0 for value in values), sum(value < 0 for value in values)
-    axes.set_title(
-        f"{gained} better (right of 0), {len(values) - gained - lost} equal, "
-        f"{lost} worse (left of 0)",
-        fontsize=10,
-        loc="left",
-    )
+    equal = len(values) - gained - lost
+    heading(axes, f"{gained} better (right of 0), {equal} equal, {lost} worse (left of 0)")
     span = max(0.05, max(0.0, *values) - min(0.0, *values))
     axes.set_xlim(min(0.0, *values) - 0.06 * span, max(0.0, *values) + 0.06 * span)
     axes.set_xlabel(f"Change of {measure}")
@@ -104,9 +101,7 @@ def rank_movement(result: EvaluationResult, system: str) -> Figure:
             row.systems[system].first_relevant_rank(row.qrels),
         )
         for row in result.queries
-        if row.systems.get(result.baseline, None) is not None
-        and system in row.systems
-        and row.systems[system].measures
+        if {result.baseline, system} <= row.systems.keys() and row.systems[system].measures
     )
     if not pairs:
         raise ConfigurationError(f"No labelled query has both {result.baseline} and {system}.")
@@ -135,12 +130,9 @@ def rank_movement(result: EvaluationResult, system: str) -> Figure:
     axes.set_ylim(none * 1.3, 0.8)  # rank 1 on top
     better = sum(n for (old, new), n in pairs.items() if (new or none) < (old or none))
     worse = sum(n for (old, new), n in pairs.items() if (new or none) > (old or none))
-    axes.set_title(
-        f"▲ {better} better, ● {pairs.total() - better - worse} equal, ▼ {worse} worse "
-        f"(area: number of queries)",
-        fontsize=10,
-        loc="left",
-    )
+    equal = pairs.total() - better - worse
+    counts = f"▲ {better} better, ● {equal} equal, ▼ {worse} worse"
+    heading(axes, f"{counts} (area: number of queries)")
     names = in_sentence(short_names(result.systems, LONGEST_NAME))
     axes.set_xlabel(f"Rank of the first relevant document:\n{names[result.baseline]}")
     axes.set_ylabel(f"Rank of the first relevant document:\n{names[system]}")

@@ -45,6 +45,11 @@ def band(
     axes.fill_between(places, low, high, color=color, alpha=alpha, linewidth=0, **more)
 
 
+def heading(axes: Axes, text: str) -> None:
+    """Say above the axes what there is to see."""
+    axes.set_title(text, fontsize=10, loc="left")
+
+
 def legend(figure: Figure, ncols: int = 1) -> None:
     """Explain lines above all axes: beside lines there is not always room."""
     figure.legend(loc="outside upper left", ncols=ncols, frameon=False, fontsize=9)
