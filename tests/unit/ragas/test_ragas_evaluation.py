@@ -9,7 +9,12 @@ from langchain_core.language_models import FakeListChatModel
 from langchain_core.runnables import RunnableLambda
 
 from langchain_rerank import CrossEncoderRerankRetriever
-from langchain_rerank.errors import ConfigurationError, DataFileError, RegressionError
+from langchain_rerank.errors import (
+    ConfigurationError,
+    DataFileError,
+    RegressionError,
+    RerankWarning,
+)
 from langchain_rerank.evaluation.ragas import WITHOUT_JUDGE, RagasEvaluation, RagasReport, RagasRow
 from langchain_rerank.evaluation.report.report import Report
 from langchain_rerank.evaluation.run.background import run
@@ -113,7 +118,9 @@ def test_systems_of_any_kind_are_compared_with_the_first():
 
 
 def test_top_n_of_the_evaluation_comes_before_that_of_the_retriever(retriever):
-    report = RagasEvaluation(retriever, top_n=3).invoke(QUESTIONS)
+    with pytest.warns(RerankWarning, match="first_stage_k=3 is not more than top_n=3"):
+        evaluation = RagasEvaluation(retriever, top_n=3)
+    report = evaluation.invoke(QUESTIONS)
     assert {len(one.retrieved_contexts) for one in report.rows["reranked"]} == {3}
     assert retriever.top_n == 1
 
