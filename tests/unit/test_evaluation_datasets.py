@@ -215,3 +215,21 @@ def test_objects_of_ones_own_dataclass_are_rows():
 
     (record,) = from_records([Asked("What is LoRA?", "An adapter.")]).records
     assert (record.question, record.reference) == ("What is LoRA?", "An adapter.")
+
+
+def test_many_records_of_one_problem_are_a_few_warnings_with_their_number():
+    bad = [{"question": "", "qrels": {"a": 1}}] * 30
+    data = from_records([{"question": "q", "qrels": {"a": 1}}, *bad])
+    assert [one.startswith("record ") for one in data.warnings] == [True, True, True, False]
+    assert data.warnings[-1] == "27 more records cannot be used."
+    data = from_records([{"id": "x", "question": f"q{n}"} for n in range(30)])
+    assert data.warnings[-1] == "26 more records have an id that was used before."
+    assert len(data.warnings) == 4
+
+
+def test_columns_none_of_which_is_read_as_a_label_are_named():
+    (said,) = from_records([{"question": "q", "expected_docs": ["a"]}]).warnings
+    assert "kept as metadata: 'expected_docs'; no column is called as labels are" in said
+    assert "reference_context_ids" in said
+    assert from_records([{"question": "q"}]).warnings == ()
+    assert from_records([{"question": "q", "qrels": {"a": 1}, "level": 2}]).warnings == ()

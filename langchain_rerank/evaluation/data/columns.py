@@ -91,6 +91,8 @@ def mapping(names: Iterable[str], known: Iterable[str]) -> dict[str, str]:
             name
             for one in synonyms
             if not (labelled and one in _WEAK)
+            # Beside the key itself, a name that is nearly the same is a misspelling.
+            and not (key in by_name and nearest(one, [key]))
             for name in by_name.get(one, ())
             if name not in found
         ]
@@ -135,7 +137,9 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
 
 
 def spoken(rows: Iterable[Any], keys: Mapping[str, str], grades: str | None) -> str | None:
-    """Return a sentence on columns that were read under another name, or None where none was.
+    """Return a sentence on columns that were read under another name, and on labels that are none.
+
+    None where there is nothing to say.
 
     Args:
         rows: The rows, of plain values.
@@ -147,13 +151,17 @@ def spoken(rows: Iterable[Any], keys: Mapping[str, str], grades: str | None) -> 
     read = [f"{one!r} as {key}" for one, key in keys.items() if one in used and normal(one) != key]
     if grades is not None:
         read.append(f"{grades!r} as the grade of each")
-    if not read:
-        return None
     known = {*used, grades, "metadata"}
-    others = dict.fromkeys(repr(one) for row in held for one in row if one not in known)
-    return f"read {', '.join(read)}" + (
-        f"; kept as metadata: {', '.join(others)}" if others else ""
-    )
+    others = dict.fromkeys(one for row in held for one in row if one not in known)
+    labelled = any(key in LABELS for name, key in keys.items() if name in used)
+    # Of a misspelt label, its record says so itself.
+    unlabelled = bool(others) and not labelled and not any(nearest(one, LABELS) for one in others)
+    if not read and not unlabelled:
+        return None
+    said = [f"read {', '.join(read)}"] if read else []
+    said += [f"kept as metadata: {', '.join(map(repr, others))}"] if others else []
+    said += [f"no column is called as labels are ({', '.join(LABELS)})"] if unlabelled else []
+    return "; ".join(said)
 
 
 def flattened(row: Mapping[str, Any]) -> dict[str, Any]:

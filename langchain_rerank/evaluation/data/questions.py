@@ -91,6 +91,7 @@ class Dataset:
         )
 
 
+_SAID = 4  # records of which a warning says each by itself
 KEYS = tuple(one.name for one in fields(Record) if one.name not in {"problem", "metadata"})
 
 
@@ -152,17 +153,27 @@ def _told_apart(read: Sequence[tuple[Record, str]]) -> tuple[list[Record], list[
     """Return records with ids of their own, and what is to be said of each by where it stands."""
     given = {record.id for record, _ in read}
     taken: set[str] = set()
-    found, warnings = [], []
+    found, renamed, unusable = [], [], []
     for record, place in read:
         unique = _unique_id(record.id, taken, given)
         taken.add(unique)
         if unique != record.id:
-            warnings.append(f"{place}: the id {record.id!r} was used before; it is now {unique!r}.")
+            renamed.append(f"{place}: the id {record.id!r} was used before; it is now {unique!r}.")
         problem = record.problem and f"{place} (id {unique!r}): {record.problem}"
         if problem:
-            warnings.append(problem)
+            unusable.append(problem)
         found.append(replace(record, id=unique, problem=problem))
-    return found, warnings
+    return found, [
+        *_first(renamed, "have an id that was used before"),
+        *_first(unusable, "cannot be used"),
+    ]
+
+
+def _first(said: Sequence[str], what: str) -> Sequence[str]:
+    """Return what is said of each record, or where they are many, of the first and of the rest."""
+    if len(said) <= _SAID:
+        return said
+    return [*said[: _SAID - 1], f"{len(said) - _SAID + 1} more records {what}."]
 
 
 def some(names: Iterable[str]) -> str:
