@@ -142,13 +142,10 @@ class RagasEvaluation(Runnable[Any, RagasReport]):
         return await self._acall_with_config(self._evaluated, input, config, **kwargs)
 
     def dry_run(self, data: Any, config: RunnableConfig | None = None) -> Estimate:
-        """Return what judging would cost. Neither the judge nor any chain is asked.
+        """Return what judging `data`, as `invoke` takes it, would cost.
 
-        Retrievers are; in place of what a chain would find and answer, a row is assumed.
-
-        Args:
-            data: What `invoke` takes.
-            config: Config for the retrievers.
+        Neither the judge nor any chain is asked. Retrievers are, with `config`; in place of what a
+        chain would find and answer, a row is assumed.
         """
 
         async def estimated() -> Estimate:
