@@ -62,6 +62,7 @@ def tune_threshold(
     tried = None if thresholds is None else _checked(thresholds)
     folds = whole_number(folds, "folds", least=2)
     check_no_answer(no_answer)
+    no_answer = float(no_answer)
     setting = Setting.of_reranking(retriever, dataset, first_stage_k, **settings)
     setting = setting.mixing(first_stage_weight)
 
@@ -70,10 +71,12 @@ def tune_threshold(
         order = mixed(candidates, reranked, setting.first_stage_weight).keys
         return [(scores[key], judgement.qrels.get(judgement.units[key], 0) > 0) for key in order]
 
-    name, rankings = of_labelled(setting, model, "a threshold", "set a threshold on", ranking)
+    name, rankings, warnings = of_labelled(
+        setting, model, "a threshold", "set a threshold on", ranking
+    )
     found = choose_threshold(rankings, tried, no_answer=no_answer, folds=folds, seed=setting.seed)
     return ThresholdTuning(
-        **vars(found), model=name, queries=len(rankings), no_answer=float(no_answer)
+        **vars(found), model=name, queries=len(rankings), no_answer=no_answer, warnings=warnings
     )
 
 

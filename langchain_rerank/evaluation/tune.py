@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar, Unpack
 
 import numpy as np
@@ -66,6 +66,7 @@ class WeightTuning:
         queries: How many labelled queries it rests on.
         queries_needed: How many would show a gain of this size, at the least; None where it is
             shown, or there is none.
+        warnings: What to know about the questions: those that failed, labels that match nothing.
     """
 
     weight: float
@@ -79,6 +80,7 @@ class WeightTuning:
     points: tuple[WeightPoint, ...]
     queries: int
     queries_needed: int | None = None
+    warnings: tuple[str, ...] = ()
 
     def apply(self, retriever: Any) -> Any:
         """Return a copy of a reranking retriever or compressor with `first_stage_weight` set.
@@ -134,10 +136,13 @@ def tune_first_stage_weight(
         ranked = (setting.relevance.ids(judgement, keys) for keys in orders)
         return [value_of(judge_by, ids, judgement.qrels)[0] for ids in ranked]
 
-    _, found = of_labelled(setting, model, "a weight", "mix with the first stage's", values)
+    _, found, warnings = of_labelled(
+        setting, model, "a weight", "mix with the first stage's", values
+    )
     failed = [0.0] * len(tried)
     every = np.array([failed if one is None else one for one in found])
-    return choose_weight(every, tried, folds=folds, seed=setting.seed, measure=str(judge_by))
+    chosen = choose_weight(every, tried, folds=folds, seed=setting.seed, measure=str(judge_by))
+    return replace(chosen, warnings=warnings)
 
 
 def of_labelled(
@@ -146,8 +151,10 @@ def of_labelled(
     tuned: str,
     purpose: str,
     value: Callable[[Judgement, Found, Found], T],
-) -> tuple[str, list[T | None]]:
-    """Return the reranker's name, and the value of each labelled question; None where it failed.
+) -> tuple[str, list[T | None], tuple[str, ...]]:
+    """Return the reranker's name, the value of each labelled question, and what to know of them.
+
+    The value is None where a question failed.
 
     `value` gets what is relevant, the candidates and what the reranker made of them; `tuned` and
     `purpose` are words for messages.
@@ -161,21 +168,28 @@ def of_labelled(
     if own_order(models[RERANKED]):
         raise ConfigurationError(f"{name} gives no scores to {purpose}. Give a model or a scorer.")
 
-    async def values() -> list[T | None]:
+    async def values() -> tuple[list[T | None], list[str]]:
         asked = labelled(setting.dataset.usable, setting.relevance, tuned)
         async with opened(setting, models) as work:
             candidates, by_model = await run_pass(work, models)
             found: list[T | None] = []
+            errors: list[str] = []
             for one in asked:
                 given, reranked = candidates[one.id], by_model[RERANKED][one.id]
-                if given.error or reranked.error:
+                if error := given.error or reranked.error:
+                    errors.append(f"{one.id!r}: {error}")
                     found.append(None)
                 else:
                     judgement = assemble.judge(work.relevance, one, given.keys, work.documents)
                     found.append(value(judgement, given, reranked))
-            return found
+            said = work.check_labels(candidates)
+        if errors:
+            count = f"{len(errors)} of {len(asked)} labelled questions failed, and count 0"
+            said.append(f"{count} with {tuned} and without. The first, {errors[0]}.")
+        return found, said
 
-    return name, run(values())
+    found, said = run(values())
+    return name, found, (*setting.dataset.warnings, *said)
 
 
 def labelled(records: Iterable[Record], relevance: Relevance, tuned: str) -> list[Record]:

@@ -4,6 +4,7 @@ from langchain_core.documents import Document
 
 from langchain_rerank.errors import ConfigurationError, EvaluationError
 from langchain_rerank.evaluation.compare import compare_rerank
+from langchain_rerank.evaluation.threshold import tune_threshold
 from langchain_rerank.evaluation.tune import choose_weight, tune_first_stage_weight
 from langchain_rerank.first_stage import BM25Retriever
 from langchain_rerank.retriever import CrossEncoderRerankRetriever
@@ -169,3 +170,26 @@ def test_impossible_settings_are_refused(settings):
     retriever, scorer, records = simulated(10, 1.0, 1.0)
     with pytest.raises(ConfigurationError):
         tune_first_stage_weight(retriever, scorer, records, progress=False, **settings)
+
+
+@pytest.mark.parametrize("tune", [tune_first_stage_weight, tune_threshold])
+def test_questions_that_failed_and_labels_that_match_nothing_are_named(tune):
+    retriever, scorer, records = simulated(20, 1.0, 1.0)
+
+    class Failing:
+        name = "failing"
+
+        def score(self, query, texts):
+            if query.endswith(("3", "7")):
+                raise TimeoutError("the server is away")
+            return scorer.score(query, texts)
+
+    records[0]["qrels"]["nowhere"] = 1
+    found = tune(retriever, Failing(), [*records, {"question": ""}], progress=False)
+    invalid, unmatched, failed = found.warnings
+    assert "the question is empty" in invalid
+    assert "'nowhere'" in unmatched
+    assert "4 of 20 labelled questions failed, and count 0" in failed
+    assert "'4': TimeoutError: the server is away" in failed
+    assert found.queries == 20
+    assert tune(retriever, scorer, records[1:], progress=False).warnings == ()

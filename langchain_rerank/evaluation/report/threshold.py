@@ -34,11 +34,13 @@ class ThresholdTuning(Shown, ThresholdChoice):
         model: The reranker, whose scale it is.
         queries: How many labelled questions it rests on.
         no_answer: What no answer was taken to be worth.
+        warnings: What to know about the questions: those that failed, labels that match nothing.
     """
 
     model: str
     queries: int
     no_answer: float
+    warnings: tuple[str, ...] = ()
 
     @property
     def reason(self) -> str:
