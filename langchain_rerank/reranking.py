@@ -205,8 +205,11 @@ class Reranking(RerankSettings):
 
     def _rerank_step(
         self, query: str, candidates: Sequence[Document]
-    ) -> tuple[RunnableLambda[Any, Any], dict[str, Any]]:
-        """Return scoring as a runnable, so that traces show it, and the input to show there."""
+    ) -> tuple[RunnableLambda[Any, Any], dict[str, Any], list[Scores]]:
+        """Return scoring as a runnable, so that traces show it, its input, and where its scores go.
+
+        Not by its output: callbacks may change what they are shown.
+        """
         scorer = self.scorer
         self._warn_of_unknown_fields("metadata_fields", self.metadata_fields, candidates)
         name = contract.scorer_name(scorer)
@@ -214,24 +217,28 @@ class Reranking(RerankSettings):
         # Here, so that a wrong input is the caller's error and never the scorer's failure.
         contract.check_request(query, texts)
 
+        found: list[Scores] = []
+
         def rerank(_: dict[str, Any]) -> dict[str, Any]:
-            return _outputs(
+            found.append(
                 deadline.within(self.timeout, name, lambda: contract.score(scorer, query, texts))
             )
+            return _outputs(found[0])
 
         async def arerank(_: dict[str, Any]) -> dict[str, Any]:
-            return _outputs(
+            found.append(
                 await deadline.awithin(
                     self.timeout, name, lambda: contract.ascore(scorer, query, texts)
                 )
             )
+            return _outputs(found[0])
 
         traced = {
             "query": query,
             "model": name,
             "candidates": len(candidates),
         }
-        return RunnableLambda(rerank, arerank, name="rerank"), traced
+        return RunnableLambda(rerank, arerank, name="rerank"), traced, found
 
     def _warn_of_unknown_fields(
         self, setting: str, fields: Sequence[str], candidates: Sequence[Document]
@@ -261,9 +268,10 @@ class Reranking(RerankSettings):
     def _score(self, query: str, candidates: Sequence[Document], config: RunnableConfig) -> Scored:
         if not candidates:
             return Scored(Scores())
-        step, traced = self._rerank_step(query, candidates)
+        step, traced, found = self._rerank_step(query, candidates)
         try:
-            return Scored(step.invoke(traced, config)["scores"])
+            step.invoke(traced, config)
+            return Scored(found[0])
         except Exception as error:  # noqa: BLE001 - `_tolerated` says why, and raises most of them
             return self._tolerated(error)
 
@@ -272,9 +280,10 @@ class Reranking(RerankSettings):
     ) -> Scored:
         if not candidates:
             return Scored(Scores())
-        step, traced = self._rerank_step(query, candidates)
+        step, traced, found = self._rerank_step(query, candidates)
         try:
-            return Scored((await step.ainvoke(traced, config))["scores"])
+            await step.ainvoke(traced, config)
+            return Scored(found[0])
         except Exception as error:  # noqa: BLE001 - as above
             return self._tolerated(error)
 
@@ -333,4 +342,4 @@ class Reranking(RerankSettings):
 
 
 def _outputs(scores: Scores) -> dict[str, Any]:
-    return {"scores": scores, "truncated": scores.truncated}
+    return {"scores": list(scores), "truncated": scores.truncated}

@@ -203,25 +203,38 @@ def score_many(scorer: Scorer, requests: Sequence[Request]) -> list[Scores]:
         ScorerContractError: The scorer broke its contract.
     """
     many = getattr(scorer, "score_many", None)
-    answers = (
-        many(requests)
-        if callable(many)
-        else [scorer.score(query, texts) for query, texts in requests]
-    )
-    if len(answers) != len(requests):
+    if not callable(many):
+        return [score(scorer, query, texts) for query, texts in requests]
+    sizes = [len(texts) for _, texts in requests]
+    answers = _asked(scorer, partial(many, requests))
+    if len(answers) != len(sizes):
         raise ScorerContractError(
             f"{scorer_name(scorer)}.score_many returned {len(answers)} lists for "
-            f"{len(requests)} requests; it must return one list per request, in order."
+            f"{len(sizes)} requests; it must return one list per request, in order."
         )
-    return [
-        checked(scores, len(texts), scorer)
-        for scores, (_, texts) in zip(answers, requests, strict=True)
-    ]
+    return [checked(scores, n, scorer) for scores, n in zip(answers, sizes, strict=True)]
 
 
 def score(scorer: Scorer, query: str, texts: Sequence[str]) -> Scores:
     """Return the checked scores of `texts`, `(n,)`, in order."""
-    return checked(scorer.score(query, texts), len(texts), scorer)
+    n = len(texts)  # before the scorer has them, which may take some away
+    return checked(_asked(scorer, partial(scorer.score, query, texts)), n, scorer)
+
+
+def _asked(scorer: Scorer, call: Callable[[], T]) -> T:
+    """Return what `call` of `scorer` returns.
+
+    Raises:
+        ScorerContractError: It raised a StopIteration, which no generator and no future passes on:
+            whoever awaits it would wait for ever.
+    """
+    try:
+        return call()
+    except StopIteration as error:
+        raise ScorerContractError(
+            f"{scorer_name(scorer)} raised StopIteration, by a next() without a default most "
+            f"likely. {see('a-scorer-broke-its-contract')}"
+        ) from error
 
 
 DEFAULT_SCORER_THREADS = 4
@@ -257,17 +270,18 @@ if hasattr(os, "register_at_fork"):  # not on Windows, which cannot fork
 
 async def ascore(scorer: Scorer, query: str, texts: Sequence[str]) -> Scores:
     """Return the checked scores of `texts` without blocking the event loop."""
-    native = getattr(scorer, "ascore", None)
+    native, n = getattr(scorer, "ascore", None), len(texts)
     if callable(native):
-        answer = native(query, texts)
+        answer = _asked(scorer, partial(native, query, texts))
         if not inspect.isawaitable(answer):
             raise ScorerContractError(
                 f"{scorer_name(scorer)}.ascore returned a {type(answer).__name__} at once; it must "
                 f"be a coroutine: async def ascore(self, query, texts). Without an ascore, score "
                 f"runs in a thread. {see('a-scorer-broke-its-contract')}"
             )
-        return checked(await answer, len(texts), scorer)
-    return checked(await in_thread(partial(scorer.score, query, texts)), len(texts), scorer)
+        return checked(await answer, n, scorer)
+    call = partial(_asked, scorer, partial(scorer.score, query, texts))
+    return checked(await in_thread(call), n, scorer)
 
 
 async def in_thread(call: Callable[[], T]) -> T:

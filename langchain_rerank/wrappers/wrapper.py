@@ -61,14 +61,19 @@ class Ask:
         return await deadline.awithin(self.timeout, name, self._soon)
 
     def _now(self) -> list[Scores]:
-        if len(self.requests) == 1:
-            return [contract.score(self.scorer, *self.requests[0])]
-        return contract.score_many(self.scorer, self.requests)
+        requests = self._own_requests()
+        if len(requests) == 1:
+            return [contract.score(self.scorer, *requests[0])]
+        return contract.score_many(self.scorer, requests)
 
     async def _soon(self) -> list[Scores]:
         if len(self.requests) == 1:
-            return [await contract.ascore(self.scorer, *self.requests[0])]
+            return [await contract.ascore(self.scorer, *self._own_requests()[0])]
         return await contract.in_thread(self.now)
+
+    def _own_requests(self) -> list[Request]:
+        # Lists of its own: what a scorer takes out of them is there for who is asked next.
+        return [(query, list(texts)) for query, texts in self.requests]
 
 
 @dataclass(frozen=True)
