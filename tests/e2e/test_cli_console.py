@@ -19,6 +19,8 @@ from langchain_rerank.errors import RerankWarning
 def test_the_version_is_shown(run):
     code, out, _ = run("--version")
     assert (code, out) == (0, f"langchain-rerank {langchain_rerank.__version__}\n")
+    command = [sys.executable, "-m", "langchain_rerank", "--version"]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == out
 
 
 @pytest.mark.parametrize(

@@ -233,3 +233,37 @@ def test_columns_none_of_which_is_read_as_a_label_are_named():
     assert "reference_context_ids" in said
     assert from_records([{"question": "q"}]).warnings == ()
     assert from_records([{"question": "q", "qrels": {"a": 1}, "level": 2}]).warnings == ()
+
+
+def test_rows_that_each_name_one_document_of_a_question_are_one_record():
+    rows = [
+        {"question": "Who?", "doc_id": "a"},
+        {"question": "Where?", "doc_id": "c"},
+        {"question": "Who?", "doc_id": "b"},
+    ]
+    data = from_records(rows, name="long")
+    assert [one.question for one in data.records] == ["Who?", "Where?"]
+    assert data.records[0].reference_context_ids == ("a", "b")
+    assert data.records[1].reference_context_ids == ("c",)
+    assert any(
+        "Rows that ask what a row before them asks, and name other documents: 1." in one
+        for one in data.warnings
+    )
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"id": "2", "reference_contexts": ["another text"]},  # a record of its own, by its id
+        {"id": "1", "reference_contexts": ["a text"]},  # the same once more
+        {"id": "1", "reference_contexts": ["another text"], "reference": "42"},
+    ],
+)
+def test_a_question_that_is_asked_again_counts_again_and_is_told(other):
+    row = {"id": "1", "question": "Who?", "reference_contexts": ["a text"], "reference": "6 * 9"}
+    data = from_records([row, row | other])
+    assert [one.reference_contexts for one in data.records] == [
+        ("a text",),
+        tuple(other["reference_contexts"]),
+    ]
+    assert any("Records that ask what another one asks: 1." in one for one in data.warnings)

@@ -482,7 +482,10 @@ def test_questions_without_a_grade_above_0_are_named_and_nothing_else_is_an_erro
     documents = [Document("one", id="a")]
     bad = {"question": "q", "qrels": {"a": 0, "b": -1}}
     report = compare_rerank(
-        lambda _: documents, WordOverlapScorer(), [bad, {**bad, "qrels": {"a": 1}}], progress=False
+        lambda _: documents,
+        WordOverlapScorer(),
+        [bad, {"question": "p", "qrels": {"a": 1}}],
+        progress=False,
     )
     (warning,) = report.warnings
     assert "1 of 2 questions have no grade above 0 in their qrels ('1')" in warning

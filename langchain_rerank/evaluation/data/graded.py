@@ -6,14 +6,12 @@ so that a document in a row need not be a relevant one.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from langchain_rerank.errors import InputTypeError
 from langchain_rerank.evaluation.data.columns import GRADES, chosen
-from langchain_rerank.evaluation.data.record import Record
-from langchain_rerank.evaluation.data.values import add_grade, is_there, read_grade, unwritten
+from langchain_rerank.evaluation.data.values import is_there, read_grade, unwritten
 from langchain_rerank.reading.names import normal
 
 _GRADED = ("reference_context_ids", "reference_contexts")
@@ -86,34 +84,3 @@ def with_grades(labels: Mapping[str, Any], cell: Any) -> dict[str, Any]:
         else:
             found["qrels"] = dict(pairs)
     return found
-
-
-def joined(records: Sequence[tuple[Record, str]], *, by_id: bool) -> list[tuple[Record, str]]:
-    """Return the first record of each question, with the labels of all that are about it.
-
-    Args:
-        records: Records, each with what one row judges, and where they stand.
-        by_id: Whether their ids say which question they are about, besides its text.
-    """
-    groups: dict[Hashable, list[tuple[Record, str]]] = {}
-    for one, place in records:
-        asked: Hashable = (one.id if by_id else "", one.question)
-        groups.setdefault(place if one.problem else asked, []).append((one, place))
-    return [(_one_of([one for one, _ in group]), group[0][1]) for group in groups.values()]
-
-
-def _one_of(group: Sequence[Record]) -> Record:
-    """Return the first of a group with the labels of all; as it is where it cannot be used."""
-    if group[0].problem:
-        return group[0]
-    qrels: dict[str, int] = {}
-    for one in group:
-        for document, grade in {**dict.fromkeys(one.reference_context_ids, 1), **one.qrels}.items():
-            try:
-                add_grade(qrels, document, grade)
-            except InputTypeError as error:
-                return replace(group[0], problem=f"the document {error}")
-    contexts = dict.fromkeys(text for one in group for text in one.reference_contexts)
-    return replace(
-        group[0], qrels=qrels, reference_context_ids=(), reference_contexts=tuple(contexts)
-    )

@@ -13,7 +13,7 @@ from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any
 
 from langchain_rerank.errors import ConfigurationError, InputTypeError
-from langchain_rerank.evaluation.data import columns, graded, values
+from langchain_rerank.evaluation.data import columns, graded, repeated, values
 from langchain_rerank.evaluation.data.record import Record
 from langchain_rerank.evaluation.data.tables import as_rows
 from langchain_rerank.reading.names import normal
@@ -110,7 +110,8 @@ def from_records(
 
     A record without an id is called by its position, from 1. Of records with the same id, the
     second becomes `id#2`. Where a column has a grade for each id or context beside it (`relevance`,
-    `label`, ...), rows of the same question are one record.
+    `label`, ...), rows of the same question are one record; also without grades, where they name
+    different documents.
 
     Args:
         rows: The records: dictionaries, objects of `Record` or of another dataclass, questions, or
@@ -136,8 +137,12 @@ def from_records(
     grades = graded.grade_column(listed, keys)
     made = [_record(row, str(n), keys, grades) for n, row in enumerate(listed, 1)]
     read = list(zip(made, places, strict=True))
+    by_id = "id" in keys.values()
     if grades is not None:
-        read = graded.joined(read, by_id="id" in keys.values())
+        read = repeated.with_joined_grades(read, by_id=by_id)
+    rows_of_questions = len(read)
+    if grades is None:
+        read = repeated.with_joined_labels(read, by_id=by_id)
     spoken = columns.spoken(listed, keys, grades)
     found, warnings = _told_apart(read)
     if all(record.problem for record in found):
@@ -146,7 +151,9 @@ def from_records(
             f"The data set {name!r} has no record that can be used: {first} "
             f"A record is a dictionary with at least 'question'; known keys: {', '.join(KEYS)}."
         )
-    return Dataset(tuple(found), name, (*([f"{name}: {spoken}."] if spoken else []), *warnings))
+    said = [f"{spoken}."] if spoken else []
+    said += repeated.said_of_repeated(rows_of_questions, found)
+    return Dataset(tuple(found), name, (*(f"{name}: {one}" for one in said), *warnings))
 
 
 def _told_apart(read: Sequence[tuple[Record, str]]) -> tuple[list[Record], list[str]]:

@@ -1,0 +1,108 @@
+"""Rows that ask the same: one record, where each names a part of what answers the question."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Hashable, Sequence
+from dataclasses import replace
+
+from langchain_rerank.errors import InputTypeError
+from langchain_rerank.evaluation.data.record import Record
+from langchain_rerank.evaluation.data.values import add_grade
+
+Placed = tuple[Record, str]
+"""A record, and where it stands."""
+
+
+def with_joined_grades(records: Sequence[Placed], *, by_id: bool) -> list[Placed]:
+    """Return the first record of each question, with the labels of all that are about it.
+
+    Args:
+        records: Records, each with what one row judges, and where they stand.
+        by_id: Whether their ids say which question they are about, besides its text.
+    """
+    groups: dict[Hashable, list[Placed]] = {}
+    for position, (one, place) in enumerate(records):
+        asked: Hashable = (one.id if by_id else "", one.question)
+        groups.setdefault(position if one.problem else asked, []).append((one, place))
+    return [(_one_of([one for one, _ in group]), group[0][1]) for group in groups.values()]
+
+
+def _one_of(group: Sequence[Record]) -> Record:
+    """Return the first of a group with the labels of all; as it is where it cannot be used."""
+    if group[0].problem:
+        return group[0]
+    qrels: dict[str, int] = {}
+    for one in group:
+        for document, grade in {**dict.fromkeys(one.reference_context_ids, 1), **one.qrels}.items():
+            try:
+                add_grade(qrels, document, grade)
+            except InputTypeError as error:
+                return replace(group[0], problem=f"the document {error}")
+    contexts = dict.fromkeys(text for one in group for text in one.reference_contexts)
+    return replace(
+        group[0], qrels=qrels, reference_context_ids=(), reference_contexts=tuple(contexts)
+    )
+
+
+def with_joined_labels(records: Sequence[Placed], *, by_id: bool) -> list[Placed]:
+    """Return records of which those are one that each name a part of what answers a question.
+
+    They ask the same, expect the same answer, and name different documents, without grades. Rows
+    that say the same twice stay what they are.
+
+    Args:
+        records: Records, each with what one row says, and where they stand.
+        by_id: Whether their ids say which question they are about, besides its text.
+    """
+    groups: dict[Hashable, list[int]] = {}
+    for position, (one, _) in enumerate(records):
+        answer = (one.reference, one.expected_passage)
+        asked: Hashable = (one.id if by_id else "", one.question, answer)
+        alone = one.problem or one.qrels or not any(_named(one))
+        groups.setdefault(position if alone else asked, []).append(position)
+    found = dict(enumerate(records))
+    for first, *others in groups.values():
+        group = [records[position][0] for position in (first, *others)]
+        if len(set(map(_named, group))) > 1:
+            found[first] = (_with_labels_of(group), records[first][1])
+            for position in others:
+                del found[position]
+    return list(found.values())
+
+
+def _named(record: Record) -> tuple[tuple[str, ...], ...]:
+    return record.expected_source, record.reference_context_ids, record.reference_contexts
+
+
+def _with_labels_of(group: Sequence[Record]) -> Record:
+    sources, ids, contexts = (
+        tuple(dict.fromkeys(itertools.chain(*named)))
+        for named in zip(*map(_named, group), strict=True)
+    )
+    return replace(
+        group[0], expected_source=sources, reference_context_ids=ids, reference_contexts=contexts
+    )
+
+
+def said_of_repeated(rows: int, records: Sequence[Record]) -> list[str]:
+    """Return what is to be said of rows that became one record, and of questions asked again.
+
+    Args:
+        rows: How many rows there were.
+        records: The records that they are.
+    """
+    asked = [" ".join(one.question.split()) for one in records if not one.problem]
+    joined, again = rows - len(records), len(asked) - len(set(asked))
+    said = []
+    if joined:
+        said.append(
+            f"Rows that ask what a row before them asks, and name other documents: {joined}. The "
+            f"labels of a question count together, as one record."
+        )
+    if again:
+        said.append(
+            f"Records that ask what another one asks: {again}. Each counts for itself, so that "
+            f"intervals are narrower than they would be for as many different questions."
+        )
+    return said
