@@ -33,6 +33,7 @@ def run(*arguments):
     return CliRunner().invoke(app, [*SMALL, *arguments])
 
 
+@pytest.mark.slow
 def test_every_figure_is_in_the_file_and_the_table_on_the_screen(model, tmp_path):
     file = tmp_path / "bench.json"
     result = run("--model", model, "--callers", "3", "--caller-candidates", "2", "--json", file)

@@ -19,7 +19,14 @@ TESTED_ELSEWHERE = {
     "web_service": "test_web_service.py",
 }
 EXAMPLES = [path for path in sorted(FOLDER.glob("*.py")) if path.stem not in TESTED_ELSEWHERE]
-SLOW = {"cascade", "parent_document_retriever", "vector_store_faiss", "vector_store_qdrant"}
+SLOW = {
+    "cascade",
+    "hybrid_first_stage",
+    "parent_document_retriever",
+    "thresholds",
+    "vector_store_faiss",
+    "vector_store_qdrant",
+}
 LOOPBACK = {"fallback", "rerank_server"}  # they ask a server on this machine
 RAY = {"ray_workers"}
 # Beyond the packages that every test needs.

@@ -68,6 +68,7 @@ def test_a_model_is_rounded_once_and_gives_close_scores(bert, lenient, caplog):
     assert answers[0].truncated == 1
 
 
+@pytest.mark.slow
 def test_other_calibration_texts_are_another_model(bert, lenient, caplog):
     own = CrossEncoderScorer(bert, dtype="int8", calibration_texts=iter(OWN_TEXTS))
     with own, pickle.loads(pickle.dumps(own)) as copy:
@@ -79,6 +80,7 @@ def test_other_calibration_texts_are_another_model(bert, lenient, caplog):
     assert shipped.settings.backend == "openvino"
 
 
+@pytest.mark.slow
 def test_a_model_whose_order_suffers_computes_in_the_next_precision_with_one_warning(
     bert, lenient, caplog, monkeypatch
 ):
@@ -121,6 +123,7 @@ def test_what_cannot_be_rounded_computes_in_the_next_precision(bert, caplog, mon
     assert any("NNCF failed (exit status 1): no such layer" in one for one in caplog.messages)
 
 
+@pytest.mark.slow
 def test_a_cache_keeps_the_scores_of_a_refused_model_as_what_they_are(bert, tmp_path, monkeypatch):
     monkeypatch.setattr(int8, "_ROUND", "raise SystemExit('no such layer')")
 
@@ -142,6 +145,7 @@ def test_a_cache_keeps_the_scores_of_a_refused_model_as_what_they_are(bert, tmp_
         assert second.loaded
 
 
+@pytest.mark.slow
 def test_modules_in_the_working_folder_are_not_taken(bert, lenient, tmp_path, monkeypatch):
     (tmp_path / "numpy.py").write_text("raise RuntimeError('not NumPy')")
     monkeypatch.chdir(tmp_path)
@@ -162,6 +166,7 @@ def test_a_forked_child_has_locks_of_its_own():
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
+@pytest.mark.slow
 def test_nothing_of_the_rounding_reaches_this_process(bert, lenient, capfd, caplog):
     logger = logging.getLoggerClass()
     with CrossEncoderScorer(bert, dtype="int8", calibration_texts=["Quiet.", "Still."]) as scorer:

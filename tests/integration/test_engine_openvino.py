@@ -168,6 +168,7 @@ def test_of_two_loads_that_meet_one_converts_and_the_other_waits_for_it(
     assert not caplog.records
 
 
+@pytest.mark.slow
 def test_two_models_that_load_at_once_are_converted_one_after_the_other(
     bert, own_cache, tmp_path, monkeypatch
 ):

@@ -14,6 +14,7 @@ from langchain_rerank.scorers.engine import memory
 from langchain_rerank.scorers.engine.memory import TokenBudget
 from langchain_rerank.scorers.engine.tokens.pairs import Pair
 from langchain_rerank.scorers.engine.worker import Worker
+from langchain_rerank.testing.tiny_models import build_tiny_model
 
 WAIT = 30
 TOKENS = 128  # of each text
@@ -204,8 +205,10 @@ def test_what_an_engine_has_done_is_counted(run):
     assert (counted.queue, counted.truncated) == (0, 0)
 
 
-def test_a_scorer_tells_what_its_engine_has_done():
-    with CrossEncoderScorer("embedded", device="cpu", max_length=32) as scorer:
+def test_a_scorer_tells_what_its_engine_has_done(tmp_path):
+    # A model of its own: engines are shared, and count what every scorer has them do.
+    model = str(build_tiny_model("bert", tmp_path))
+    with CrossEncoderScorer(model, device="cpu", max_length=32) as scorer:
         assert scorer.metrics().texts == 0
         scores = scorer.score("which words", ["a few words", "many " * 100])
         counted = scorer.metrics()
