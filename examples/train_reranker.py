@@ -113,15 +113,17 @@ def calibrate(
     Use questions that the model was not trained on. Every folder weighs the same.
     """
     held = [judged(spec, "test", queries) for spec in folders]
-    apply_calibration(model, held, embedding_model, depth, cache)
+    if not apply_calibration(model, held, embedding_model, depth, cache):
+        raise typer.Exit(1)
 
 
 def apply_calibration(
     model: Path, held: list[Collection], embedding_model: str | None, depth: int, cache: Path
-) -> None:
+) -> bool:
     """Calibrate the model in a folder and say what a threshold of .5 gives, by collection.
 
-    The figures of a collection come from a fit on the others, where there are others.
+    The figures of a collection come from a fit on the others, where there are others. Scores that
+    do not separate stay as they are, which is said; returned is whether they were calibrated.
     """
     from reranker_training.learning import fit, fold
 
@@ -132,14 +134,19 @@ def apply_calibration(
             for one in held
             if len(one.dataset)
         }
-    for name, of_one in found.items():
-        others = [of for other, of in found.items() if other != name] or [of_one]
-        scale, offset = fit(others)
-        moved = [([scale * one + offset for one in scores], right) for scores, right in of_one]
-        print(f"{name}, {judging.at_one_half(moved)}")
-    scale, offset = fit(list(found.values()))
+    groups = list(found.values())
+    try:
+        scale, offset = fit(groups)
+        for name, of_one in found.items():
+            slope, shift = fit([group for group in groups if group is not of_one] or groups)
+            moved = [([slope * one + shift for one in scores], right) for scores, right in of_one]
+            print(f"{name}, {judging.at_one_half(moved)}")
+    except ValueError as error:
+        print(f"{model}: the score stays as it is: {error}")
+        return False
     fold(model, scale, offset)
     print(f"{model}: logit = {scale:.3f} * logit {offset:+.3f}")
+    return True
 
 
 @app.command()

@@ -94,8 +94,10 @@ def fit(found: Sequence[Sequence[tuple[Sequence[float], Sequence[bool]]]]) -> tu
             every collection weighs the same.
 
     Raises:
-        ValueError: The logits do not separate relevant passages from others at all.
+        ValueError: There is no question, or the logits do not separate relevant passages at all.
     """
+    if not found:
+        raise ValueError("no question was held apart to fit it on.")
     rows = []
     for of_one in found:
         shown = [sorted(zip(*one, strict=True), reverse=True)[:SHOWN] for one in of_one]
