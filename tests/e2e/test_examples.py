@@ -21,9 +21,12 @@ TESTED_ELSEWHERE = {
 EXAMPLES = [path for path in sorted(FOLDER.glob("*.py")) if path.stem not in TESTED_ELSEWHERE]
 SLOW = {
     "cascade",
+    "evaluate_in_ci",
     "hybrid_first_stage",
     "parent_document_retriever",
+    "rag_chain",
     "thresholds",
+    "vector_store_chroma",
     "vector_store_faiss",
     "vector_store_qdrant",
 }

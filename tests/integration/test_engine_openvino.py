@@ -136,6 +136,7 @@ def test_a_model_is_converted_once_for_every_precision(bert, own_cache, caplog):
     assert [record.message[:20] for record in caplog.records] == ["Converting BertModel"]
 
 
+@pytest.mark.slow
 def test_of_two_loads_that_meet_one_converts_and_the_other_waits_for_it(
     bert, own_cache, monkeypatch, caplog
 ):
