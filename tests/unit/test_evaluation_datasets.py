@@ -237,13 +237,15 @@ def test_columns_none_of_which_is_read_as_a_label_are_named():
 
 def test_rows_that_each_name_one_document_of_a_question_are_one_record():
     rows = [
-        {"question": "Who?", "doc_id": "a"},
+        {"question": "Who?", "doc_id": "a", "tags": ["people"], "by": "Ann"},
         {"question": "Where?", "doc_id": "c"},
-        {"question": "Who?", "doc_id": "b"},
+        {"question": "Who?", "doc_id": "b", "tags": ["hard"], "by": "Ben", "page": 7},
     ]
     data = from_records(rows, name="long")
     assert [one.question for one in data.records] == ["Who?", "Where?"]
     assert data.records[0].reference_context_ids == ("a", "b")
+    assert data.records[0].tags == ("people", "hard")
+    assert data.records[0].metadata == {"by": "Ann", "page": 7}
     assert data.records[1].reference_context_ids == ("c",)
     assert any(
         "Rows that ask what a row before them asks, and name other documents: 1." in one

@@ -136,13 +136,8 @@ def from_records(
     keys = columns.mapping(names, KEYS)
     grades = graded.grade_column(listed, keys)
     made = [_record(row, str(n), keys, grades) for n, row in enumerate(listed, 1)]
-    read = list(zip(made, places, strict=True))
-    by_id = "id" in keys.values()
-    if grades is not None:
-        read = repeated.with_joined_grades(read, by_id=by_id)
-    rows_of_questions = len(read)
-    if grades is None:
-        read = repeated.with_joined_labels(read, by_id=by_id)
+    join = repeated.with_joined_labels if grades is None else repeated.with_joined_grades
+    read = join(list(zip(made, places, strict=True)), by_id="id" in keys.values())
     spoken = columns.spoken(listed, keys, grades)
     found, warnings = _told_apart(read)
     if all(record.problem for record in found):
@@ -152,7 +147,7 @@ def from_records(
             f"A record is a dictionary with at least 'question'; known keys: {', '.join(KEYS)}."
         )
     said = [f"{spoken}."] if spoken else []
-    said += repeated.said_of_repeated(rows_of_questions, found)
+    said += repeated.said_of_repeated(len(made) - len(read) if grades is None else 0, found)
     return Dataset(tuple(found), name, (*(f"{name}: {one}" for one in said), *warnings))
 
 

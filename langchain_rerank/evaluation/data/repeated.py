@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import replace
 
 from langchain_rerank.errors import InputTypeError
@@ -39,10 +39,24 @@ def _one_of(group: Sequence[Record]) -> Record:
                 add_grade(qrels, document, grade)
             except InputTypeError as error:
                 return replace(group[0], problem=f"the document {error}")
-    contexts = dict.fromkeys(text for one in group for text in one.reference_contexts)
+    return replace(_merged(group), qrels=qrels, reference_context_ids=())
+
+
+def _merged(group: Sequence[Record]) -> Record:
+    """Return the first of a group with what all of them name and keep beside it."""
     return replace(
-        group[0], qrels=qrels, reference_context_ids=(), reference_contexts=tuple(contexts)
+        group[0],
+        reference=next((one.reference for one in group if one.reference), None),
+        expected_source=_union(one.expected_source for one in group),
+        reference_context_ids=_union(one.reference_context_ids for one in group),
+        reference_contexts=_union(one.reference_contexts for one in group),
+        tags=_union(one.tags for one in group),
+        metadata={key: held for one in reversed(group) for key, held in one.metadata.items()},
     )
+
+
+def _union(named: Iterable[Sequence[str]]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(itertools.chain.from_iterable(named)))
 
 
 def with_joined_labels(records: Sequence[Placed], *, by_id: bool) -> list[Placed]:
@@ -65,7 +79,7 @@ def with_joined_labels(records: Sequence[Placed], *, by_id: bool) -> list[Placed
     for first, *others in groups.values():
         group = [records[position][0] for position in (first, *others)]
         if len(set(map(_named, group))) > 1:
-            found[first] = (_with_labels_of(group), records[first][1])
+            found[first] = (_merged(group), records[first][1])
             for position in others:
                 del found[position]
     return list(found.values())
@@ -75,25 +89,10 @@ def _named(record: Record) -> tuple[tuple[str, ...], ...]:
     return record.expected_source, record.reference_context_ids, record.reference_contexts
 
 
-def _with_labels_of(group: Sequence[Record]) -> Record:
-    sources, ids, contexts = (
-        tuple(dict.fromkeys(itertools.chain(*named)))
-        for named in zip(*map(_named, group), strict=True)
-    )
-    return replace(
-        group[0], expected_source=sources, reference_context_ids=ids, reference_contexts=contexts
-    )
-
-
-def said_of_repeated(rows: int, records: Sequence[Record]) -> list[str]:
-    """Return what is to be said of rows that became one record, and of questions asked again.
-
-    Args:
-        rows: How many rows there were.
-        records: The records that they are.
-    """
+def said_of_repeated(joined: int, records: Sequence[Record]) -> list[str]:
+    """Return what is to be said of `joined` rows in other records, and of questions asked again."""
     asked = [" ".join(one.question.split()) for one in records if not one.problem]
-    joined, again = rows - len(records), len(asked) - len(set(asked))
+    again = len(asked) - len(set(asked))
     said = []
     if joined:
         said.append(
