@@ -13,6 +13,7 @@ from langchain_rerank.errors import ConfigurationError, EvaluationError
 from langchain_rerank.evaluation.data.datasets import DatasetLike
 from langchain_rerank.evaluation.data.questions import Record
 from langchain_rerank.evaluation.data.relevance import Judgement, Relevance
+from langchain_rerank.evaluation.report.rendering.words import p_is
 from langchain_rerank.evaluation.run.background import run
 from langchain_rerank.evaluation.run.passes import mixed, opened, run_pass
 from langchain_rerank.evaluation.run.setting import RerankingSettings, Setting
@@ -228,8 +229,7 @@ def choose_weight(
     ci = gained.ci if covered(values, MEANS) else None
     best_weight, figures = float(weights[gained.best]), f"{measure} changes by {gained.mean:+.3f}"
     if ci is not None:
-        p = f"p = {gained.p_value:.3f}" if gained.p_value >= 0.001 else "p < 0.001"
-        figures += f" (95 % interval {ci[0]:+.3f} to {ci[1]:+.3f}, {p})"
+        figures += f" (95 % interval {ci[0]:+.3f} to {ci[1]:+.3f}, {p_is(gained.p_value)})"
     has_gain = ci is not None and gained.shown
     needed = None if has_gain else gained.queries_needed
     return WeightTuning(

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 from langchain_rerank.errors import DataFileError
 from langchain_rerank.evaluation.data.plain import finite
@@ -30,11 +29,6 @@ from langchain_rerank.evaluation.report.rendering.words import file_names
 from langchain_rerank.evaluation.report.shown import Shown
 from langchain_rerank.evaluation.score.assemble import counts
 from langchain_rerank.evaluation.score.results import EvaluationResult
-
-if TYPE_CHECKING:
-    from langchain_rerank.evaluation.data.ragas_rows import RagasRow
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)

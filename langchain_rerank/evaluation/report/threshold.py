@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,8 +16,6 @@ from langchain_rerank.evaluation.report.rendering.view import View
 from langchain_rerank.evaluation.report.rendering.words import NOTHING, between, fraction, signed
 from langchain_rerank.evaluation.report.shown import Shown
 from langchain_rerank.evaluation.score.thresholds import ThresholdChoice, ThresholdPoint
-
-logger = logging.getLogger(__name__)
 
 _NOTE = (
     "Right: the first document is relevant. In brackets 95 % intervals over questions. Worth: the "
