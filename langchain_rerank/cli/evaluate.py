@@ -182,7 +182,7 @@ def evaluate(
             more["threshold"] = tuned.to_dict()
         write_json({**report.to_dict(), **more}, json_file)
     if json_file != SCREEN:
-        for one in (*sweeps.values(), report, *([tuned] if tuned else [])):
+        for one in (*sweeps.values(), report, *([_besides(report, tuned)] if tuned else [])):
             Console().print(one)
     say_where(out, notes)
     gates.enforce(report, notes)
@@ -262,6 +262,11 @@ def _threshold(opened: Inputs, plan: _Plan, out: Path) -> ThresholdTuning:
         resume=True,
         progress=False,
     )
+
+
+def _besides(report: Report, tuned: ThresholdTuning) -> ThresholdTuning:
+    """Return a tuned threshold without the warnings that the report has, too."""
+    return replace(tuned, warnings=tuple(o for o in tuned.warnings if o not in report.warnings))
 
 
 def _swept(opened: Inputs, scorer: Scorer, plan: _Plan, common: dict[str, Any]) -> Report:

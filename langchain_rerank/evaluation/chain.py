@@ -10,7 +10,7 @@ from langchain_core.callbacks import AsyncCallbackManagerForChainRun
 from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.runnables.config import ensure_config
 
-from langchain_rerank.checks import whole_number
+from langchain_rerank.checks import shown, whole_number
 from langchain_rerank.errors import ConfigurationError
 from langchain_rerank.evaluation.compare import DEFAULT_MEASURES
 from langchain_rerank.evaluation.data.datasets import DatasetLike
@@ -71,13 +71,20 @@ class EvaluationChain(Runnable[DatasetLike, Report]):
         **settings: Unpack[RunSettings],
     ) -> None:
         self.setting = Setting.of(**settings)
-        self.systems = {name: as_runnable(one) for name, one in systems.items()}
-        self.baseline = baseline if baseline is not None else next(iter(systems), None)
-        if self.baseline not in self.systems:
+        if not isinstance(systems, Mapping):
+            raise ConfigurationError(
+                f"Systems by name were expected ({{'bm25': retriever, 'reranked': other}}), got "
+                f"{type(systems).__name__}: {shown(systems)}."
+            )
+        self.systems = {str(name): as_runnable(one) for name, one in systems.items()}
+        self.baseline = baseline if baseline is not None else next(iter(self.systems), None)
+        if self.baseline not in list(self.systems):  # It may be what no mapping looks up.
             raise ConfigurationError(
                 f"The baseline {self.baseline!r} is none of the systems: "
-                f"{', '.join(systems) or 'none was given'}."
+                f"{', '.join(self.systems) or 'none was given'}."
             )
+        if not isinstance(chain_keys, ChainKeys | None):
+            raise ConfigurationError(f"chain_keys={shown(chain_keys)}: it must be a ChainKeys.")
         self.measures = parse_measures(measures)
         self.max_concurrency = whole_number(max_concurrency, "max_concurrency")
         self.chain_keys = chain_keys

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Unpack
 
+from langchain_rerank.checks import listed
 from langchain_rerank.errors import ConfigurationError
 from langchain_rerank.evaluation.data.datasets import DatasetLike
 from langchain_rerank.evaluation.report.build import judgements, pass_report, query_rows
@@ -142,6 +143,7 @@ def _named(models: Mapping[str, Any] | Sequence[Any]) -> dict[str, Any]:
     if isinstance(models, Mapping):
         named = {str(name): model for name, model in models.items()}
     else:
+        models = listed(models, "models", "models, or models by name")
         names = [one if isinstance(one, str) else reranker_name(one) for one in models]
         twice = [name for name in names if names.count(name) > 1]
         if twice:

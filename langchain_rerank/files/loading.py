@@ -10,7 +10,7 @@ from typing import Any
 
 from langchain_core.documents import Document
 
-from langchain_rerank.checks import listed, shown
+from langchain_rerank.checks import listed, shown, whole_number
 from langchain_rerank.errors import (
     ConfigurationError,
     DataFileError,
@@ -54,11 +54,15 @@ class ChunkSettings:
     form: Form = field(default_factory=Form)
 
     def __post_init__(self) -> None:
+        if self.size is not None:
+            whole_number(self.size, "chunk_size", otherwise=", or None")
+        if self.overlap is not None:
+            whole_number(self.overlap, "chunk_overlap", least=0, otherwise=", or None")
         size, overlap = self.resolved
-        if size < 1 or not 0 <= overlap < size:
+        if overlap >= size:
             raise ConfigurationError(
-                f"chunk_size={size} with chunk_overlap={overlap}: a chunk has at least one "
-                f"character, and shares fewer than it has."
+                f"chunk_size={size} with chunk_overlap={overlap}: a chunk shares fewer characters "
+                f"than it has."
             )
 
     @property

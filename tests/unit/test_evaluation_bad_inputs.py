@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 from langchain_core.documents import Document
 
-from langchain_rerank.errors import ConfigurationError, DataFileError
+from langchain_rerank.errors import ConfigurationError, DataFileError, InputTypeError
+from langchain_rerank.evaluation import EvaluationChain, Relevance, compare_models
 from langchain_rerank.evaluation.compare import compare_rerank
 from langchain_rerank.evaluation.data.beir import load_collection
 from langchain_rerank.evaluation.data.datasets import from_ragas, from_records
@@ -139,3 +140,61 @@ def test_the_csv_has_plain_line_ends_on_windows_too(tmp_path, monkeypatch):
     text = (report.save(tmp_path) / "per_query.csv").read_bytes().decode()
     assert "\r\r" not in text
     assert len(list(csv.reader(io.StringIO(text, newline="")))) == 2
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"rule": ["qrels"]},
+        {"rule": {"qrels": 1}},
+        {"chunks": []},
+        {"normalize": "basename"},
+        {"source_key": None},
+        {"id_key": 7},
+    ],
+)
+def test_what_cannot_say_what_counts_as_a_hit_is_refused_at_once(settings):
+    with pytest.raises(ConfigurationError, match=next(iter(settings))):
+        Relevance(**settings)
+
+
+def test_a_corpus_may_be_given_as_a_generator():
+    documents = [Document("LoRA", id="a"), Document("Cats", id="b")]
+    found = Relevance(corpus=(one for one in documents))
+    assert found.corpus == documents
+    assert found.corpus_ids == {"a", "b"}
+
+
+@pytest.mark.parametrize("systems", [None, "bm25", [lambda _: []], lambda _: []])
+def test_systems_without_names_are_refused(systems):
+    with pytest.raises(ConfigurationError, match="Systems by name were expected"):
+        EvaluationChain(systems)
+
+
+def test_systems_may_be_called_by_numbers():
+    chain = EvaluationChain({1: lambda _: [Document("LoRA", id="a")]}, measures=["RR"])
+    report = chain.invoke([{"question": "What is LoRA?", "qrels": {"a": 1}}])
+    assert report.systems["1"].measures["RR"].mean == 1.0
+
+
+@pytest.mark.parametrize("settings", [{"baseline": ["a"]}, {"chain_keys": "context"}])
+def test_impossible_settings_of_a_chain_are_refused(settings):
+    with pytest.raises(ConfigurationError, match=r"baseline|chain_keys"):
+        EvaluationChain({"a": lambda _: []}, **settings)
+
+
+@pytest.mark.parametrize("models", [None, "a-model", WordOverlapScorer()])
+def test_one_model_where_several_are_compared_is_refused(models):
+    with pytest.raises(InputTypeError, match="models must be a sequence"):
+        compare_models(lambda _: [], models, [{"question": "What is LoRA?"}])
+
+
+def test_models_to_compare_may_come_from_a_generator():
+    documents = [Document("LoRA", id="a"), Document("Cats", id="b")]
+    report = compare_models(
+        lambda _: documents,
+        (one for one in [WordOverlapScorer()]),
+        [{"question": "What is LoRA?", "qrels": {"a": 1}}],
+        measures=["RR"],
+    )
+    assert len(report.systems) == 2

@@ -55,6 +55,22 @@ def test_an_impossible_chunk_size_is_refused(tmp_path, size):
         load_documents([tmp_path], chunk_size=size)
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"chunk_size": "512"},
+        {"chunk_size": 51.2},
+        {"chunk_overlap": -1},
+        {"chunk_overlap": "5"},
+        {"chunk_size": 40, "chunk_overlap": 40},
+    ],
+)
+def test_impossible_chunk_settings_are_named(tmp_path, settings):
+    (tmp_path / "a.txt").write_text("A passage.", encoding="utf-8")
+    with pytest.raises(ConfigurationError, match=r"chunk_(size|overlap)="):
+        load_documents([tmp_path], **settings)
+
+
 ROWS = [{"_id": "1", "text": "one", "title": ""}, {"_id": "2", "text": "two", "title": "T"}]
 TEXTS = ["one", "T\ntwo"]
 

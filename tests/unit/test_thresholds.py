@@ -1,5 +1,6 @@
 """Which threshold: the pure rule, on rankings."""
 
+import io
 import itertools
 import json
 import math
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rich.console import Console
 from scipy.stats import beta
 
 from langchain_rerank.errors import ConfigurationError
@@ -66,6 +68,19 @@ def test_whatever_the_rankings_every_figure_is_one(rankings, no_answer):
     shown = ThresholdTuning(**vars(found), model="m", queries=len(rankings), no_answer=no_answer)
     assert json.loads(shown.to_json())["threshold"] == found.threshold
     assert shown.to_markdown()
+
+
+def test_a_tuned_threshold_shows_what_to_know_about_its_questions():
+    rankings = [[(0.9, True)], [(0.2, False)]] * 6
+    said = "2 of 12 labelled questions failed."
+    found = ThresholdTuning(
+        **vars(choose_threshold(rankings)), model="m", queries=12, no_answer=0.5, warnings=(said,)
+    )
+    assert said in found.to_markdown()
+    assert said in found._repr_html_()
+    console = Console(file=io.StringIO(), width=80)
+    console.print(found)
+    assert f"Warning: {said}" in console.file.getvalue()
 
 
 @settings(max_examples=60, deadline=None)

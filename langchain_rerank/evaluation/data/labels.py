@@ -11,6 +11,7 @@ from typing import Literal, TypeAlias, get_args
 
 from langchain_core.documents import Document
 
+from langchain_rerank.checks import is_one_of, listed, shown
 from langchain_rerank.errors import ConfigurationError
 from langchain_rerank.evaluation.data.questions import Record
 from langchain_rerank.evaluation.data.values import read_id
@@ -39,15 +40,26 @@ class LabelReading:
     corpus: Sequence[Document] | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        if not callable(self.rule) and self.rule not in {"auto", *RULES}:
+        if not callable(self.rule) and not is_one_of(self.rule, ("auto", *RULES)):
             raise ConfigurationError(
                 f"relevance={self.rule!r} is no rule; expected 'auto', a callable or one of "
                 f"{', '.join(RULES)}."
             )
-        if self.chunks not in get_args(ChunkPolicy):
+        if not is_one_of(self.chunks, get_args(ChunkPolicy)):
             raise ConfigurationError(
                 f"chunks={self.chunks!r}; expected 'occupy', 'chunk' or 'collapse'."
             )
+        for name, fits, expected in (
+            ("normalize", callable(self.normalize), "a function from a source to a text"),
+            ("source_key", isinstance(self.source_key, str), "a metadata key"),
+            ("id_key", isinstance(self.id_key, str | None), "a metadata key or None"),
+        ):
+            if not fits:
+                raise ConfigurationError(
+                    f"{name}={shown(getattr(self, name))}: it must be {expected}."
+                )
+        if self.corpus is not None:
+            object.__setattr__(self, "corpus", listed(self.corpus, "corpus", "documents"))
 
     def key(self, document: Document) -> str:
         """Return what identifies `document` in rankings and texts: its id, or a hash without one.

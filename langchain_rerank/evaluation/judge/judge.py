@@ -14,6 +14,7 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.runnables import Runnable, RunnableBinding, RunnableConfig
 from pydantic import BaseModel
 
+from langchain_rerank.checks import check_seconds, whole_number
 from langchain_rerank.errors import ConfigurationError, InputError, JudgeError
 from langchain_rerank.evaluation.judge.failures import UNREADABLE, retryable, status_of
 from langchain_rerank.evaluation.judge.parsing import check_answer, parse_answer
@@ -64,12 +65,9 @@ class Judge:
                 f"{type(self.model).__name__} has no with_structured_output; leave "
                 f"structured_output=False."
             )
-        if self.timeout <= 0 or self.max_attempts < 1 or self.backoff < 0:
-            raise ConfigurationError(
-                f"timeout={self.timeout}, max_attempts={self.max_attempts}, "
-                f"backoff={self.backoff}: a timeout above 0, at least one attempt and a backoff of "
-                f"at least 0 are expected."
-            )
+        check_seconds("timeout", self.timeout)
+        check_seconds("backoff", self.backoff, zero=True)
+        whole_number(self.max_attempts, "max_attempts")
 
     @classmethod
     def at(

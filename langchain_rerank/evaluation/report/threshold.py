@@ -152,6 +152,7 @@ class ThresholdTuning(Shown, ThresholdChoice):
         return View(
             title=f"Threshold for {self.model}, {self.queries} questions",
             headlines=(f"score_threshold={self.threshold}", self.reason),
+            warnings=self.warnings,
             tables=(table,),
         )
 

@@ -185,7 +185,17 @@ def test_judges_are_kept_apart_by_what_makes_them_answer_differently():
 
 
 @pytest.mark.parametrize(
-    "settings", [{"timeout": 0}, {"max_attempts": 0}, {"backoff": -1}, {"structured_output": True}]
+    "settings",
+    [
+        {"timeout": 0},
+        {"timeout": "60"},
+        {"timeout": float("nan")},
+        {"max_attempts": 0},
+        {"max_attempts": 1.5},
+        {"backoff": -1},
+        {"backoff": None},
+        {"structured_output": True},
+    ],
 )
 def test_impossible_settings_are_refused(settings):
     model = RunnableLambda(lambda _: GOOD)
