@@ -7,7 +7,7 @@ import os
 import signal
 import socket
 import sys
-import threading
+import time
 from typing import Annotated, Any
 
 import typer
@@ -56,6 +56,7 @@ def serve(
     """
     from langchain_rerank.cli.console import notes_console
     from langchain_rerank.optional import require
+    from langchain_rerank.scorers.remote.keys import checked_key
     from langchain_rerank.serve.application import application
     from langchain_rerank.serve.forms import Limits
 
@@ -63,7 +64,7 @@ def serve(
         raise ConfigurationError(
             f"--max-replicas {max_replicas} is less than --replicas {replicas}."
         )
-    key = os.environ.get(KEY_VARIABLE, "").strip()
+    key = checked_key(os.environ.get(KEY_VARIABLE, ""), f"The environment variable {KEY_VARIABLE}")
     if host not in _LOOPBACK and not key:
         raise ConfigurationError(
             f"--host {host} opens the server to other machines, and anybody there could use it: "
@@ -84,23 +85,49 @@ def serve(
         key=key,
     )
     port = _free(host, port)
-    stopped = threading.Event()
+    started = False
     try:
         with notes.status(f"Starting Ray and loading {name}…"):
             if not ray.is_initialized():
                 ray.init(include_dashboard=False, log_to_driver=False, logging_level="WARNING")
             # After Ray, which ends the process at once.
-            signal.signal(signal.SIGTERM, lambda *_: stopped.set())
+            signal.signal(signal.SIGTERM, _end)
+            _check_alone(ray_serve)
+            started = True
             ray_serve.start(http_options={"host": host, "port": port})
             _run(ray_serve, app, name)
         at = f"[{host}]" if ":" in host else host
         notes.print(f"Serving {name} at http://{at}:{port}. Ctrl-C ends it.", highlight=False)
-        while not stopped.wait(1.0):
-            pass
+        while True:
+            time.sleep(1.0)
     finally:
         sys.stderr.write("Stopping…\n")
-        ray_serve.shutdown()
+        if started:
+            ray_serve.shutdown()
         ray.shutdown()
+
+
+def _end(number: int, _: object) -> None:
+    """End wherever the start is, or the service; only once, so that stopping can take its time."""
+    signal.signal(number, signal.SIG_IGN)
+    raise SystemExit(0)
+
+
+def _check_alone(ray_serve: Any) -> None:
+    """Refuse a cluster where Serve runs: it keeps its own address, and ending it ends all it has.
+
+    Raises:
+        ConfigurationError: It does.
+    """
+    status = ray_serve.status()
+    if status.proxies or status.applications:
+        names = ", ".join(sorted(status.applications)) or "no application"
+        raise ConfigurationError(
+            f"Ray Serve runs in this cluster already, with {names}, at an address of its own. Put "
+            f"the reranker beside it from Python: ray.serve.run("
+            f"langchain_rerank.serve.application.application(model), name=..., route_prefix=...); "
+            f"or unset RAY_ADDRESS for a Ray of its own."
+        )
 
 
 def _free(host: str, port: int) -> int:

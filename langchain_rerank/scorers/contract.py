@@ -281,19 +281,27 @@ async def ascore(scorer: Scorer, query: str, texts: Sequence[str]) -> Scores:
             )
         return checked(await answer, n, scorer)
     call = partial(_asked, scorer, partial(scorer.score, query, texts))
-    return checked(await in_thread(call), n, scorer)
+    return checked(await in_thread(call, scorer_name(scorer)), n, scorer)
 
 
-async def in_thread(call: Callable[[], T]) -> T:
+async def in_thread(call: Callable[[], T], name: str) -> T:
     """Return what `call` returns in one of this package's threads, in the caller's context.
 
     So the caller's context variables are there as well: its tenant, its trace, its deadline.
+
+    Args:
+        call: What to do.
+        name: The scorer that is asked.
     """
     if deadline.remaining() is None:
         inherited: Callable[[], T] = partial(copy_context().run, call)
         return await asyncio.get_running_loop().run_in_executor(_threads(), inherited)
     # Not of the shared threads: a scorer that hangs would keep one of them for ever.
-    return await asyncio.wrap_future(deadline.in_thread(call))
+    future = deadline.in_thread(call, name)
+    try:
+        return await asyncio.wrap_future(future)
+    finally:
+        deadline.leave(future, name)
 
 
 def close(scorer: Scorer) -> None:

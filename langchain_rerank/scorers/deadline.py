@@ -8,17 +8,26 @@ scorer that knows nothing of deadlines runs on; what it returns too late is drop
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from contextvars import ContextVar, copy_context
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from langchain_rerank.errors import ScorerTimeoutError, see
+from langchain_rerank.errors import ScorerTimeoutError, ScorerUnavailableError, see
 
 T = TypeVar("T")
+
+# Calls that still run with nobody waiting, and how many there may be of a scorer. A service would
+# else end out of threads where something hangs for hours.
+_left: set[tuple[str, Future[Any]]] = set()
+_MOST_LEFT = 1000
+
+if hasattr(os, "register_at_fork"):  # not on Windows, which cannot fork
+    os.register_at_fork(after_in_child=_left.clear)  # their threads are the parent's
 
 _deadline: ContextVar[float | None] = ContextVar("langchain_rerank_deadline", default=None)
 
@@ -66,8 +75,11 @@ def within(timeout: float | None, name: str, call: Callable[[], T]) -> T:
     if timeout is None:
         return call()
     with _set(timeout):
-        future = in_thread(call)
-        return result_of(future, name)
+        future = in_thread(call, name)
+        try:
+            return result_of(future, name)
+        finally:
+            leave(future, name)
 
 
 async def awithin(timeout: float | None, name: str, work: Callable[[], Awaitable[T]]) -> T:
@@ -113,11 +125,25 @@ def result_of(future: Future[T], name: str) -> T:
         future.cancel()
 
 
-def in_thread(call: Callable[[], T]) -> Future[T]:
+def in_thread(call: Callable[[], T], name: str) -> Future[T]:
     """Return the future result of `call()`, made in a thread of its own with this context.
 
     The thread is a daemon: a call that never ends must not keep the process from ending.
+
+    Args:
+        call: What to do.
+        name: The scorer that is asked.
+
+    Raises:
+        ScorerUnavailableError: So many of its calls run on, with nobody waiting, that it hangs.
     """
+    hanging = sum(of == name for of, _ in list(_left))
+    if hanging >= _MOST_LEFT:
+        raise ScorerUnavailableError(
+            f"{name} is asked nothing more until one of {hanging} calls ends that ran out of time "
+            f"and still run, each in a thread. It hangs: give what it waits for a time limit of "
+            f"its own. {see('the-model-failed')}"
+        )
     future: Future[T] = Future()
     future.set_running_or_notify_cancel()
 
@@ -134,6 +160,12 @@ def in_thread(call: Callable[[], T]) -> Future[T]:
     )
     thread.start()
     return future
+
+
+def leave(future: Future[Any], name: str) -> None:
+    """Note that nobody waits for `future`, of the scorer `name`, until it is done."""
+    _left.add((name, future))
+    future.add_done_callback(lambda done: _left.discard((name, done)))
 
 
 @contextmanager

@@ -8,10 +8,19 @@ import logging
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from langchain_rerank.errors import InputError, InputTypeError, RerankError
+from langchain_rerank.errors import InputError, InputTypeError, RequestRejectedError, RerankError
 from langchain_rerank.optional import require
+from langchain_rerank.scorers.contract import Scores
 from langchain_rerank.scorers.remote.call import TRUNCATED_HEADER
-from langchain_rerank.serve.forms import PATHS, Limits, RefusedError, answer, read, refusal
+from langchain_rerank.serve.forms import (
+    PATHS,
+    Limits,
+    RefusedError,
+    RerankRequest,
+    answer,
+    read,
+    refusal,
+)
 from langchain_rerank.serve.metrics import Metrics
 
 if TYPE_CHECKING:
@@ -46,7 +55,9 @@ class Replica:
 
     async def handle(self, request: Request) -> Response:
         """Return the answer to a request."""
-        path = request.url.path.rstrip("/") or "/"
+        # Below the prefix that Serve may have given the application.
+        path = request.scope["path"].removeprefix(request.scope.get("root_path", ""))
+        path = path.rstrip("/") or "/"
         if path in {"/health", "/ready"}:
             alive = self._model.alive
             return self._json({"status": "ok" if alive else "down"}, 200 if alive else 503)
@@ -57,6 +68,8 @@ class Replica:
             response = self._json(refusal(error), error.status)
             if error.retry_after is not None:
                 response.headers["retry-after"] = str(error.retry_after)
+            if error.status == 405:
+                response.headers["allow"] = "POST"
         except Exception as error:  # noqa: BLE001 - else Serve would log it, with what was asked
             response = self._failed(error, 500)
         self._metrics.answered(path if path in PATHS else "other", response.status_code)
@@ -82,9 +95,9 @@ class Replica:
     def _check_key(self, request: Request) -> None:
         if not self._key:
             return
-        scheme, _, given = request.headers.get("authorization", "").partition(" ")
+        scheme, _, given = request.headers.get("authorization", "").strip().partition(" ")
         # In constant time: how long it takes must not tell how much of a guess is right.
-        if scheme.lower() != "bearer" or not hmac.compare_digest(given.encode(), self._key):
+        if scheme.lower() != "bearer" or not hmac.compare_digest(given.strip().encode(), self._key):
             raise RefusedError(401, "a bearer token is missing or wrong", "Unauthorized")
 
     async def _rerank(self, path: str, request: Request) -> Response:
@@ -95,17 +108,11 @@ class Replica:
         started = perf_counter()
         try:
             asked = read(path, await self._body(request), self._limits)
-            logits = await self._model.logits(asked.query, asked.texts)
+            logits = await self._logits(asked)
             self._metrics.scored(logits)
-            if logits.truncated and not asked.cut:
-                raise RefusedError(
-                    422,
-                    f"{logits.truncated} texts are longer than the model's limit, and 'truncate' "
-                    f"says not to cut them",
-                )
             self._metrics.seconds.observe(perf_counter() - started)
             data = answer(asked, logits, activation=self._model.activation, name=self._model.name)
-        except (InputError, InputTypeError) as error:
+        except (InputError, InputTypeError, RequestRejectedError) as error:
             raise RefusedError(422, str(error)) from None
         except RerankError as error:
             return self._failed(error, 503 if getattr(error, "retryable", False) else 500)
@@ -117,7 +124,26 @@ class Replica:
             response.headers[TRUNCATED_HEADER] = str(logits.truncated)
         return response
 
+    async def _logits(self, asked: RerankRequest) -> Scores:
+        texts, shortened = asked.texts, 0
+        if asked.max_tokens is not None:
+            texts, shortened = await self._model.shortened(texts, asked.max_tokens)
+        logits = await self._model.logits(asked.query, texts)
+        if logits.truncated and not asked.cut:
+            raise RefusedError(
+                422,
+                f"{logits.truncated} texts are longer than the model's limit, and 'truncate', "
+                f"'truncation' or 'max_chunks_per_doc' says not to cut them",
+            )
+        if shortened:
+            # Texts that are cut twice are cut to the same length, so that all of them are.
+            logits.truncated = max(shortened, logits.truncated or 0)
+        return logits
+
     async def _body(self, request: Request) -> bytes:
+        encoding = request.headers.get("content-encoding", "identity").strip().lower()
+        if encoding not in {"", "identity"}:
+            raise RefusedError(415, "the body must have no content-encoding")
         most, seconds = self._limits.body_bytes, self._limits.body_seconds
         parts, size = [], 0
         try:

@@ -36,8 +36,8 @@ class CachedScorer(Wrapper):
     text, hashed: the file holds no text. A pair that occurs several times in a call is scored once.
     Several threads and processes may share a file; two that miss the same pair at the same time
     both score it, and the file keeps the first score. A file that cannot be read or written later
-    on (a full disk, a lock) costs one warning and time, never the scores; a damaged row is scored
-    again.
+    on (a full disk, a lock) costs one warning and time, never the scores; after a lock that stayed
+    it is left alone for ten times as long. A damaged row is scored again.
 
     `truncated` counts among the texts scored by this call: of cached ones it is not known.
 

@@ -7,6 +7,7 @@ import logging
 import os
 import sqlite3
 import threading
+import time
 import weakref
 import zlib
 from collections import OrderedDict
@@ -17,6 +18,7 @@ from typing import NamedTuple
 import tenacity
 
 from langchain_rerank.errors import DataFileError, ScorerClosedError, ScorerUnavailableError
+from langchain_rerank.scorers import deadline
 
 logger = logging.getLogger(__name__)
 
@@ -28,6 +30,9 @@ CREATE TABLE scores (
 """
 _SCHEMA_VERSION = 2
 _BUSY_SECONDS = 30.0
+# So many times as long as was waited for a lock in vain, the file is left alone: a service must not
+# spend its days waiting for a process that stopped with the file locked.
+_REST = 10
 _KEYS_PER_SELECT = 500  # SQLite builds allow at least 999 variables in a statement
 
 # Connections that a forked child inherited. SQLite forbids it to use or to close them, so they are
@@ -94,6 +99,7 @@ class SqliteStore:
         self.path = Path(path).expanduser()
         self._lock = threading.Lock()
         self._closed = False
+        self._rests_until = 0.0
         with self._errors():
             self._connection: sqlite3.Connection | None = self._open()
         _stores.add(self)
@@ -151,12 +157,36 @@ class SqliteStore:
 
     @contextlib.contextmanager
     def _connected(self) -> Iterator[sqlite3.Connection]:
-        with self._lock, self._errors():
-            if self._closed:
-                raise ScorerClosedError(f"The score cache {self.path} was closed.")
+        # Scores that are there already must not be lost to a lock: half of the call's time is left.
+        left = deadline.remaining()
+        seconds = _BUSY_SECONDS if left is None else min(_BUSY_SECONDS, left / 2)
+        with self._turn(seconds), self._errors():
             if self._connection is None:  # the first use in a forked child
                 self._connection = self._open()
-            yield self._connection
+            self._connection.execute(f"PRAGMA busy_timeout = {round(seconds * 1000)}")
+            try:
+                yield self._connection
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY:
+                    self._rests_until = time.monotonic() + _REST * seconds
+                raise
+
+    @contextlib.contextmanager
+    def _turn(self, seconds: float) -> Iterator[None]:
+        lock = self._lock  # a forked child gets another
+        got = lock.acquire(timeout=seconds)
+        try:
+            if self._closed:
+                raise ScorerClosedError(f"The score cache {self.path} was closed.")
+            if not got or time.monotonic() < self._rests_until:
+                raise ScorerUnavailableError(
+                    f"The score cache {self.path} is locked by another process, and left alone for "
+                    f"a while."
+                )
+            yield
+        finally:
+            if got:
+                lock.release()
 
     def get(self, keys: Sequence[bytes]) -> dict[bytes, Entry]:
         """Return the entries that are there, by key."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Sequence
 from typing import Any
 
-from langchain_rerank.errors import ConfigurationError
+from langchain_rerank.errors import ConfigurationError, RequestRejectedError, ScorerError
 from langchain_rerank.scorers.contract import Passage, Request, Scorer, Scores, add_counts
 from langchain_rerank.wrappers.wrapper import Ask, AskAll, Steps, Wrapper, identity_of
 
@@ -19,6 +20,12 @@ _LONGEST_READ = 4000
 Without a bound, one text of a million characters would take a GPU that then reads a page of it.
 """
 
+_REST_SECONDS = 30.0
+"""How long a copy that failed is asked only where no other is left.
+
+One that fails at once has nothing to do the next moment, and would draw all calls to itself.
+"""
+
 
 class ShardedScorer(Wrapper):
     """Spreads the texts of each call over copies of one model.
@@ -27,7 +34,7 @@ class ShardedScorer(Wrapper):
     split into as many shares of about equal length as there are copies, each of at least 32 texts;
     of each text at most 4,000 characters count, since most models read no more. Concurrent
     calls spread by themselves. A call to listwise copies is never split. Where one copy fails, the
-    call fails with its error.
+    call fails with its error, and for 30 seconds the others are asked in its place.
 
     Args:
         copies: Scorers that give the same scores, such as one model on each GPU.
@@ -63,6 +70,7 @@ class ShardedScorer(Wrapper):
         super().__init__(*copies)
         self._lock = threading.Lock()
         self._waiting = [0] * len(copies)  # characters that each copy is at work on
+        self._rests_until = [0.0] * len(copies)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # A lock cannot be copied, and a copy has no work under way.
@@ -80,20 +88,21 @@ class ShardedScorer(Wrapper):
             for number, (_, texts) in enumerate(requests)
             for position, text in enumerate(texts)
         ]
+        able = self._able()
         # A listwise model's scores are comparable within one call alone.
-        most = len(self.scorers) if self.pointwise else 1
+        most = len(able) if self.pointwise else 1
         shares = split_evenly(
             [length for *_, length in pairs], min(most, max(1, len(pairs) // _SMALLEST_SHARE))
         )
         sizes = [sum(pairs[i][2] for i in share) for share in shares]
-        copies = self._take(sizes)
+        copies = self._take(sizes, able)
         # Texts of one query stay one request, so that the query is tokenised once per copy.
         grouped: list[dict[int, list[int]]] = [{} for _ in shares]
         for share, by_request in zip(shares, grouped, strict=True):
             for number, position, _ in (pairs[i] for i in share):
                 by_request.setdefault(number, []).append(position)
         try:
-            answers = yield AskAll(
+            outcomes = yield AskAll(
                 [
                     Ask(
                         self.scorers[copy],
@@ -107,12 +116,24 @@ class ShardedScorer(Wrapper):
             )
         finally:
             self._give_back(copies, sizes)
-        return _joined(requests, grouped, answers)
+        for copy, outcome in zip(copies, outcomes, strict=True):
+            if isinstance(outcome, ScorerError) and not isinstance(outcome, RequestRejectedError):
+                self._rests_until[copy] = time.monotonic() + _REST_SECONDS
+        for outcome in outcomes:
+            if isinstance(outcome, Exception):
+                raise outcome
+        return _joined(requests, grouped, outcomes)
 
-    def _take(self, sizes: Sequence[int]) -> list[int]:
-        """Return the copies with the least work, one per share, and note the work that they get."""
+    def _able(self) -> list[int]:
+        """Return the copies to ask: those that did not fail just now, or all if all did."""
+        now = time.monotonic()
+        every = range(len(self.scorers))
+        return [copy for copy in every if self._rests_until[copy] <= now] or list(every)
+
+    def _take(self, sizes: Sequence[int], able: Sequence[int]) -> list[int]:
+        """Return those with the least work, one per share, and note the work that they get."""
         with self._lock:
-            idle_first = sorted(range(len(self.scorers)), key=self._waiting.__getitem__)
+            idle_first = sorted(able, key=self._waiting.__getitem__)
             copies = idle_first[: len(sizes)]
             for copy, size in zip(copies, sizes, strict=True):
                 self._waiting[copy] += size

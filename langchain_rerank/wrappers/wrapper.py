@@ -69,7 +69,7 @@ class Ask:
     async def _soon(self) -> list[Scores]:
         if len(self.requests) == 1:
             return [await contract.ascore(self.scorer, *self._own_requests()[0])]
-        return await contract.in_thread(self.now)
+        return await contract.in_thread(self.now, scorer_name(self.scorer))
 
     def _own_requests(self) -> list[Request]:
         # Lists of its own: what a scorer takes out of them is there for who is asked next.
@@ -78,29 +78,33 @@ class Ask:
 
 @dataclass(frozen=True)
 class AskAll:
-    """A step: the answers of several `Ask`, one list each, all under way at the same time.
-
-    Where one of them fails the others are waited for, and the first failure is raised.
-    """
+    """A step: the answers of several `Ask`, one list or error each, all under way at once."""
 
     asks: Sequence[Ask]
 
-    def now(self) -> list[list[Scores]]:
+    def now(self) -> list[list[Scores] | Exception]:
         """Return the answers, each computed on a thread of its own."""
         if len(self.asks) == 1:
-            return [self.asks[0].now()]
+            return [_outcome(self.asks[0].now)]
         # Each thread with the caller's context variables: its tenant, its trace, its deadline.
-        work = [deadline.in_thread(ask.now) for ask in self.asks]
+        work = [deadline.in_thread(ask.now, scorer_name(ask.scorer)) for ask in self.asks]
         wait(work)
-        return [one.result() for one in work]
+        return [_outcome(one.result) for one in work]
 
-    async def soon(self) -> list[list[Scores]]:
+    async def soon(self) -> list[list[Scores] | Exception]:
         """Return the answers without blocking the event loop."""
         answers = await asyncio.gather(*(ask.soon() for ask in self.asks), return_exceptions=True)
         for answer in answers:
-            if isinstance(answer, BaseException):
+            if isinstance(answer, BaseException) and not isinstance(answer, Exception):
                 raise answer
-        return cast("list[list[Scores]]", answers)
+        return cast("list[list[Scores] | Exception]", answers)
+
+
+def _outcome(call: Callable[[], list[Scores]]) -> list[Scores] | Exception:
+    try:
+        return call()
+    except Exception as error:  # noqa: BLE001 - whoever asked gets it
+        return error
 
 
 @dataclass(frozen=True)
@@ -115,7 +119,7 @@ class Do:
 
     async def soon(self) -> Any:
         """Return the result without blocking the event loop."""
-        return await contract.in_thread(self.call)
+        return await contract.in_thread(self.call, "a wrapper")
 
 
 Step: TypeAlias = Ask | AskAll | Do

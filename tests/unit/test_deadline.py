@@ -221,3 +221,22 @@ def test_of_a_local_model_queued_work_is_cancelled_and_a_running_batch_dropped(c
     assert sum(sizes) < len(texts)
     assert worker._waiting == 0
     assert scorer.score(QUERY, TEXTS) == pytest.approx(scorer.score(QUERY, TEXTS), abs=1e-6)
+
+
+@pytest.mark.parametrize("called", ["sync", "async"])
+def test_a_scorer_that_hangs_for_hours_does_not_use_up_the_threads(called, stuck, monkeypatch):
+    monkeypatch.setattr(deadline, "_MOST_LEFT", 3)
+    before = threading.active_count()
+    asked = retriever(stuck, timeout=0.01, on_error="first_stage")
+    errors = [searched(called, asked).error for _ in range(10)]
+    assert [type(one) for one in errors] == [ScorerTimeoutError] * 3 + [ScorerUnavailableError] * 7
+    assert "3 calls ends that ran out of time" in str(errors[-1])
+    assert stuck.calls == 3
+    assert threading.active_count() <= before + 4
+    # Others are not held up by it, and it is asked again when it goes on.
+    other = retriever(FallbackScorer(stuck, WordOverlapScorer(), timeout=0.01), timeout=5.0)
+    assert searched(called, other).scores == [1.0, 0.5]
+    stuck.go.set()
+    while deadline._left:
+        time.sleep(0.001)
+    assert searched(called, retriever(stuck, timeout=5.0)).scores == [1.0, 1.0]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import pickle
 import traceback
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 
 import pytest
 from pydantic import SecretStr, ValidationError
@@ -35,6 +37,7 @@ URL = "http://127.0.0.1:9"
         ({"api_key": "pw 123"}, "no HTTP header can carry"),
         ({"api_key": "pw123ö"}, "no HTTP header can carry"),
         ({"api_key": "pw\r\n123"}, "no HTTP header can carry"),
+        ({"api_key": "pw\t123"}, "no HTTP header can carry"),
         ({"api_key": b"pw123"}, "api_key must be a string"),
         ({"timeout": 0}, "timeout=0"),
         ({"timeout": float("nan")}, "timeout=nan"),
@@ -175,3 +178,15 @@ async def test_what_the_environment_says_wrong_of_connections_is_named_without_i
 )
 def test_a_pause_that_no_calendar_has_is_not_waited_for(said):
     assert retry_after({"retry-after": said}) is None
+
+
+@pytest.mark.parametrize("hours", [-5, 0, 5])
+def test_a_pause_that_ends_at_a_time_is_told_by_the_clock_that_named_it(hours):
+    now = datetime.now(UTC).replace(microsecond=0) + timedelta(hours=hours)
+    until = now + timedelta(seconds=7)
+    headers = {"date": format_datetime(now, usegmt=True)}
+    headers["retry-after"] = format_datetime(until, usegmt=True)
+    assert retry_after(headers) == 7.0
+    assert retry_after(headers | {"date": "today"}) == pytest.approx(
+        max(0.0, 7.0 + 3600 * hours), abs=60.0
+    )

@@ -85,6 +85,14 @@ def test_equal_scores_keep_the_order_of_the_texts():
         ({"query": "q", "documents": ["a"], "top_n": 1.0}, 422, "/rerank"),
         ({"query": "q", "documents": ["a"], "top_n": [1]}, 422, "/rerank"),
         ({"query": "q", "documents": ["a"], "top_n": True}, 422, "/rerank"),
+        ({"query": "q", "documents": ["a"], "max_tokens_per_doc": -1}, 422, "/rerank"),
+        ({"query": "q", "documents": ["a"], "max_tokens_per_doc": "many"}, 422, "/rerank"),
+        ({"query": "q", "documents": ["a"], "max_chunks_per_doc": 0}, 422, "/v1/rerank"),
+        ({"query": "q", "documents": [{"a": "b"}], "rank_fields": ["a", "c"]}, 422, "/v1/rerank"),
+        ({"query": "q", "documents": [{"a": 1}], "rank_fields": ["a"]}, 422, "/v1/rerank"),
+        ({"query": "q", "documents": [{"a": "b"}], "rank_fields": "a"}, 422, "/v1/rerank"),
+        ({"query": "q", "documents": ["a"], "rank_fields": []}, 422, "/v1/rerank"),
+        ({"query": "q", "documents": ["a"], "truncation": "END"}, 422, "/v1/rerank"),
     ],
 )
 def test_what_is_malformed_or_beyond_a_limit_is_refused_without_quoting_a_text(
@@ -105,7 +113,80 @@ def test_a_null_stands_for_an_absent_field_whatever_its_name():
     assert asked({"query": "q", "documents": ["a"], "texts": None, **nulls}).form == "cohere"
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"\xff", b"[" * 100_000])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("instruction", "find the opposite"),
+        ("instruct", "find the opposite"),
+        ("truncation_side", "left"),
+        ("truncate_prompt_tokens", 100),
+        ("max_tokens_per_query", 5),
+        ("max_query_length", 64),
+    ],
+)
+def test_what_would_change_the_scores_and_is_not_served_is_refused_by_name(name, value):
+    for texts in ("texts", "documents"):
+        with pytest.raises(RefusedError, match=f"'{name}' is not served") as caught:
+            asked({"query": "q", texts: ["a"], name: value})
+        assert caught.value.status == 422
+
+
+def test_what_says_what_is_done_anyway_or_changes_no_score_is_no_reason_to_refuse():
+    fields = {
+        "instruction": "",
+        "truncation_side": "right",
+        "truncation_direction": "Right",
+        "truncate_prompt_tokens": -1,
+        "max_tokens_per_query": 0,
+        "max_tokens_per_doc": 0,
+        "max_chunks_per_doc": 1,
+        "truncation": True,
+        "use_activation": True,
+        "priority": 7,
+        "user": "me",
+    }
+    for texts in ("texts", "documents"):
+        found = asked({"query": "q", texts: ["a"], **fields})
+        assert (found.cut, found.raw, found.max_tokens) == (True, False, None)
+
+
+@pytest.mark.parametrize("asked_for", [{"raw_scores": True}, {"use_activation": False}])
+def test_raw_scores_are_logits_in_the_cohere_form_too(asked_for):
+    got = answered({"query": "q", "documents": ["a", "b"], **asked_for}, [1.0, 2.0])
+    assert [one["relevance_score"] for one in got["results"]] == [2.0, 1.0]
+
+
+def test_top_n_cuts_in_the_tei_form_too():
+    got = answered({"query": "q", "texts": ["a", "b"], "top_n": 1}, [1.0, 2.0])
+    assert got == [{"index": 1, "score": sigmoid(2.0)}]
+
+
+def test_objects_are_read_by_their_rank_fields_in_order_and_repeated_as_they_came():
+    documents = [{"title": "T", "n": [1], "body": "b\ud800"}, "plain"]
+    fields = {"query": "q", "documents": documents, "rank_fields": ["body", "title"]}
+    assert asked(fields, "/v1/rerank").texts == ["b\ufffd\nT", "plain"]
+    got = answered(fields | {"return_documents": True}, [2.0, 1.0], "/v1/rerank")
+    assert [one["document"] for one in got["results"]] == [
+        {"title": "T", "n": [1], "body": "b\ufffd"},
+        {"text": "plain"},
+    ]
+
+
+@pytest.mark.parametrize(
+    "said", [{"truncate": False}, {"truncation": False}, {"max_chunks_per_doc": 10}]
+)
+def test_whether_texts_may_be_cut_is_read_in_every_words(said):
+    assert not asked({"query": "q", "documents": ["a"], **said}).cut
+
+
+@pytest.mark.parametrize("name", ["max_tokens_per_doc", "max_doc_length"])
+def test_how_much_of_a_text_is_read_is_taken_from_the_request(name):
+    assert asked({"query": "q", "documents": ["a"], name: 7}).max_tokens == 7
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"{", b"\xff", b"[" * 100_000, b'{"query": "q", "documents": [NaN]}']
+)
 def test_what_is_no_json_is_refused(body):
     with pytest.raises(RefusedError, match="not JSON"):
         read("/rerank", body, LIMITS)

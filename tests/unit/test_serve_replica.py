@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
+import json
 import logging
 from types import SimpleNamespace
 
@@ -10,7 +12,12 @@ import httpx
 import pytest
 
 from langchain_rerank import CrossEncoderScorer
-from langchain_rerank.errors import ScorerError, ScorerUnavailableError
+from langchain_rerank.errors import (
+    RequestRejectedError,
+    ScorerError,
+    ScorerOutOfMemoryError,
+    ScorerUnavailableError,
+)
 from langchain_rerank.scorers.contract import Scores
 from langchain_rerank.serve.forms import Limits, sigmoid
 from langchain_rerank.serve.model import LogitModel
@@ -43,6 +50,9 @@ class Model:
     def counts(self):
         return SimpleNamespace(tokens=30, queue=2)
 
+    async def shortened(self, texts, tokens):
+        return [text[:tokens] for text in texts], sum(len(text) > tokens for text in texts)
+
     def activation(self, logits):
         return [10 * logit for logit in logits]
 
@@ -52,17 +62,21 @@ def model():
     return Model()
 
 
-@pytest.fixture
-def client(model):
+def connected(model, **settings):
     replica = Replica(model, limits=LIMITS, key="k", name="r1")
 
     async def app(scope, receive, send):
         response = await replica.handle(requests.Request(scope, receive))
         await response(scope, receive, send)
 
-    transport = httpx.ASGITransport(app)
+    transport = httpx.ASGITransport(app, **settings)
     headers = {"authorization": "Bearer k"}
     return httpx.AsyncClient(transport=transport, base_url="http://replica", headers=headers)
+
+
+@pytest.fixture
+def client(model):
+    return connected(model)
 
 
 BODY = {"query": "q", "texts": ["a", "aaa"]}
@@ -85,6 +99,14 @@ async def test_a_text_that_may_not_be_cut_is_refused_where_it_was(client):
         assert (await client.post("/rerank", json=BODY | {"truncate": said})).status_code == 200
 
 
+async def test_texts_are_read_up_to_the_tokens_that_a_request_allows(client):
+    body = {"query": "q", "documents": ["aaaa", "a", "aaa"], "max_tokens_per_doc": 2}
+    answer = await client.post("/v2/rerank", json=body)
+    scores = {one["index"]: one["relevance_score"] for one in answer.json()["results"]}
+    assert scores == {0: 20.0, 1: 10.0, 2: 20.0}
+    assert answer.headers["x-truncated-texts"] == "2"
+
+
 async def test_more_at_once_than_the_limit_get_429_and_the_rest_their_scores(client, model):
     model.gate.clear()
     first = [asyncio.create_task(client.post("/rerank", json=BODY)) for _ in range(2)]
@@ -102,6 +124,7 @@ async def test_more_at_once_than_the_limit_get_429_and_the_rest_their_scores(cli
         (ScorerError("sec-ret"), 500),
         (ScorerUnavailableError("sec-ret"), 503),
         (ValueError("sec-ret"), 500),
+        (ScorerOutOfMemoryError("sec-ret"), 500),
     ],
 )
 async def test_a_failure_is_answered_logged_and_counted_without_what_was_asked(
@@ -116,6 +139,42 @@ async def test_a_failure_is_answered_logged_and_counted_without_what_was_asked(
     assert 'rerank_errors_total{replica="r1"} 1.0' in page
     assert type(error).__name__ in caplog.text
     assert "sec-ret" not in caplog.text + answer.text + page
+
+
+async def test_a_request_that_the_model_refuses_is_the_clients_fault(client, model):
+    model.error = RequestRejectedError("The query takes 600 of 512 tokens.")
+    answer = await client.post("/rerank", json=BODY)
+    assert (answer.status_code, answer.json()["error"]) == (422, str(model.error))
+    assert "rerank_errors_total{" in (page := (await client.get("/metrics")).text)
+    assert 'rerank_errors_total{replica="r1"} 0.0' in page
+
+
+@pytest.mark.parametrize("header", ["bearer k", "Bearer   k", " Bearer k "])
+async def test_a_token_is_taken_however_it_is_spaced(header, client):
+    answer = await client.post("/rerank", json=BODY, headers={"authorization": header})
+    assert answer.status_code == 200
+
+
+async def test_a_body_that_is_packed_is_refused_as_that(client):
+    packed = gzip.compress(json.dumps(BODY).encode())
+    answer = await client.post("/rerank", content=packed, headers={"content-encoding": "gzip"})
+    assert (answer.status_code, answer.json()["error"]) == (
+        415,
+        "the body must have no content-encoding",
+    )
+
+
+async def test_it_answers_below_a_prefix_too(model):
+    client = connected(model, root_path="/search")
+    for path in ("/search/rerank", "/search/rerank/", "/search/ready"):
+        assert (await client.post(path, json=BODY)).status_code == 200
+    assert (await client.post("/search", json=BODY)).status_code == 404
+
+
+async def test_a_method_that_is_not_served_is_told_which_is(client):
+    for method in ("GET", "PUT", "OPTIONS", "DELETE"):
+        answer = await client.request(method, "/v2/rerank")
+        assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
 
 
 @pytest.mark.parametrize("header", [None, "k", "Bearer", "Bearer K", "Basic k", "Bearer k k"])
@@ -183,4 +242,19 @@ async def test_the_engines_logits_and_their_activation_are_what_predict_gives(tm
     model = LogitModel(path, settings)
     logits = await model.logits("red fox", ["a fox", "a hen", "a red fox"])
     assert model.activation(logits) == pytest.approx(list(expected), abs=1e-6)
+    model.scorer.close()
+
+
+async def test_texts_are_shortened_to_whole_tokens_of_the_models_own_tokenizer(tmp_path):
+    path = str(build_tiny_model("bert", tmp_path / "tiny"))
+    model = LogitModel(path, {"device": "cpu", "dtype": "float32"})
+    tokenizer = model.scorer._loaded_engine()._model.tokenizer
+    texts = ["a  red fox, unbelievably red", "", "fox", "é 🦊 " * 50]
+    kept, shortened = await model.shortened(texts, 3)
+    ids = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts]
+    again = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in kept]
+    assert again == [one[:3] for one in ids]
+    assert all(text.startswith(one) for text, one in zip(texts, kept, strict=True))
+    assert shortened == sum(len(one) > 3 for one in ids) == 2
+    assert await model.shortened(texts, 100_000) == (texts, 0)  # the model reads no more
     model.scorer.close()

@@ -7,10 +7,13 @@ import multiprocessing
 import pickle
 import sqlite3
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from langchain_core.documents import Document
 
+from langchain_rerank import CrossEncoderReranker
 from langchain_rerank.errors import (
     ConfigurationError,
     DataFileError,
@@ -230,6 +233,42 @@ def test_a_lock_that_stays_costs_one_warning_and_no_score(tmp_path, monkeypatch,
     assert cached.score("q", ["a"]) == [0.0]
     blocker.close()
     cached.close()
+
+
+def test_a_lock_that_stays_costs_no_scores_of_a_call_with_a_time_limit(tmp_path):
+    path = tmp_path / "scores.db"
+    cached = CachedScorer(WordOverlapScorer(), path=path)
+    blocker = sqlite3.connect(path, isolation_level=None)
+    blocker.execute("BEGIN IMMEDIATE")  # others may read, and wait to write
+    reranker = CrossEncoderReranker(model=cached, timeout=0.4)
+    result = reranker.rerank([Document("a fox")], "fox")
+    assert result.error is None
+    assert result.scores == [1.0]
+    blocker.execute("ROLLBACK")
+    blocker.close()
+    cached.close()
+
+
+def test_a_lock_that_stays_is_not_waited_for_again_and_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(score_stores, "_BUSY_SECONDS", 0.02)
+    path = tmp_path / "scores.db"
+    cached = CachedScorer(WordOverlapScorer(), path=path)
+    blocker = sqlite3.connect(path, isolation_level=None)
+    blocker.execute("BEGIN IMMEDIATE")
+    started = time.monotonic()
+    for i in range(40):
+        assert cached.score("q", [f"text {i}"]) == [0.0]
+    assert time.monotonic() - started < 40 * 0.02 / 2
+    blocker.execute("ROLLBACK")
+    blocker.close()
+    time.sleep(score_stores._REST * 0.02)
+    assert cached.score("q", ["later"]) == [0.0]
+    cached.close()
+    counting = CountingScorer(WordOverlapScorer())
+    again = CachedScorer(counting, path=path)
+    assert again.score("q", ["later"]) == [0.0]
+    assert counting.calls == 0
+    again.close()
 
 
 @pytest.mark.parametrize("path", [5, b"scores", "a\0b", True])

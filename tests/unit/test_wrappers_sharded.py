@@ -7,10 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from langchain_rerank.errors import ConfigurationError, ScorerUnavailableError
+from langchain_rerank.errors import (
+    ConfigurationError,
+    RequestRejectedError,
+    ScorerUnavailableError,
+)
 from langchain_rerank.scorers.contract import Scores
 from langchain_rerank.testing import CountingScorer, WordOverlapScorer
 from langchain_rerank.wrappers import LongDocumentScorer, ShardedScorer
+from langchain_rerank.wrappers import sharded as sharded_module
 from langchain_rerank.wrappers.sharded import split_evenly
 
 
@@ -161,3 +166,57 @@ def test_the_identity_is_that_of_a_copy_where_all_agree():
 def test_no_copy_is_refused():
     with pytest.raises(ConfigurationError, match="at least one"):
         ShardedScorer()
+
+
+class Broken:
+    """Fails at once while it is told to."""
+
+    def __init__(self, error):
+        self.error, self.calls = error, 0
+
+    def score(self, query, texts):
+        self.calls += 1
+        if self.error is not None:
+            raise self.error
+        return [2.0] * len(texts)
+
+
+@pytest.mark.parametrize("ask", [ShardedScorer.score, awaited])
+def test_a_copy_that_fails_does_not_draw_all_calls_to_itself(ask):
+    broken, good = Broken(ScorerUnavailableError("away")), fleet(1)[0]
+    sharded = ShardedScorer(broken, good)
+    failed = 0
+    for _ in range(20):
+        try:
+            assert ask(sharded, "q", ["fox"]) == [0.0]
+        except ScorerUnavailableError:
+            failed += 1
+    assert (failed, broken.calls) == (1, 1)
+    assert ask(sharded, "q", words(200)) == [0.0] * 200  # nor a share of a large one
+
+
+def test_a_copy_that_failed_is_asked_again_after_a_while_or_when_no_other_is_left(monkeypatch):
+    broken = Broken(ScorerUnavailableError("away"))
+    sharded = ShardedScorer(broken, Broken(ScorerUnavailableError("away too")))
+    for _ in range(4):
+        with pytest.raises(ScorerUnavailableError):
+            sharded.score("q", ["fox"])
+    broken.error = None
+    assert sharded.score("q", ["fox"]) == [2.0]
+    monkeypatch.setattr(sharded_module, "_REST_SECONDS", 0.0)
+    alone = ShardedScorer(broken, *fleet(1))
+    broken.error = ScorerUnavailableError("away")
+    with pytest.raises(ScorerUnavailableError):
+        alone.score("q", ["fox"])
+    broken.error = None
+    assert alone.score("q", ["fox"]) == [2.0]
+
+
+@pytest.mark.parametrize("error", [RequestRejectedError("too long"), TypeError("a bug")])
+def test_a_request_that_is_refused_and_a_bug_are_not_the_copys_fault(error):
+    broken = Broken(error)
+    sharded = ShardedScorer(broken, *fleet(1))
+    for _ in range(3):
+        with pytest.raises(type(error)):
+            sharded.score("q", ["fox"])
+    assert broken.calls == 3

@@ -37,9 +37,10 @@ _ANSWER_BYTES, _ANSWER_BYTES_A_BYTE = 16_000_000, 8
 _REFUSAL_BYTES = 64_000  # what is read of an error
 # Not asked for, but understood. Others can unpack a few bytes to more than there is memory.
 _ENCODINGS = {"", "identity", "gzip", "deflate"}
-# 408 and 429, a server in trouble, and 529, which some gateways send when they are overloaded. 501
-# says that the server will never do this.
-_TRANSIENT = {408, 429, 500, 502, 503, 504, 529}
+# 408, 425 and 429, a server in trouble, 520 to 524, by which Cloudflare says so of the server after
+# it, and 529, which some gateways send when they are overloaded. 501 says that the server will
+# never do this.
+_TRANSIENT = {408, 425, 429, 500, 502, 503, 504, *range(520, 525), 529}
 _REDIRECTS = {301, 302, 303, 307, 308}
 
 
@@ -138,7 +139,7 @@ async def _attempt(
             asyncio.timeout(timeout),
             connection.client.stream("POST", url, content=content) as response,
         ):
-            answer = await _read(response, len(content), name)
+            answer = await _read(response, len(content), name, connection.redacted)
     except TimeoutError as error:
         raise Failure(
             ScorerTimeoutError(
@@ -158,7 +159,9 @@ async def _attempt(
     raise _refusal(answer, connection.redacted, name)
 
 
-async def _read(response: httpx.Response, sent: int, name: str) -> Answer:
+async def _read(
+    response: httpx.Response, sent: int, name: str, redacted: Callable[[str], str]
+) -> Answer:
     """Return an answer whose body is no larger than one to `sent` bytes can be."""
     encoding = response.headers.get("content-encoding", "").strip().lower()
     most = _ANSWER_BYTES + _ANSWER_BYTES_A_BYTE * sent
@@ -173,7 +176,7 @@ async def _read(response: httpx.Response, sent: int, name: str) -> Answer:
         wrong = (
             f"is larger than {most:,} bytes"
             if encoding in _ENCODINGS
-            else f"has the content-encoding {encoding[:40]!r}, which was not asked for"
+            else f"has the content-encoding {redacted(encoding)[:40]!r}, which was not asked for"
         )
         raise ScorerContractError(
             f"The answer of {name} cannot be used: it {wrong}. {see('a-rerank-server-refuses')}"
@@ -225,13 +228,20 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     seconds = _seconds(said)
     if seconds is not None:
         return seconds
+    when = _date(said)
+    if when is None:
+        return None
+    # By the server's own clock, where it says what time that shows: ours may be off.
+    now = _date(headers.get("date", "")) or datetime.now(UTC)
+    return max(0.0, (when - now).total_seconds())
+
+
+def _date(text: str) -> datetime | None:
     try:
-        when = parsedate_to_datetime(said)
+        when = parsedate_to_datetime(text)
     except (ValueError, OverflowError):  # no date, or one that no calendar has
         return None
-    if when.tzinfo is None:
-        when = when.replace(tzinfo=UTC)
-    return max(0.0, (when - datetime.now(UTC)).total_seconds())
+    return when if when.tzinfo is not None else when.replace(tzinfo=UTC)
 
 
 def _seconds(text: str) -> float | None:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import threading
 from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import Future
 from contextvars import Context
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import quote
 
 from langchain_rerank.errors import ConfigurationError, ScorerClosedError
 from langchain_rerank.optional import require
+from langchain_rerank.scorers.remote.keys import Hiding
 
 if TYPE_CHECKING:
     import httpx
@@ -48,7 +47,7 @@ class Connection:
 
     def __init__(self, key: str, *, max_concurrency: int, name: str) -> None:
         self.process = os.getpid()
-        self._name, self._key = name, key
+        self._name, self._hiding = name, Hiding(key)
         self._closed = False
         self._lock = threading.Lock()
         headers = {
@@ -69,10 +68,7 @@ class Connection:
 
     def redacted(self, said: str) -> str:
         """Return the beginning of what a server or a library said, without the key in it."""
-        shown = said
-        # As it is, as in JSON, and as in a URL. Cut afterwards: half a key is no key to look for.
-        for form in (self._key, json.dumps(self._key)[1:-1], quote(self._key, safe="")):
-            shown = shown.replace(form, "***") if form else shown
+        shown = self._hiding(said)
         return shown if len(shown) <= _MOST_SHOWN else f"{shown[:_MOST_SHOWN]}…"
 
     def submit(self, work: Callable[[], Coroutine[Any, Any, T]]) -> Future[T]:

@@ -22,6 +22,7 @@ from langchain_rerank.scorers.remote.attempts import Patience
 from langchain_rerank.scorers.remote.call import Server
 from langchain_rerank.scorers.remote.connection import Connection
 from langchain_rerank.scorers.remote.dialects import DIALECT_NAMES, DIALECTS, DialectName
+from langchain_rerank.scorers.remote.keys import checked_key
 
 if TYPE_CHECKING:
     from pydantic import SecretStr
@@ -247,14 +248,9 @@ def _key(api_key: SecretStr | None) -> str:
     Raises:
         ConfigurationError: It cannot be sent. The message does not show it.
     """
-    key = (api_key.get_secret_value() if api_key else os.environ.get(KEY_VARIABLE, "")).strip()
-    if not (key.isascii() and key.isprintable()) or " " in key:
-        where = "api_key" if api_key else f"The environment variable {KEY_VARIABLE}"
-        raise ConfigurationError(
-            f"{where} has a character that no HTTP header can carry (a space, a line break, one "
-            f"beyond ASCII); copy the key again. It is not shown here."
-        )
-    return key
+    if api_key:
+        return checked_key(api_key.get_secret_value(), "api_key")
+    return checked_key(os.environ.get(KEY_VARIABLE, ""), f"The environment variable {KEY_VARIABLE}")
 
 
 def _secret(api_key: SecretStr | str | None) -> SecretStr | None:

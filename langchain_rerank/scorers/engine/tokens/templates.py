@@ -55,7 +55,7 @@ def choose_tokenizer(model: CrossEncoder, max_length: int) -> Tokenize:
     """Return the fastest tokenisation that gives sentence-transformers' own tokens."""
     reference, limit = Reference(model, max_length), token_limit(model)
     # Of another's code nobody can know on which texts it makes a difference.
-    raw = None if foreign_base(type(model.tokenizer)) else _copied_backend(model)
+    raw = None if foreign_base(type(model.tokenizer)) else copied_backend(model)
     if raw is not None:
         for frame in _frames(model, raw, reference, max_length):
             tokenize = PairTokenizer(raw, frame, max_length, DocumentCache(), reference)
@@ -70,7 +70,7 @@ def choose_tokenizer(model: CrossEncoder, max_length: int) -> Tokenize:
     return finished(_instruction_checked(model, reference), max_length, limit)
 
 
-def _copied_backend(model: CrossEncoder) -> Any | None:
+def copied_backend(model: CrossEncoder) -> Any | None:
     """Return a copy of the Rust tokenizer: transformers sets truncation and padding on its own."""
     backend = getattr(model.tokenizer, "backend_tokenizer", None)
     if backend is None:
