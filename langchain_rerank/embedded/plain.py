@@ -7,7 +7,6 @@ sentence-transformers takes longer to import than the model takes to load. What 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -21,9 +20,6 @@ _MAX_LENGTH = 512
 class PlainCrossEncoder(torch.nn.Sequential):
     """The embedded model with what `sentence_transformers.CrossEncoder` has and the engine reads.
 
-    Args:
-        folder: Where the configuration, tokenizer and weights lie.
-
     Raises:
         ModelLoadError: The model's files are not there or not readable.
     """
@@ -32,11 +28,11 @@ class PlainCrossEncoder(torch.nn.Sequential):
     default_prompt_name = None
     activation_fn = torch.nn.Sigmoid()  # of the class: as an attribute it would be a layer
 
-    def __init__(self, folder: Path = MODEL_FOLDER) -> None:
+    def __init__(self) -> None:
         from transformers import BertTokenizer
 
-        super().__init__(load_embedded_model(folder))
-        self.tokenizer: Any = BertTokenizer.from_pretrained(folder, local_files_only=True)
+        super().__init__(load_embedded_model(MODEL_FOLDER))
+        self.tokenizer: Any = BertTokenizer.from_pretrained(MODEL_FOLDER, local_files_only=True)
         self.max_seq_length = _MAX_LENGTH
         self.prompts: dict[str, str] = {}
 

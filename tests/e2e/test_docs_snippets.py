@@ -133,7 +133,7 @@ def migrated(page, hub_name, model_folder, names):
     return names
 
 
-def test_langchains_cross_encoder_reranker_gave_the_same_documents(model_folder, documents, store):
+def test_langchains_cross_encoder_reranker_gave_the_same_documents(model_folder, store):
     pytest.importorskip("langchain_community.cross_encoders")
     question = "adapters of low rank over quantised weights"
     names = {"vectorstore": store, "question": question}

@@ -254,7 +254,7 @@ def test_the_compressor_takes_it_as_a_setting(bert, lenient, documents):
 
 
 @pytest.mark.slow
-def test_the_embedded_model_keeps_its_order_in_int8(caplog):
+def test_the_embedded_model_keeps_its_order_in_int8():
     passages = [
         " ".join(paragraph.split())
         for path in sorted(CORPUS_FOLDER.glob("*.md"))

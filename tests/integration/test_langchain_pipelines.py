@@ -30,7 +30,7 @@ def test_the_compressor_works_in_a_contextual_compression_retriever(store, score
     assert [d.id for d in compression.invoke(QUERY)] == ["d4", "d2"]
 
 
-async def test_the_compressor_works_in_a_document_compressor_pipeline(store, scorer, embeddings):
+async def test_the_compressor_works_in_a_document_compressor_pipeline(store, scorer):
     from langchain_classic.retrievers import ContextualCompressionRetriever
     from langchain_classic.retrievers.document_compressors import DocumentCompressorPipeline
     from langchain_text_splitters import CharacterTextSplitter

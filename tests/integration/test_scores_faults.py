@@ -268,18 +268,14 @@ def test_a_damaged_verdict_costs_time_and_no_warning(
     assert json.loads(file.read_text())["agrees"] is True
 
 
-def test_a_cache_that_cannot_be_written_costs_nothing_but_time(
-    folders, tmp_path, monkeypatch, caplog
-):
+def test_a_cache_that_cannot_be_written_costs_nothing_but_time(folders, tmp_path, caplog):
     (tmp_path / "cache").write_text("no folder")
     path, _ = loaded(folders("bert"), "float32", caplog)
     assert path == "packed"
     assert not caplog.records
 
 
-def test_a_fault_found_by_an_earlier_process_is_not_computed_again(
-    folders, tmp_path, monkeypatch, caplog
-):
+def test_a_fault_found_by_an_earlier_process_is_not_computed_again(folders, monkeypatch, caplog):
     folder = folders("modernbert")
     with monkeypatch.context() as patch:
         FAULTS["the window of local attention is lost"][1](patch)

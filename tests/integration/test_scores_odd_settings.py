@@ -328,7 +328,7 @@ def test_whatever_is_changed_of_a_model_that_was_passed_in_is_followed(build, ch
     assert before != expected
 
 
-def test_computing_changes_nothing_that_is_followed(tmp_path, caplog):
+def test_computing_changes_nothing_that_is_followed(tmp_path):
     model = of_causal(tmp_path)
     with CrossEncoderScorer(model) as scorer:
         scorer.load()

@@ -271,7 +271,7 @@ def test_the_activation_of_a_model_that_was_passed_in_is_followed(model):
         assert scorer.score(QUERY, TEXTS) == predicted(model)
 
 
-def test_moved_converted_and_assigned_weights_are_followed(model, folder, tmp_path):
+def test_moved_converted_and_assigned_weights_are_followed(model, tmp_path):
     with CrossEncoderScorer(model) as scorer:
         scorer.load()
         other = CrossEncoder(str(build_tiny_model("bert", tmp_path, seed=9)), device="cpu")

@@ -86,7 +86,7 @@ def test_the_default_of_the_store_counts_where_nothing_is_set(make, documents):
     assert len(with_depth(base, 2).invoke("apple")) == 2
 
 
-def test_a_store_that_names_no_default_has_unknown_depth(store):
+def test_a_store_that_names_no_default_has_unknown_depth():
     class Odd(InMemoryVectorStore):
         def similarity_search(self, query, **kwargs):
             return super().similarity_search(query, **kwargs)

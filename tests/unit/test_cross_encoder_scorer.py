@@ -147,7 +147,7 @@ def test_a_classifier_with_several_labels_is_refused(tmp_path):
         CrossEncoderScorer(tmp_path, device="cpu").load()
 
 
-def test_a_failed_load_can_be_tried_again(folder, tmp_path):
+def test_a_failed_load_can_be_tried_again(tmp_path):
     scorer = CrossEncoderScorer(tmp_path / "later", device="cpu", dtype="float32")
     with pytest.raises(ModelLoadError):
         scorer.load()

@@ -160,7 +160,7 @@ def test_its_depth_is_set_on_a_copy_that_shares_the_store():
     assert (len(deeper.invoke("3")), len(base.invoke("3"))) == (12, 3)
 
 
-def test_a_store_without_scores_is_an_error_that_says_what_to_use(monkeypatch):
+def test_a_store_without_scores_is_an_error_that_says_what_to_use():
     class NoScores(InMemoryVectorStore):
         def similarity_search_with_score(self, *args, **kwargs):
             raise NotImplementedError

@@ -125,7 +125,7 @@ def test_no_candidates_give_no_documents_and_ask_no_model():
     assert not reranker.scorer.loaded
 
 
-def test_metadata_fields_are_read_before_the_text(documents, scorer):
+def test_metadata_fields_are_read_before_the_text(scorer):
     counting = CountingScorer(scorer)
     titled = [Document("text", metadata={"title": "QLoRA", "year": 2023}), Document("other")]
     reranker = CrossEncoderReranker(model=counting, metadata_fields=["title", "year"])

@@ -71,7 +71,7 @@ class Draws:
             min(ends[1], _quantile(values + ends[1] * self.extra, tail)),
         )
 
-    def share_interval(self, part: int, whole: int, tail: float = SIGNIFICANT / 2) -> Interval:
+    def share_interval(self, part: int, whole: int) -> Interval:
         """Return the interval of the share that column `part` is of column `whole`, both 0 and 1.
 
         The weights of the queries that count in `whole`, and of the unseen one, are by themselves
@@ -79,8 +79,8 @@ class Draws:
         """
         values, counted = self.means[:, part], self.means[:, whole] + self.extra
         return (
-            max(0.0, -_quantile(-values / counted, tail)),
-            min(1.0, _quantile((values + self.extra) / counted, tail)),
+            max(0.0, -_quantile(-values / counted, SIGNIFICANT / 2)),
+            min(1.0, _quantile((values + self.extra) / counted, SIGNIFICANT / 2)),
         )
 
     def p_value(self, column: int) -> float:

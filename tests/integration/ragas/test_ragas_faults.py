@@ -190,7 +190,7 @@ def test_a_system_that_fails_counts_as_worst_and_keeps_the_others(judge, corpus,
     assert len(judge.asked) == 7
 
 
-def test_a_scorer_that_fails_leaves_the_first_stage_its_values(judge, corpus, questions):
+def test_a_scorer_that_fails_leaves_the_first_stage_its_values(corpus, questions):
     class Broken(WordOverlapScorer):
         def score(self, query, texts):
             if "tokens" in query:

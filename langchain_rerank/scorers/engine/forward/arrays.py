@@ -142,14 +142,13 @@ def positions(batch: Packed, first: int, skip: int | None) -> NDArray[np.int64]:
 
 
 def pad(
-    batch: Packed, padding: int, *, left: bool = False, few_sizes: int | None = None
+    batch: Packed, padding: int, *, few_sizes: int | None = None
 ) -> tuple[NDArray[np.int64], ...]:
     """Return ids, attention mask and token types as `(B, longest)` rows.
 
     Args:
         batch: The pairs, all of them whole.
         padding: The id to fill up with.
-        left: Whether to fill up at the left.
         few_sizes: Where set, the longest is rounded up to one of a few sizes within it.
     """
     import numpy as np
@@ -159,7 +158,7 @@ def pad(
     if few_sizes is not None:
         longest = max(longest, min(few_sizes, rounded_up(longest)))
     columns = np.arange(longest)[None, :]
-    mask = columns >= longest - lengths if left else columns < lengths
+    mask = columns < lengths
     ids = np.full(mask.shape, padding, dtype=np.int64)
     types = np.zeros(mask.shape, dtype=np.int64)
     ids[mask], types[mask] = batch.ids, batch.types
