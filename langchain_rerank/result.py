@@ -204,12 +204,12 @@ class RerankResult:
             fixed = (f"{hit.rank:>{digits}}", hit.score, moved)
             texts = _two_of(wrap(hit.text, room), room, cells)
             rest = max(width - sum(cells(part) + 2 for part in fixed), 0)
-            # The source stands behind the rest, or below it where that leaves too little of it.
-            behind = whole or rest >= min(room // 2, cells(hit.source))
+            # The source stands after the rest, or below it where that leaves too little of it.
+            beside = whole or rest >= min(room // 2, cells(hit.source))
             source = hit.source
             if not whole:
-                source = _end_of(source, rest if behind else room, cells)
-            if not behind:
+                source = _end_of(source, rest if beside else room, cells)
+            if not beside:
                 texts, source = [source, *texts], ""
             yield hit, (*fixed, source), [indent + line for line in texts]
 

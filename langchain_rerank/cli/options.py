@@ -46,7 +46,8 @@ DocsOption = Annotated[
     list[Path] | None,
     _option(
         "--docs",
-        "In place of COLLECTION: text, Markdown or JSONL file, or a folder. Repeatable.",
+        "In place of COLLECTION: a text, Markdown, HTML, PDF, DOCX, JSONL, CSV or Parquet file, or "
+        "a folder of them. Repeatable.",
         DATA,
         parser=path,
         metavar="PATH",

@@ -190,7 +190,9 @@ def _chain(base_url: str | None, model: str | None, api_key: str | None, timeout
     if model is None:
         return None
     if base_url is None:
-        raise ConfigurationError("--answer-model is behind --judge-base-url, which is missing.")
+        raise ConfigurationError(
+            f"--answer-model {model} is on the server at --judge-base-url: name that, too."
+        )
     chat = chat_model(base_url, model, api_key=api_key, timeout=timeout)
 
     def chain(retriever: Runnable[str, list[Document]]) -> Runnable[str, dict[str, Any]]:

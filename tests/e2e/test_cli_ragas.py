@@ -105,7 +105,10 @@ def test_a_dry_run_shows_the_calls_and_writes_nothing_of_a_report(run, collectio
     [
         (("--judge-model", "tiny"), "--judge-base-url is missing"),
         (("--judge-base-url", "http://127.0.0.1:9/v1"), "--judge-model is missing"),
-        (("--answer-model", "tiny"), "--answer-model is behind --judge-base-url"),
+        (
+            ("--answer-model", "tiny"),
+            "--answer-model tiny is on the server at --judge-base-url",
+        ),
         (("--metrics", "faithfulness"), "faithfulness asks a language model"),
         (("--metrics", "recall"), "There is no metric 'recall'"),
     ],
