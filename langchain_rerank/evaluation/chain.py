@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import aclosing
+from dataclasses import asdict
 from typing import Any, Unpack
 
 from langchain_core.callbacks import AsyncCallbackManagerForChainRun
@@ -16,6 +17,7 @@ from langchain_rerank.evaluation.compare import DEFAULT_MEASURES
 from langchain_rerank.evaluation.data.datasets import DatasetLike
 from langchain_rerank.evaluation.report.build import chain_report
 from langchain_rerank.evaluation.report.report import Report
+from langchain_rerank.evaluation.run.again import confirm
 from langchain_rerank.evaluation.run.background import iterate, run
 from langchain_rerank.evaluation.run.collect import Collector, weighted
 from langchain_rerank.evaluation.run.journal import Journal
@@ -87,7 +89,7 @@ class EvaluationChain(Runnable[DatasetLike, Report]):
             raise ConfigurationError(f"chain_keys={shown(chain_keys)}: it must be a ChainKeys.")
         self.measures = parse_measures(measures)
         self.max_concurrency = whole_number(max_concurrency, "max_concurrency")
-        self.chain_keys = chain_keys
+        self.chain_keys = chain_keys or ChainKeys()
 
     def invoke(
         self,
@@ -138,7 +140,10 @@ class EvaluationChain(Runnable[DatasetLike, Report]):
 
     async def _journal(self, setting: Setting) -> Journal:
         return await setting.open_journal(
-            lambda unknown: {"systems": setting.identities(self.systems, unknown)}
+            lambda unsaid: {
+                "systems": setting.identities(self.systems, unsaid),
+                "chain_keys": asdict(self.chain_keys),
+            }
         )
 
     async def _report(
@@ -154,7 +159,7 @@ class EvaluationChain(Runnable[DatasetLike, Report]):
             return chain_report(
                 setting,
                 rows,
-                journal.documents,
+                journal,
                 systems=[baseline, *(name for name in self.systems if name != baseline)],
                 measures=self.measures,
                 settings={
@@ -174,6 +179,7 @@ class EvaluationChain(Runnable[DatasetLike, Report]):
         with progress_of(setting.progress, "Evaluating") as advance:
             spent = weighted(advance, usable, usable * len(stages))
             collector = Collector(journal, setting.config, limit, spent)
+            await confirm(collector, stages, setting.dataset.usable)
             await collector.warm_up(stages, records)
             async with aclosing(collector.rows(stages, records)) as found:
                 async for record, by_name in found:

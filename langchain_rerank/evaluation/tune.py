@@ -183,7 +183,7 @@ def of_labelled(
                 else:
                     judgement = assemble.judge(work.relevance, one, given.keys, work.documents)
                     found.append(value(judgement, given, reranked))
-            said = work.check_labels(candidates)
+            said = [*work.warnings, *work.check_labels(candidates)]
         if errors:
             count = f"{len(errors)} of {len(asked)} labelled questions failed, and count 0"
             said.append(f"{count} with {tuned} and without. The first, {errors[0]}.")

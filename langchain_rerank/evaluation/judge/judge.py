@@ -18,6 +18,7 @@ from langchain_rerank.checks import check_seconds, whole_number
 from langchain_rerank.errors import ConfigurationError, InputError, JudgeError
 from langchain_rerank.evaluation.judge.failures import UNREADABLE, retryable, status_of
 from langchain_rerank.evaluation.judge.parsing import check_answer, parse_answer
+from langchain_rerank.evaluation.run.identity import Unsaid, identity, model_settings
 from langchain_rerank.optional import require
 
 M = TypeVar("M", bound=BaseModel)
@@ -224,16 +225,15 @@ def _identity(model: Any) -> str:
     if isinstance(model, RunnableBinding):
         return f"{_identity(model.bound)} {json.dumps(model.kwargs, default=str, sort_keys=True)}"
     if isinstance(model, BaseChatModel):
-        settings = json.dumps(model._identifying_params, default=str, sort_keys=True)  # noqa: SLF001 - what LangChain's own caches are keyed by
+        settings = json.dumps(model_settings(model), default=str, sort_keys=True)
         return f"{type(model).__module__}.{type(model).__qualname__} {settings}"
-    return repr(model)
+    return json.dumps(identity(model, Unsaid()), default=str, sort_keys=True)
 
 
 def embeddings_identity(embeddings: object) -> str:
-    """Return what keeps the values of different embeddings apart: class and model."""
+    """Return what keeps the values of different embeddings apart: class, model and settings."""
     if embeddings is None:
         return ""
-    kind = type(embeddings)
     named = [getattr(embeddings, name, None) for name in ("model_name", "model", "dimensions")]
     model = [one for one in named if isinstance(one, (str, int))]
-    return f"{kind.__module__}.{kind.__qualname__} {model}"
+    return f"{json.dumps(identity(embeddings, Unsaid()), default=str, sort_keys=True)} {model}"

@@ -15,6 +15,8 @@ from typing import Any
 from langchain_rerank.errors import DataFileError
 from langchain_rerank.evaluation.run.lines import whole_lines
 
+_BEGIN = b'{"key": "'
+
 
 def verdict_key(*content: Any) -> str:
     """Return what names a verdict: a hash of the judge, the metric and all that was judged.
@@ -34,8 +36,8 @@ class Verdicts:
             judges may share it, one after the other.
 
     Raises:
-        DataFileError: The file is none that this class wrote. A torn last line, as a killed run
-            leaves it, is cut off.
+        DataFileError: The file is none that this class wrote, and is left as it is. A torn last
+            line, as a killed run leaves it, is cut off.
     """
 
     def __init__(self, path: str | Path | None = None) -> None:
@@ -71,7 +73,7 @@ class Verdicts:
         return copied
 
     def _load(self, path: Path) -> None:
-        for number, line in whole_lines(path):
+        for number, line in whole_lines(path, _BEGIN):
             try:
                 found = json.loads(line)
                 self._known[found["key"]] = found["verdict"]

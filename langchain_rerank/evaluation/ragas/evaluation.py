@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -30,9 +30,11 @@ from langchain_rerank.evaluation.ragas.metrics import chosen_metrics
 from langchain_rerank.evaluation.ragas.report import RagasReport
 from langchain_rerank.evaluation.ragas.summary import report_of
 from langchain_rerank.evaluation.ragas.systems import MakeChain, systems_of
+from langchain_rerank.evaluation.run.again import confirm
 from langchain_rerank.evaluation.run.background import run
 from langchain_rerank.evaluation.run.collect import Collector, weighted
 from langchain_rerank.evaluation.run.environment import now
+from langchain_rerank.evaluation.run.identity import Unsaid
 from langchain_rerank.evaluation.run.progress import progress_of
 from langchain_rerank.evaluation.run.setting import RunSettings, Setting
 from langchain_rerank.evaluation.run.stage import Stage
@@ -100,6 +102,7 @@ class RagasEvaluation(Runnable[Any, RagasReport]):
         )
         if any(one.needs_judge for one in self.metrics):
             require_installed()
+        self.chain_keys = chain_keys or ChainKeys()
         self.labels = Labels(self.setting.relevance, corpus)
         self.stages: list[Stage] = []
         self.systems: dict[str, Runnable[Any, Any]] = {}
@@ -108,7 +111,7 @@ class RagasEvaluation(Runnable[Any, RagasReport]):
                 systems,
                 self.labels.relevance.key,
                 chain=chain,
-                keys=chain_keys or ChainKeys(),
+                keys=self.chain_keys,
                 top_n=self.setting.top_n,
             )
         self.max_concurrency = whole_number(max_concurrency, "max_concurrency")
@@ -208,13 +211,16 @@ class RagasEvaluation(Runnable[Any, RagasReport]):
             collector = Collector(
                 journal, config, self._limit(config), weighted(advance, steps, steps)
             )
+            asked = [one for one in self.stages if run_chains or not one.generates]
+            await confirm(collector, asked, setting.dataset.usable)
             return await gather(
                 self.stages, setting.dataset, self.labels, collector, run_chains=run_chains
             )
 
-    def _fingerprint(self, unknown: list[str]) -> dict[str, Any]:
+    def _fingerprint(self, unsaid: dict[str, Unsaid]) -> dict[str, Any]:
         return {
-            "systems": self.setting.identities(self.systems, unknown),
+            "systems": self.setting.identities(self.systems, unsaid),
+            "chain_keys": asdict(self.chain_keys),
             # After the identities, for which models load.
             "stages": [{"names": one.names, **one.settings()} for one in self.stages],
         }

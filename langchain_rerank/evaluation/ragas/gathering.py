@@ -82,7 +82,10 @@ async def gather(
             for query, one in by_query.items()
             if one.error is not None
         },
-        warnings=_warnings(labels, [(one, seen(one.id)) for one in records]),
+        warnings=[
+            *collector.journal.warnings,
+            *_warnings(labels, [(one, seen(one.id)) for one in records]),
+        ],
         chain_runs=runs[0],
     )
 

@@ -11,6 +11,7 @@ from langchain_rerank.evaluation.data.relevance import Judgement, Relevance
 from langchain_rerank.evaluation.report.report import Report
 from langchain_rerank.evaluation.run.collect import ByQuery, refuse_total_failure
 from langchain_rerank.evaluation.run.environment import environment
+from langchain_rerank.evaluation.run.journal import Journal
 from langchain_rerank.evaluation.run.passes import Pass, seen_by
 from langchain_rerank.evaluation.run.setting import Setting
 from langchain_rerank.evaluation.run.stage import FIRST_STAGE, Found
@@ -24,7 +25,7 @@ from langchain_rerank.evaluation.score.results import QueryRow
 def chain_report(
     setting: Setting,
     rows: Sequence[QueryRow],
-    documents: Mapping[str, Document],
+    journal: Journal,
     *,
     systems: Sequence[str],
     measures: Sequence[Measure],
@@ -45,7 +46,7 @@ def chain_report(
     }
     unmet = setting.relevance.check(
         [
-            (one, [documents[key] for key in shown[one.id]])
+            (one, [journal.documents[key] for key in shown[one.id]])
             for one in setting.dataset.records
             if one.id in shown
         ]
@@ -53,13 +54,13 @@ def chain_report(
     return built(
         setting,
         rows,
-        documents,
+        journal.documents,
         systems=systems,
         against=[(systems[0], systems[1:])],
         measures=measures,
         title=f"{' and '.join(systems)} on {setting.dataset.name}",
         settings=settings,
-        warnings=unmet,
+        warnings=[*journal.warnings, *unmet],
     )
 
 
@@ -139,7 +140,11 @@ def pass_report(
             **(settings or {}),
             "models": {name: reranker_settings(one) for name, one in models.items()},
         },
-        warnings=[*work.check_labels(*seen), *without_terms(setting.retriever, work.records)],
+        warnings=[
+            *work.warnings,
+            *work.check_labels(*seen),
+            *without_terms(setting.retriever, work.records),
+        ],
         beside=beside,
         loss_split=assemble.loss_split(rows, units, reorders, measures, k, setting.top_n),
     )

@@ -138,6 +138,11 @@ def weighted(advance: Progress, steps: int, cost: int) -> Callable[[int], None]:
     return spent
 
 
+def spread(records: Sequence[Record], n: int) -> list[Record]:
+    """Return at most `n` records, evenly from all over."""
+    return list(records[:: max(1, len(records) // n)][:n])
+
+
 def refuse_total_failure(found: ByQuery) -> None:
     """Raise where every question failed: an outage is no evaluation.
 

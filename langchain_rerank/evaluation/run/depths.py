@@ -7,7 +7,6 @@ a sample; where one fails, the first stage is asked again per depth, or the rera
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -15,8 +14,7 @@ from langchain_core.documents import BaseDocumentCompressor
 
 from langchain_rerank import ranking
 from langchain_rerank.errors import ConfigurationError
-from langchain_rerank.evaluation.data.questions import Record
-from langchain_rerank.evaluation.run.collect import ByQuery, refuse_total_failure
+from langchain_rerank.evaluation.run.collect import ByQuery, refuse_total_failure, spread
 from langchain_rerank.evaluation.run.passes import Pass
 from langchain_rerank.evaluation.run.stage import FIRST_STAGE, RERANKED, Found
 from langchain_rerank.evaluation.run.systems import Reranker, reranker_name, reranks
@@ -95,7 +93,7 @@ async def _candidates(work: Pass, depths: Sequence[int]) -> tuple[dict[int, ByQu
     work.check_labels(widest)
     asked = [work.retrieval(k, f"{FIRST_STAGE}@{k}") for k in depths[:-1]]
     quiet = replace(collector, advance=lambda _cost: None)
-    sample = [one for one in _spread(work.records, _PREFIX_SAMPLE) if widest[one.id].error is None]
+    sample = [one for one in spread(work.records, _PREFIX_SAMPLE) if widest[one.id].error is None]
     found = await quiet.all(asked, sample)
     odd = next(
         (
@@ -159,12 +157,6 @@ def _picked(candidates: Found, whole: Found) -> Found:
     return Found(tuple(keys), tuple(scores[key] for key in keys))
 
 
-def _spread(records: Sequence[Record], n: int) -> list[Record]:
-    """Return at most `n` records, evenly from all over."""
-    step = max(1, len(records) // n)
-    return list(itertools.islice(records, 0, None, step))[:n]
-
-
 async def _pointwise_check(
     work: Pass, k: int, model: Reranker, candidates: ByQuery, whole: ByQuery
 ) -> tuple[bool, str, int]:
@@ -174,18 +166,18 @@ async def _pointwise_check(
         for one in work.records
         if len(whole[one.id].keys) > len(candidates[one.id].keys) > 0 and not whole[one.id].error
     ]
-    sample = _spread(usable, _POINTWISE_SAMPLE)
+    sample = spread(usable, _POINTWISE_SAMPLE)
     name, pairs, largest = f"{RERANKED}@{k}", 0, 0.0
     quiet = replace(work.collector, advance=lambda _cost: None)
     alone = (await quiet.all([work.reranking(name, model, candidates)], sample))[name]
     for record in sample:
         together = dict(zip(whole[record.id].keys, whole[record.id].scores, strict=True))
-        spread = max(together.values()) - min(together.values())
+        width = max(together.values()) - min(together.values())
         found = alone[record.id]
         pairs += len(found.keys)
         moves = (abs(a - together[key]) for key, a in zip(found.keys, found.scores, strict=True))
         moved = max(moves, default=0.0)
-        largest = max(largest, moved / spread if spread else float(moved > 0))
+        largest = max(largest, moved / width if width else float(moved > 0))
     called = reranker_name(model)
     if largest > _POINTWISE_TOLERANCE:
         sentence = (

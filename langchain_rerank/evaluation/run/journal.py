@@ -12,6 +12,7 @@ import logging
 import threading
 import uuid
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO, Self
 
@@ -21,10 +22,13 @@ from langchain_core.documents import Document
 from langchain_rerank.errors import ConfigurationError, DataFileError, RerankError
 from langchain_rerank.evaluation.data.plain import plain
 from langchain_rerank.evaluation.run import lines
+from langchain_rerank.evaluation.run.fingerprint import same_run
+from langchain_rerank.evaluation.run.identity import Unsaid
 from langchain_rerank.evaluation.run.lines import Row
 
 logger = logging.getLogger(__name__)
 
+_BEGIN = b'{"fingerprint": '
 _LOCK_SECONDS = 2.0  # what a run that was just stopped may take to let go
 
 
@@ -38,15 +42,20 @@ class Journal:
         fingerprint: What the rows depend on: plain data.
         resume: Whether to go on with what the file holds; else it is written anew, and a file that
             was there is kept under its name with `.old` after it.
-        unknown: Names of what does not say what it is: rows of it could be those of another.
+        unsaid: What the fingerprint does not say, by system: rows of a scorer that does not say
+            what it is could be those of another.
 
     Attributes:
+        path: The file, whatever link leads to it.
+        unsaid: What its fingerprint does not say, by system.
         documents: The documents of all rows, by key.
+        warnings: What whoever reads the report should know about the journal.
 
     Raises:
         ConfigurationError: Another run has the file open, or it was written for another data set,
             with other settings, or by something unknown.
-        DataFileError: It is no journal, or a line other than the last is damaged.
+        DataFileError: A file is there that is no journal, which is left as it is; or a line other
+            than the last is damaged.
     """
 
     def __init__(
@@ -55,9 +64,13 @@ class Journal:
         fingerprint: Mapping[str, Any],
         *,
         resume: bool = False,
-        unknown: Sequence[str] = (),
+        unsaid: Mapping[str, Unsaid] | None = None,
     ) -> None:
+        self.unsaid = unsaid or {}
+        self.path: Path | None = None
         self.documents: dict[str, Document] = {}
+        self.warnings: list[str] = []
+        self._brought: dict[tuple[str, str], tuple[str, ...]] = {}
         self._rows: dict[tuple[str, str, str], Row] = {}
         self._finished: set[tuple[str, str]] = set()
         self._runs: set[str] = set()
@@ -69,15 +82,17 @@ class Journal:
             return
         # Through JSON, so that it compares equal with what is read back.
         head = json.loads(json.dumps(fingerprint, default=str))
-        self._path = Path(path)
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._lock = _locked(self._path)
-            self._open(head, resume=resume, unknown=unknown)
+            # One lock for all names of a file.
+            self.path = Path(path).resolve()
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._lock = _locked(self.path)
+            self._open(self.path, head, resume=resume)
         except BaseException as error:
             self.close()
-            # The second: a name that no file can have.
-            if isinstance(error, RerankError) or not isinstance(error, OSError | ValueError):
+            # A ValueError is a name that no file can have, a RuntimeError links in a circle.
+            expected = OSError | ValueError | RuntimeError
+            if isinstance(error, RerankError) or not isinstance(error, expected):
                 raise
             reason = getattr(error, "strerror", None) or str(error)
             raise DataFileError(
@@ -85,12 +100,14 @@ class Journal:
                 path=ascii(str(path)),
             ) from error
 
-    def _open(self, head: Row, *, resume: bool, unknown: Sequence[str]) -> None:
-        path = self._path
-        if not (resume and path.exists() and self._load(head, unknown)):
+    def _open(self, path: Path, head: Row, *, resume: bool) -> None:
+        if not (resume and path.exists() and self._load(path, head)):
+            lines.refuse_foreign(path, _BEGIN)
             # Whoever forgets to resume would lose hours of scores.
             if _has_rows(path):
-                path.replace(path.with_name(path.name + ".old"))
+                old = path.with_name(path.name + ".old")
+                lines.refuse_foreign(old, _BEGIN)
+                path.replace(old)
             path.write_bytes(b"")
         self._file = path.open("ab")
         self._write([{"fingerprint": head, "run": self._run}])
@@ -104,9 +121,7 @@ class Journal:
     def close(self) -> None:
         """Let another run have the file."""
         with self._threads:
-            if self._file is not None:
-                self._file.close()
-                self._file = None
+            self._close_file()
             if self._lock is not None:
                 self._lock.release()
                 self._lock = None
@@ -121,6 +136,10 @@ class Journal:
     def has(self, system: str, query_id: str) -> bool:
         """Return whether there is a finished row, whatever else it is about."""
         return (system, query_id) in self._finished
+
+    def brought(self, system: str, query_id: str) -> tuple[str, ...]:
+        """Return the keys of the documents that stand in the file as this row saw them first."""
+        return self._brought.get((system, query_id), ())
 
     def put(
         self,
@@ -152,28 +171,38 @@ class Journal:
             lines.write(self._file, rows)
         except OSError as error:
             # A full disk costs the journal, not the run.
-            logger.warning("%s is kept no longer, and the run goes on: %s", self._path, error)
+            said = f"The journal {self.path} was kept no longer, and the run went on: {error}."
+            logger.warning("%s", said)
+            self.warnings.append(said)
+            self._close_file()
+
+    def _close_file(self) -> None:
+        if self._file is not None:
+            with suppress(OSError):  # It writes what a full disk did not take.
+                self._file.close()
             self._file = None
 
-    def _load(self, head: Row, unknown: Sequence[str]) -> bool:
+    def _load(self, path: Path, head: Row) -> bool:
         """Read the file. Return False where not even a head is whole."""
         named: list[tuple[tuple[str, str, str], Row]] = []
+        new: list[str] = []
         number = 0
-        for number, text in lines.whole_lines(self._path):
+        for number, text in lines.whole_lines(path, _BEGIN):
             try:
-                self._take(lines.unsealed(text), number, head, named)
+                self._take(lines.unsealed(text), number, head, path, new, named)
             except ConfigurationError:
                 raise
             except (ValueError, KeyError, TypeError, AttributeError) as error:
                 raise DataFileError(
                     "This is no line of a journal, or it was damaged. Remove it, and what it held "
                     "is done again; or start the run anew, without resume.",
-                    path=self._path,
+                    path=path,
                     line=number,
                 ) from error
+        unknown = [name for one in self.unsaid.values() for name in one.scorers]
         if named and unknown:
             raise ConfigurationError(
-                f"The journal {self._path} cannot be resumed: {', '.join(unknown)} has no "
+                f"The journal {path} cannot be resumed: {', '.join(unknown)} has no "
                 f"identity, so its results could be taken for another one's. Give it an attribute "
                 f"`identity` or `name` that says model and version, say identity=... here, or "
                 f"start anew without resume."
@@ -188,18 +217,32 @@ class Journal:
         return number > 0
 
     def _take(
-        self, found: Row, number: int, head: Row, named: list[tuple[tuple[str, str, str], Row]]
+        self,
+        found: Row,
+        number: int,
+        head: Row,
+        path: Path,
+        new: list[str],
+        named: list[tuple[tuple[str, str, str], Row]],
     ) -> None:
+        """Take over a line; `new` are the documents since the last row, `named` all rows."""
         if "fingerprint" in found:
-            _same_run(found["fingerprint"], head, self._path)
+            same_run(found["fingerprint"], head, path)
             self._runs.add(found["run"])
+            new.clear()  # of a row that was never whole
             return
         if number == 1 or found["run"] not in self._runs:
             raise ValueError("it belongs to no run that this file knows")
         if "document" in found:
+            new.append(found["document"])
             self.documents[found["document"]] = Document(**found["fields"])
-        elif not found["row"].get("error"):
-            named.append(((found["system"], found["query"], found.get("given", "")), found["row"]))
+            return
+        system, query, row = found["system"], found["query"], found["row"]
+        if new:
+            self._brought[system, query] = tuple(new)
+            new.clear()
+        if not row.get("error"):
+            named.append(((system, query, found.get("given", "")), row))
 
 
 def _locked(path: Path) -> FileLock | None:
@@ -229,30 +272,3 @@ def _document_line(key: str, document: Document, run: str) -> Row:
     # JSON has no keys but strings.
     fields = {"page_content": document.page_content, "metadata": plain(document.metadata)}
     return {"document": key, "fields": {**fields, "id": document.id}, "run": run}
-
-
-def _same_run(old: Mapping[str, Any], new: Mapping[str, Any], path: Path) -> None:
-    differing = [key for key in {**old, **new} if old.get(key) != new.get(key)]
-    if differing:
-        where, was, now = _first_difference(
-            differing[0], old.get(differing[0]), new.get(differing[0])
-        )
-        raise ConfigurationError(
-            f"The journal {path} cannot be resumed: {', '.join(differing)} differ "
-            f"({where} was {str(was)[:80]}, is {str(now)[:80]}). Use the settings of the first "
-            f"run, or start anew without resume."
-        )
-
-
-def _first_difference(where: str, old: Any, new: Any) -> tuple[str, Any, Any]:
-    """Return the innermost first place where two JSON values differ, and both values there."""
-    if isinstance(old, dict) and isinstance(new, dict):
-        parts = [(key, old.get(key), new.get(key)) for key in {**old, **new}]
-    elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
-        parts = [(number, *values) for number, values in enumerate(zip(old, new, strict=True))]
-    else:
-        return where, old, new
-    for key, was, now in parts:
-        if was != now:
-            return _first_difference(f"{where}.{key}", was, now)
-    return where, old, new  # One says null where the other says nothing.

@@ -9,6 +9,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from langchain_rerank.errors import DataFileError
+
 Row = dict[str, Any]
 
 _SEALED = re.compile(rb'(\{.*), "sum": "([0-9a-f]{16})"\}', re.DOTALL)
@@ -42,17 +44,45 @@ def _sum(body: bytes) -> bytes:
     return hashlib.blake2b(body, digest_size=8).hexdigest().encode()
 
 
-def whole_lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    """Yield number (from 1) and content of each line; a torn last one is cut off the file.
+def whole_lines(path: Path, begin: bytes) -> Iterator[tuple[int, bytes]]:
+    """Yield number (from 1) and content of each line; then a torn last one is cut off the file.
 
-    A line is torn where a process was killed while it wrote: it has no end.
+    A line is torn where a process was killed while it wrote: it has no end. Nothing is cut where
+    who reads the lines raises, or where there is no whole one and the file is not one of ours.
+
+    Args:
+        path: The file.
+        begin: How files of ours begin.
+
+    Raises:
+        DataFileError: There is no whole line, and the file begins in another way.
     """
     data = path.read_bytes()
     end = data.rfind(b"\n") + 1
+    if not end:
+        refuse_foreign(path, begin)
+    yield from enumerate(data[:end].split(b"\n")[:-1], 1)
     if end < len(data):
         with path.open("r+b") as file:
             file.truncate(end)
-    yield from enumerate(data[:end].split(b"\n")[:-1], 1)
+
+
+def refuse_foreign(path: Path, begin: bytes) -> None:
+    """Raise where a file is there that is none of ours: it is somebody's, and stays as it is.
+
+    Raises:
+        DataFileError: It does not begin with `begin`, nor is it a torn part of that.
+    """
+    if not path.exists():
+        return
+    with path.open("rb") as file:
+        if begin.startswith(file.read(len(begin))):
+            return
+    raise DataFileError(
+        "There is a file here that was not written by langchain-rerank, and it is left as it is. "
+        "Name another place, or move the file away.",
+        path=path,
+    )
 
 
 def write(file: Any, rows: Iterable[Mapping[str, Any]]) -> None:

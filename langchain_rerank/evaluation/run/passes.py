@@ -22,13 +22,14 @@ from langchain_rerank.documents import (
 from langchain_rerank.duplicates import unique
 from langchain_rerank.evaluation.data.questions import Record
 from langchain_rerank.evaluation.data.relevance import Relevance
+from langchain_rerank.evaluation.run.again import confirm
 from langchain_rerank.evaluation.run.collect import (
     ByQuery,
     Collector,
     refuse_total_failure,
     weighted,
 )
-from langchain_rerank.evaluation.run.identity import identity
+from langchain_rerank.evaluation.run.identity import Unsaid, identity
 from langchain_rerank.evaluation.run.progress import progress_of
 from langchain_rerank.evaluation.run.setting import Setting
 from langchain_rerank.evaluation.run.stage import FIRST_STAGE, Found, Stage, digest, stopwatch
@@ -63,6 +64,11 @@ class Pass:
     def documents(self) -> Mapping[str, Document]:
         """Every document that was seen, by key."""
         return self.collector.journal.documents
+
+    @property
+    def warnings(self) -> list[str]:
+        """What whoever reads the report should know about the journal."""
+        return self.collector.journal.warnings
 
     @property
     def records(self) -> list[Record]:
@@ -195,24 +201,30 @@ async def opened(
     `more` is what else than retrieving and scoring once progress is to count, as its cost.
 
     Raises:
-        ConfigurationError: The journal is that of another run, or another process has it.
+        ConfigurationError: The journal is that of another run, or of another index, or another
+            process has it.
         DataFileError: The journal cannot be read.
     """
     usable = len(setting.dataset.usable)
     steps, cost = usable * (1 + len(models)), usable * (1 + setting.k * len(models)) + more
+    first_stage = with_depth(setting.retriever, setting.k)
     with (
         await setting.open_journal(
-            lambda unknown: {
+            lambda unsaid: {
                 "first_stage_k": setting.k,
-                "first_stage": identity(with_depth(setting.retriever, setting.k), unknown),
-                "models": setting.identities(models, unknown),
+                "first_stage": identity(first_stage, unsaid.setdefault(FIRST_STAGE, Unsaid())),
+                "models": setting.identities(models, unsaid),
                 "metadata_fields": list(setting.metadata_fields),
             }
         ) as journal,
         progress_of(setting.progress, "Retrieving and scoring") as advance,
     ):
         spent = weighted(advance, steps, cost)
-        yield Pass(setting, Collector(journal, setting.config, advance=spent))
+        work = Pass(setting, Collector(journal, setting.config, advance=spent))
+        asked = [work.reranking(name, one, {}) for name, one in models.items() if not reranks(one)]
+        stages = [work.retrieval(setting.k), *asked]
+        await confirm(work.collector, stages, work.records, list(models))
+        yield work
 
 
 async def run_pass(

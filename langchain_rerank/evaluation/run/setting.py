@@ -24,7 +24,7 @@ from langchain_rerank.evaluation.data.datasets import DatasetLike, as_dataset
 from langchain_rerank.evaluation.data.questions import Dataset
 from langchain_rerank.evaluation.data.relevance import Relevance
 from langchain_rerank.evaluation.run.environment import now
-from langchain_rerank.evaluation.run.identity import identity
+from langchain_rerank.evaluation.run.identity import Unsaid, identity
 from langchain_rerank.evaluation.run.journal import Journal
 from langchain_rerank.evaluation.run.progress import Progress
 from langchain_rerank.evaluation.run.systems import FirstStageLike, Reranker, as_runnable, own_order
@@ -224,12 +224,14 @@ class Setting:
                 found[name] = model
         return found
 
-    async def open_journal(self, fingerprint: Callable[[list[str]], Mapping[str, Any]]) -> Journal:
+    async def open_journal(
+        self, fingerprint: Callable[[dict[str, Unsaid]], Mapping[str, Any]]
+    ) -> Journal:
         """Return the journal of a run.
 
         Its fingerprint holds what rows depend on: labels, measures and cutoffs may change. The
-        argument says that besides data set and settings, given a list for the names of what does
-        not say what it is.
+        argument says that besides data set and settings, given a dictionary for what it does not
+        know, by system.
 
         Raises:
             ConfigurationError: The journal is that of another run, or another process has it.
@@ -238,22 +240,22 @@ class Setting:
         """
         if self.journal is None:
             return Journal(None, {})
-        unknown: list[str] = []
+        unsaid: dict[str, Unsaid] = {}
         whole = {
             "questions": [(one.id, one.question) for one in self.dataset.records],
-            **await asyncio.to_thread(fingerprint, unknown),  # Models load for it.
+            **await asyncio.to_thread(fingerprint, unsaid),  # Models load for it.
             "id_key": self.relevance.id_key,
             "settings": {**self.load_settings, **self.stated},
         }
-        return Journal(self.journal, whole, resume=self.resume, unknown=unknown)
+        return Journal(self.journal, whole, resume=self.resume, unsaid=unsaid)
 
-    def identities(self, systems: Mapping[str, Any], unknown: list[str]) -> dict[str, Any]:
-        """Return what identifies each system; `unknown` gets the names of those that do not say."""
+    def identities(self, systems: Mapping[str, Any], unsaid: dict[str, Unsaid]) -> dict[str, Any]:
+        """Return what identifies each system; `unsaid` gets, by name, what that does not say."""
         said = self.identity
         return {
             name: [type(one).__name__, given]
             if (given := said.get(name) if isinstance(said, Mapping) else said) is not None
-            else identity(one, unknown)
+            else identity(one, unsaid.setdefault(name, Unsaid()))
             for name, one in systems.items()
         }
 

@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 
 import pytest
+from langchain_core.embeddings import FakeEmbeddings
 from langchain_core.language_models import BaseChatModel, FakeListChatModel
 from langchain_core.messages import AIMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
@@ -13,6 +14,7 @@ from pydantic import BaseModel, Field
 
 from langchain_rerank.errors import ConfigurationError, JudgeError
 from langchain_rerank.evaluation.judge.failures import retryable, unreachable
+from langchain_rerank.evaluation.judge.judge import embeddings_identity
 from langchain_rerank.evaluation.ragas import Judge
 
 
@@ -182,6 +184,26 @@ def test_judges_are_kept_apart_by_what_makes_them_answer_differently():
     assert len({one.identity for one in judges}) == 5
     assert Judge(FakeListChatModel(responses=["a"])).identity == judges[0].identity
     assert Judge(model, timeout=1.0).identity == judges[0].identity
+
+
+class Warm(Scripted):
+    """Says nothing of its settings in LangChain's own way."""
+
+    temperature: float = 0.0
+
+
+def test_judges_that_do_not_say_what_they_are_set_to_are_told_apart_by_it():
+    words = {"a": "b"}
+    judges = [
+        Warm(script=[], temperature=0.0),
+        Warm(script=[], temperature=1.0),
+        RunnableLambda(lambda prompt: words["a"]),
+        RunnableLambda(lambda prompt: words["b"]),
+    ]
+    assert len({Judge(one).identity for one in judges}) == 4
+    assert Judge(Warm(script=[], temperature=1.0)).identity == Judge(judges[1]).identity
+    embeddings = [FakeEmbeddings(size=1), FakeEmbeddings(size=2)]
+    assert len({embeddings_identity(one) for one in embeddings}) == 2
 
 
 @pytest.mark.parametrize(
