@@ -154,6 +154,16 @@ def check_flag(value: object, name: str) -> bool:
     return bool(value)
 
 
+def check_fits(name: str, value: object, fits: bool, expected: str) -> None:
+    """Refuse a setting that does not fit; `expected` says what does.
+
+    Raises:
+        ConfigurationError: It does not.
+    """
+    if not fits:
+        raise ConfigurationError(f"{name}={shown(value)}: it must be {expected}.")
+
+
 def is_one_of(value: object, names: Collection[str]) -> bool:
     """Return whether `value` is one of the `names`: False for what has no hash or no equality."""
     return isinstance(value, str) and value in names

@@ -11,7 +11,7 @@ from langchain_core.callbacks import AsyncCallbackManagerForChainRun
 from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.runnables.config import ensure_config
 
-from langchain_rerank.checks import shown, whole_number
+from langchain_rerank.checks import check_fits, shown, whole_number
 from langchain_rerank.errors import ConfigurationError
 from langchain_rerank.evaluation.compare import DEFAULT_MEASURES
 from langchain_rerank.evaluation.data.datasets import DatasetLike
@@ -85,8 +85,9 @@ class EvaluationChain(Runnable[DatasetLike, Report]):
                 f"The baseline {self.baseline!r} is none of the systems: "
                 f"{', '.join(self.systems) or 'none was given'}."
             )
-        if not isinstance(chain_keys, ChainKeys | None):
-            raise ConfigurationError(f"chain_keys={shown(chain_keys)}: it must be a ChainKeys.")
+        check_fits(
+            "chain_keys", chain_keys, isinstance(chain_keys, ChainKeys | None), "a ChainKeys"
+        )
         self.measures = parse_measures(measures)
         self.max_concurrency = whole_number(max_concurrency, "max_concurrency")
         self.chain_keys = chain_keys or ChainKeys()

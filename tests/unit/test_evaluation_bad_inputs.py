@@ -3,14 +3,26 @@
 import csv
 import io
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pandas as pd
 import pytest
 from langchain_core.documents import Document
+from langchain_core.runnables import RunnableLambda
 
-from langchain_rerank.errors import ConfigurationError, DataFileError, InputTypeError
-from langchain_rerank.evaluation import EvaluationChain, Relevance, compare_models
+from langchain_rerank.errors import (
+    ConfigurationError,
+    DataFileError,
+    InputTypeError,
+    RerankError,
+)
+from langchain_rerank.evaluation import (
+    EvaluationChain,
+    Relevance,
+    compare_models,
+    judge_relevance,
+)
 from langchain_rerank.evaluation.compare import compare_rerank
 from langchain_rerank.evaluation.data.beir import load_collection
 from langchain_rerank.evaluation.data.datasets import from_ragas, from_records
@@ -198,3 +210,76 @@ def test_models_to_compare_may_come_from_a_generator():
         measures=["RR"],
     )
     assert len(report.systems) == 2
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"max_calls": "10"}, {"max_calls": -1}, {"announce": "no"}, {"relevance": "qrels"}],
+)
+def test_impossible_settings_of_judged_labels_are_refused(settings):
+    with pytest.raises(ConfigurationError, match=next(iter(settings))):
+        judge_relevance(RunnableLambda(str), lambda _: [], [{"question": "?"}], **settings)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"metrics": 1},
+        {"metrics": [1]},
+        {"chain": "a"},
+        {"on_estimate": 1},
+        {"corpus": 1},
+        {"corpus": ["a text"]},
+    ],
+)
+def test_impossible_settings_of_ragas_are_refused(settings):
+    given = {"metrics": "id_based_context_recall", **settings}
+    with pytest.raises(RerankError, match=next(iter(settings))):
+        RagasEvaluation({"a": lambda _: []}, **given)
+
+
+def test_verdicts_in_a_place_where_no_file_can_be_are_refused(tmp_path):
+    with pytest.raises(DataFileError, match="no verdicts can be kept there"):
+        Verdicts(tmp_path)
+
+
+@pytest.mark.parametrize("changed", [b'"verdict": 2', b'"Verdict": 1', b'"verdict": 1, "a": 2'])
+def test_a_changed_verdict_is_an_error_with_its_line(tmp_path, changed):
+    path = tmp_path / "verdicts.jsonl"
+    Verdicts(path).put("a", 1, metric="relevance")
+    path.write_bytes(path.read_bytes().replace(b'"verdict": 1', changed))
+    with pytest.raises(DataFileError, match=r"verdicts\.jsonl:1: .*was damaged"):
+        Verdicts(path)
+
+
+def test_verdicts_of_a_file_without_checksums_are_read(tmp_path):
+    path = tmp_path / "verdicts.jsonl"
+    path.write_text('{"key": "a", "metric": "relevance", "verdict": 2}\n')
+    verdicts = Verdicts(path)
+    verdicts.put("b", 1, metric="relevance")
+    again = Verdicts(path)
+    assert (again.get("a"), again.get("b")) == (2, 1)
+
+
+def test_a_full_disk_costs_the_file_of_verdicts_and_not_the_run(tmp_path, caplog):
+    path = tmp_path / "verdicts.jsonl"
+    verdicts = Verdicts(path)
+    path.mkdir()  # nothing can be written there any more
+    verdicts.put("a", 1, metric="relevance")
+    verdicts.put("b", 2, metric="relevance")
+    assert (verdicts.get("a"), verdicts.get("b")) == (1, 2)
+    assert caplog.text.count("is kept no longer") == 1
+
+
+def test_two_runs_may_write_verdicts_to_one_file_at_the_same_time(tmp_path):
+    path = tmp_path / "verdicts.jsonl"
+    text = "long " * 20_000
+
+    def write(name):
+        verdicts = Verdicts(path)
+        for number in range(10):
+            verdicts.put(f"{name} {number}", text, metric="answer")
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(write, "abcd"))
+    assert len(Verdicts(path)) == 40

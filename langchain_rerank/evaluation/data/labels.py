@@ -7,12 +7,12 @@ import re
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
 from langchain_core.documents import Document
 
-from langchain_rerank.checks import is_one_of, listed, shown
-from langchain_rerank.errors import ConfigurationError
+from langchain_rerank.checks import check_fits, is_one_of, listed, shown
+from langchain_rerank.errors import ConfigurationError, InputTypeError
 from langchain_rerank.evaluation.data.questions import Record
 from langchain_rerank.evaluation.data.values import read_id
 
@@ -26,6 +26,19 @@ Grader: TypeAlias = Callable[[Record, Document], int]
 # Where a document's metadata may say which document it is, or is a chunk of.
 _ID_KEYS = ("_id", "doc_id", "document_id", "docid", "parent_id", "passage_id")
 _CHUNK = re.compile(r"(.+)#\d+", re.DOTALL)
+
+
+def corpus_of(documents: Iterable[Any]) -> list[Document]:
+    """Return the documents that can be found.
+
+    Raises:
+        InputTypeError: They are no documents, or not in an order.
+    """
+    found = listed(documents, "corpus", "documents")
+    wrong = next((one for one in found if not isinstance(one, Document)), None)
+    if wrong is not None:
+        raise InputTypeError(f"corpus has {shown(wrong)}; LangChain documents were expected.")
+    return found
 
 
 @dataclass(frozen=True)
@@ -49,17 +62,13 @@ class LabelReading:
             raise ConfigurationError(
                 f"chunks={self.chunks!r}; expected 'occupy', 'chunk' or 'collapse'."
             )
-        for name, fits, expected in (
-            ("normalize", callable(self.normalize), "a function from a source to a text"),
-            ("source_key", isinstance(self.source_key, str), "a metadata key"),
-            ("id_key", isinstance(self.id_key, str | None), "a metadata key or None"),
-        ):
-            if not fits:
-                raise ConfigurationError(
-                    f"{name}={shown(getattr(self, name))}: it must be {expected}."
-                )
+        check_fits("normalize", self.normalize, callable(self.normalize), "a function of a source")
+        for name in ("source_key", "id_key"):
+            held = getattr(self, name)
+            fits = isinstance(held, str) or (held is None and name == "id_key")
+            check_fits(name, held, fits, "a metadata key")
         if self.corpus is not None:
-            object.__setattr__(self, "corpus", listed(self.corpus, "corpus", "documents"))
+            object.__setattr__(self, "corpus", corpus_of(self.corpus))
 
     def key(self, document: Document) -> str:
         """Return what identifies `document` in rankings and texts: its id, or a hash without one.

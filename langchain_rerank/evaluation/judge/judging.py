@@ -18,7 +18,7 @@ from langchain_core.runnables import RunnableConfig
 from pydantic import BaseModel
 
 from langchain_rerank.base_retrievers.depth import with_depth
-from langchain_rerank.checks import whole_number
+from langchain_rerank.checks import check_fits, whole_number
 from langchain_rerank.errors import ConfigurationError, EvaluationError, JudgeError
 from langchain_rerank.evaluation.data.datasets import DatasetLike, as_dataset
 from langchain_rerank.evaluation.data.questions import Record
@@ -121,6 +121,9 @@ async def ajudge_relevance(
     """
     judge = as_judge(chat_model)
     max_concurrency = whole_number(max_concurrency, "max_concurrency")
+    max_calls = None if max_calls is None else whole_number(max_calls, "max_calls", least=0)
+    check_fits("relevance", relevance, isinstance(relevance, Relevance | None), "a Relevance")
+    check_fits("announce", announce, announce is None or callable(announce), "a function")
     dataset, relevance = as_dataset(dataset), relevance or Relevance()
     records = dataset.usable
     collector = Collector(Journal(None, {}), config or RunnableConfig(), max_concurrency)
@@ -130,10 +133,7 @@ async def ajudge_relevance(
     keys = {pair: verdict_key(judge.identity, _METRIC, _PROMPT, *pair) for pair in pairs}
     missing = _missing(judge, keys, verdicts, max_calls, announce or logger.warning)
     errors = await _ask(judge, missing, keys, verdicts, max_concurrency, progress, config)
-    if errors and len(errors) == len(missing):
-        raise EvaluationError(f"The judge graded none of {len(missing)} pairs: {errors[0]}")
-    if errors:
-        warnings.append(f"{len(errors)} of {len(keys)} pairs have no grade; the first: {errors[0]}")
+    warnings += _without_grade(errors, len(missing), len(keys))
     return JudgedRelevance(
         qrels=_qrels(records, pools, relevance, verdicts, keys),
         pairs=len(keys),
@@ -247,6 +247,19 @@ async def _ask(
 
         await each(pairs, grade, limit=max_concurrency, advance=advance)
     return errors
+
+
+def _without_grade(errors: Sequence[str], asked: int, pairs: int) -> list[str]:
+    """Return what is to be said of pairs without a grade.
+
+    Raises:
+        EvaluationError: They are all that the judge was asked for.
+    """
+    if not errors:
+        return []
+    if len(errors) == asked:
+        raise EvaluationError(f"The judge graded none of {asked} pairs: {errors[0]}")
+    return [f"{len(errors)} of {pairs} pairs have no grade; the first: {errors[0]}"]
 
 
 def _qrels(

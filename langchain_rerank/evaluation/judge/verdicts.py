@@ -1,20 +1,28 @@
 """Verdicts that were given before: by judge, metric and content, on disk where a path is given.
 
-JSONL, one flushed line per verdict. Only what was answered is kept, so that a failure is tried
-again; the content is part of the key, so that nothing can be out of date.
+JSONL, one flushed line per verdict, each with a checksum. Only what was answered is kept, so that a
+failure is tried again; the content is part of the key, so that nothing can be out of date.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from langchain_rerank.errors import DataFileError
-from langchain_rerank.evaluation.run.lines import whole_lines
+from filelock import FileLock
 
+from langchain_rerank.errors import DataFileError
+from langchain_rerank.evaluation.run import lines
+
+logger = logging.getLogger(__name__)
+
+_MEMBERS = {"key", "metric", "verdict"}
 _BEGIN = b'{"key": "'
 
 
@@ -33,11 +41,11 @@ class Verdicts:
 
     Args:
         path: A JSONL file; its folder is made where it does not exist. Several runs and several
-            judges may share it, one after the other.
+            judges may share it, also at the same time.
 
     Raises:
-        DataFileError: The file is none that this class wrote, and is left as it is. A torn last
-            line, as a killed run leaves it, is cut off.
+        DataFileError: No file can be there, or it is none that this class wrote, and is left as it
+            is. A torn last line, as a killed run leaves it, is cut off.
     """
 
     def __init__(self, path: str | Path | None = None) -> None:
@@ -46,9 +54,16 @@ class Verdicts:
         self._lock = threading.Lock()
         if self._path is None:
             return
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        if self._path.exists():
-            self._load(self._path)
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            with _alone_with(self._path):
+                if self._path.exists():
+                    self._load(self._path)
+        except OSError as error:
+            raise DataFileError(
+                f"no verdicts can be kept there ({error.strerror or error}); name another file",
+                path=self._path,
+            ) from error
 
     def __len__(self) -> int:
         return len(self._known)
@@ -61,10 +76,15 @@ class Verdicts:
         """Keep a verdict, plain data and not None; `metric` is for people who read the file."""
         with self._lock:
             self._known[key] = verdict
-            if self._path is not None:
-                line = {"key": key, "metric": metric, "verdict": verdict}
-                with self._path.open("a", encoding="utf-8", errors="backslashreplace") as file:
-                    file.write(json.dumps(line, ensure_ascii=False) + "\n")
+            if self._path is None:
+                return
+            try:
+                with _alone_with(self._path), self._path.open("ab") as file:
+                    lines.write(file, [{"key": key, "metric": metric, "verdict": verdict}])
+            except OSError as error:
+                # A full disk costs the file, not the run.
+                logger.warning("%s is kept no longer, and the run goes on: %s", self._path, error)
+                self._path = None
 
     def copy(self) -> Verdicts:
         """Return a copy in memory: what is put there leaves the file alone."""
@@ -73,13 +93,38 @@ class Verdicts:
         return copied
 
     def _load(self, path: Path) -> None:
-        for number, line in whole_lines(path, _BEGIN):
+        for number, line in lines.whole_lines(path, _BEGIN):
             try:
-                found = json.loads(line)
+                found = _read(line)
                 self._known[found["key"]] = found["verdict"]
             except (ValueError, KeyError, TypeError) as error:
                 raise DataFileError(
-                    "This is no line of a file of verdicts. Name another file for them.",
+                    "This is no line of a file of verdicts, or it was damaged. Remove it, and what "
+                    "it held is asked again; or name another file for them.",
                     path=path,
                     line=number,
                 ) from error
+
+
+def _read(line: bytes) -> lines.Row:
+    """Return what a line holds; those of 0.1.0 have no checksum.
+
+    Raises:
+        ValueError: It was damaged, or is something else.
+    """
+    try:
+        return lines.unsealed(line)
+    except ValueError:
+        found: lines.Row = json.loads(line)
+        if found.keys() != _MEMBERS:
+            raise
+        return found
+
+
+@contextmanager
+def _alone_with(path: Path) -> Iterator[None]:
+    """Keep other runs away from a file for a moment, where its place allows that."""
+    with ExitStack() as stack:
+        with suppress(OSError, NotImplementedError):  # a folder that can only be read, say
+            stack.enter_context(FileLock(path.with_name(f".{path.name}.lock")))
+        yield

@@ -16,7 +16,7 @@ from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.runnables.config import ensure_config, patch_config
 from pydantic import BaseModel
 
-from langchain_rerank.checks import whole_number
+from langchain_rerank.checks import check_fits, whole_number
 from langchain_rerank.errors import ConfigurationError
 from langchain_rerank.evaluation.judge.judge import Judge, as_judge, embeddings_identity
 from langchain_rerank.evaluation.judge.verdicts import Verdicts
@@ -95,6 +95,8 @@ class RagasEvaluation(Runnable[Any, RagasReport]):
         **settings: Unpack[RunSettings],
     ) -> None:
         self.setting = Setting.of(**settings)
+        check_fits("chain", chain, chain is None or callable(chain), "a function of a retriever")
+        check_fits("on_estimate", on_estimate, callable(on_estimate or print), "a function")
         self.judge = None if judge is None else as_judge(judge)
         self.embeddings = embeddings
         self.metrics = chosen_metrics(

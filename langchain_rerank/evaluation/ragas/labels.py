@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from langchain_core.documents import Document
 
+from langchain_rerank.evaluation.data.labels import corpus_of
 from langchain_rerank.evaluation.data.questions import Record
 from langchain_rerank.evaluation.data.ragas_rows import RagasRow
 from langchain_rerank.evaluation.data.relevance import Relevance
@@ -26,7 +27,7 @@ class Labels:
 
     def __init__(self, relevance: Relevance, corpus: Iterable[Document] | None = None) -> None:
         self.relevance = relevance
-        self._corpus = None if corpus is None else relevance.keyed(corpus)
+        self._corpus = None if corpus is None else relevance.keyed(corpus_of(corpus))
 
     @property
     def corpus(self) -> list[Document]:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from langchain_rerank.checks import listed, shown
 from langchain_rerank.errors import ConfigurationError
 from langchain_rerank.evaluation.data.ragas_rows import RagasRow
 from langchain_rerank.evaluation.ragas import no_llm
@@ -164,7 +165,7 @@ def parse_metrics(names: str | Sequence[str]) -> tuple[Metric, ...]:
     """
     if isinstance(names, str):
         names = [part for part in names.split(",") if part.strip()]
-    found = tuple(_parse(name.strip()) for name in names)
+    found = tuple(map(_parse, listed(names, "metrics", "names")))
     twice = [one.name for one in found if found.count(one) > 1]
     if not found or twice:
         what = f"The metric {twice[0]} was given twice" if twice else "No metric was given"
@@ -203,6 +204,9 @@ def chosen_metrics(
 
 
 def _parse(name: str) -> Metric:
+    if not isinstance(name, str):
+        raise ConfigurationError(f"metrics has {shown(name)}: give names, of {', '.join(METRICS)}.")
+    name = name.strip()
     # A class name becomes the name of its metric: NonLLMContextRecall, non_llm_context_recall.
     snake = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
     known = _OTHER_NAMES.get(snake, snake)

@@ -9,6 +9,7 @@ from typing import Any
 from langchain_core.documents import Document
 from langchain_core.runnables import Runnable, RunnableLambda
 
+from langchain_rerank.checks import check_top_n
 from langchain_rerank.errors import InputTypeError
 from langchain_rerank.evaluation.data.datasets import DatasetLike, as_dataset
 from langchain_rerank.evaluation.data.questions import Record
@@ -70,6 +71,7 @@ def ragas_step(
         >>> row.retrieved_contexts, row.reference
         (('Low rank.',), 'Adapters.')
     """
+    top_n = check_top_n(top_n)
     asked = () if dataset is None else as_dataset(dataset).records
     records = {one.question: one for one in asked}
     labels = Labels(relevance or Relevance(), corpus)

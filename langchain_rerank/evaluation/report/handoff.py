@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from langchain_core.documents import Document
 
 from langchain_rerank.errors import ConfigurationError
+from langchain_rerank.evaluation.data.labels import corpus_of
 from langchain_rerank.evaluation.data.ragas_rows import RagasRow
 from langchain_rerank.evaluation.data.relevance import Relevance
 from langchain_rerank.evaluation.score.results import EvaluationResult
@@ -38,7 +39,7 @@ def to_ragas(
             f"There is no system {system!r}; the report has {', '.join(result.systems)}."
         )
     known = relevance or Relevance()
-    texts = {known.key(one): one.page_content for one in corpus or ()} | result.texts
+    texts = {known.key(one): one.page_content for one in corpus_of(corpus or ())} | result.texts
     rows = []
     for query in result.queries:
         if system not in query.systems:

@@ -12,6 +12,7 @@ from typing import Any, Self, TypedDict, Unpack
 from langchain_core.runnables import RunnableConfig
 
 from langchain_rerank.checks import (
+    check_fits,
     check_flag,
     check_top_n,
     check_weight,
@@ -129,10 +130,7 @@ class Setting:
             ),
             ("config", isinstance(self.config, Mapping), "a RunnableConfig or None"),
         ):
-            if not fits:
-                raise ConfigurationError(
-                    f"{name}={shown(getattr(self, name))}: it must be {expected}."
-                )
+            check_fits(name, getattr(self, name), fits, expected)
 
     @classmethod
     def of(cls, **settings: Unpack[RunSettings]) -> Self:
