@@ -9,7 +9,6 @@ open (a connection, an event loop) keeps the call's context, and must not keep i
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -23,6 +22,7 @@ from langchain_core.retrievers import BaseRetriever
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import ensure_config
 
+from langchain_rerank.base_retrievers.call_arguments import declared
 from langchain_rerank.errors import ConfigurationError
 from langchain_rerank.result import RerankResult
 
@@ -79,12 +79,12 @@ def call_of(
     Raises:
         ConfigurationError: The call ended, and what `method` does not declare reached nobody.
     """
-    declared = _declared(retriever, method, kwargs)
-    undeclared = {name: value for name, value in kwargs.items() if name not in declared}
+    handed = _handed(retriever, method, kwargs)
+    undeclared = {name: value for name, value in kwargs.items() if name not in handed}
     call = _Call(ref(retriever), ensure_config(config), undeclared)
     token = _calls.set(call)
     try:
-        yield declared
+        yield handed
     finally:
         _calls.reset(token)
     if undeclared and not call.taken_up:
@@ -95,16 +95,12 @@ def call_of(
         )
 
 
-def _declared(
+def _handed(
     retriever: BaseRetriever, method: Callable[..., Any], kwargs: Mapping[str, Any]
 ) -> dict[str, Any]:
     # LangChain hands on nothing where the sync method declares nothing, run_id is its own.
     takes_others = type(retriever)._expects_other_args  # noqa: SLF001 - what decides there
-    parameters = inspect.signature(method).parameters
-    if any(one.kind is inspect.Parameter.VAR_KEYWORD for one in parameters.values()):
-        names = set(kwargs)
-    else:
-        names = parameters.keys() - {"self", "query", "run_manager"}
+    names = declared(method, kwargs.keys())
     return {
         name: value
         for name, value in kwargs.items()

@@ -11,11 +11,12 @@ from langchain_core.documents import BaseDocumentCompressor, Document
 from langchain_core.runnables import ConfigurableField
 from langchain_core.runnables.config import ensure_config
 
+from langchain_rerank.base_retrievers.overriding import AsyncFollowsSync
 from langchain_rerank.errors import ConfigurationError
 from langchain_rerank.reranking import CallSettings, Reranking
 
 
-class CrossEncoderReranker(Reranking, BaseDocumentCompressor):
+class CrossEncoderReranker(AsyncFollowsSync, Reranking, BaseDocumentCompressor):
     """Document compressor that keeps the candidates a cross-encoder finds most relevant.
 
     For `ContextualCompressionRetriever`, compressor pipelines, and wherever candidates are at hand.

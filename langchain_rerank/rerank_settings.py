@@ -63,7 +63,7 @@ class RerankSettings(CheckedAssignment, ClosedOnExit):
     """Whether code that comes with a model may run."""
     revision: str | None = None
     """Branch, tag or commit of a hub model."""
-    model_kwargs: dict[str, Any] | None = None
+    model_kwargs: dict[str, Any] | None = Field(default=None, repr=False)  # may hold a token
     """Further arguments for loading the model in transformers."""
     instruction: str | None = None
     """What the model is told to look for, for models that take an instruction (Qwen3)."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
@@ -14,20 +13,22 @@ from langchain_core.callbacks import (
 )
 from langchain_core.documents import Document
 from langchain_core.retrievers import BaseRetriever
-from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
+from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.runnables.config import patch_config, run_in_executor
 from langchain_core.runnables.utils import ConfigurableFieldSpec
 from pydantic import ConfigDict, field_validator, model_validator
 
 from langchain_rerank.base_retrievers.call_arguments import (
     arguments_refused,
-    only_sync_takes_arguments,
+    only_sync_takes,
 )
 from langchain_rerank.base_retrievers.depth import depth_of, with_depth
 from langchain_rerank.base_retrievers.merging import with_own_scores
+from langchain_rerank.base_retrievers.overriding import AsyncFollowsSync
+from langchain_rerank.base_retrievers.stages import as_stage, documents_of
 from langchain_rerank.calls import call_of, keep_result, receipt_of, taken_up
 from langchain_rerank.checks import check_first_stage_k, check_query, shown
-from langchain_rerank.errors import ConfigurationError, InputTypeError, see
+from langchain_rerank.errors import ConfigurationError, see
 from langchain_rerank.fields import Count
 from langchain_rerank.reranking import Cut, Reranking
 from langchain_rerank.result import RerankResult
@@ -39,7 +40,7 @@ else:
     FirstStage = Any  # or pydantic would refuse a function before it is made a Runnable
 
 
-class CrossEncoderRerankRetriever(Reranking, BaseRetriever):
+class CrossEncoderRerankRetriever(AsyncFollowsSync, Reranking, BaseRetriever):
     """Retriever that fetches candidates from a base retriever and reranks them.
 
     Examples:
@@ -76,14 +77,7 @@ class CrossEncoderRerankRetriever(Reranking, BaseRetriever):
     @field_validator("base_retriever")
     @classmethod
     def _check_base(cls, value: Any) -> Runnable[str, Any]:
-        if isinstance(value, Runnable):
-            return value
-        if callable(value) and not isinstance(value, type):
-            return RunnableLambda(value)
-        raise ConfigurationError(
-            f"base_retriever must be a LangChain retriever or a Runnable from query to documents, "
-            f"got {shown(value)}. A vector store becomes one by .as_retriever()."
-        )
+        return as_stage(value, "base_retriever")
 
     @model_validator(mode="after")
     def _check_depth(self) -> Self:
@@ -135,9 +129,7 @@ class CrossEncoderRerankRetriever(Reranking, BaseRetriever):
         **kwargs: Any,
     ) -> list[Document]:
         """Return what `invoke` returns, without blocking the event loop."""
-        cls = type(self)
-        method = _sync_method(cls) if _only_sync_is_own(cls) else _async_method(cls)
-        with call_of(self, method, config, kwargs) as declared:
+        with call_of(self, _async_method(type(self)), config, kwargs) as declared:
             return await super().ainvoke(input, config, **declared)
 
     def _get_relevant_documents(
@@ -165,15 +157,11 @@ class CrossEncoderRerankRetriever(Reranking, BaseRetriever):
         run_manager: AsyncCallbackManagerForRetrieverRun,
         **kwargs: Any,
     ) -> list[Document]:
-        if _only_sync_is_own(type(self)):
-            # A subclass that wrote the sync method alone means it for both, as LangChain has it.
-            method = partial(self._get_relevant_documents, run_manager=run_manager.get_sync())
-            return await run_in_executor(None, method, query, **kwargs)
         config, kwargs = taken_up(self, kwargs)
         call = self._call(query, kwargs)
         started = perf_counter()
         child = patch_config(config, callbacks=run_manager.get_child("first_stage"))
-        if call.base_kwargs and only_sync_takes_arguments(call.base):
+        if only_sync_takes(call.base, call.base_kwargs):
             found = await run_in_executor(child, call.base.invoke, query, child, **call.base_kwargs)
         else:
             found = await call.base.ainvoke(query, child, **call.base_kwargs)
@@ -205,10 +193,7 @@ class CrossEncoderRerankRetriever(Reranking, BaseRetriever):
 
     def _retrieved(self, call: _Call, found: Any) -> list[Document]:
         """Return the candidates to score out of what the base found."""
-        if not isinstance(found, (list, tuple)):
-            raise InputTypeError(
-                f"The base retriever must return a list of documents, got {type(found).__name__}."
-            )
+        found = documents_of(found, "The base retriever")
         limit = depth_of(call.base)
         if limit is None and not call.base_kwargs and not self._sets_depth(call.first_stage_k):
             # A depth that nobody can read or set shows in what comes back, unless a filter explains
@@ -256,12 +241,6 @@ def _check_settings_of_a_call(kwargs: Mapping[str, Any]) -> None:
             f"k={shown(kwargs['k'])}: say top_n for how many documents to return, or "
             f"first_stage_k for how many candidates to rerank."
         )
-
-
-def _only_sync_is_own(cls: type[CrossEncoderRerankRetriever]) -> bool:
-    """Return whether a subclass overrides the sync method and not the async one."""
-    ours = CrossEncoderRerankRetriever
-    return _sync_method(cls) is not _sync_method(ours) and _async_method(cls) is _async_method(ours)
 
 
 def _sync_method(cls: type[CrossEncoderRerankRetriever]) -> Callable[..., Any]:

@@ -2,14 +2,14 @@
 
 `BaseRetriever.invoke(query, **kwargs)` drops the arguments of a retriever whose method takes none,
 raises TypeError where it takes others, and raises it in `ainvoke` where only the sync method takes
-them, since the inherited async method takes none. Of what is composed, some hands the arguments on
+them, as where the async one is inherited. Of what is composed, some hands the arguments on
 (to every fallback, to the first step of a sequence), and the rest drops them.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 from langchain_core.retrievers import BaseRetriever
@@ -63,13 +63,24 @@ def arguments_refused(stage: FirstStage, kwargs: Mapping[str, Any]) -> list[str]
     return sorted(refused)
 
 
-def only_sync_takes_arguments(stage: FirstStage) -> bool:
-    """Return whether a retriever in `stage` has no async method, so that `ainvoke` takes none."""
+def only_sync_takes(stage: FirstStage, kwargs: Mapping[str, Any]) -> bool:
+    """Return whether a retriever in `stage` takes `kwargs` in sync calls and not in async ones."""
+    if not kwargs:
+        return False
+    names = set(kwargs)
     return any(
         isinstance(receiver, BaseRetriever)
-        and type(receiver)._aget_relevant_documents is BaseRetriever._aget_relevant_documents  # noqa: SLF001 - its signature is the contract
+        and _handed(receiver, type(receiver)._aget_relevant_documents, names) != names  # noqa: SLF001 - its signature is the contract
         for receiver in _receivers(stage)
     )
+
+
+def declared(method: Callable[..., Any], names: Collection[str]) -> set[str]:
+    """Return those of `names` that the method of a retriever declares as arguments of a call."""
+    parameters = inspect.signature(method).parameters
+    if any(one.kind is inspect.Parameter.VAR_KEYWORD for one in parameters.values()):
+        return set(names)
+    return set(names) & (parameters.keys() - {"self", "query", "run_manager"})
 
 
 def _receivers(stage: Any) -> Iterator[Runnable[Any, Any]]:
@@ -112,17 +123,16 @@ def _compresses(stage: Any) -> bool:
 
 
 def _taken(retriever: BaseRetriever, names: set[str]) -> set[str]:
-    """Return those of `names` that the retriever's own method declares."""
+    """Return those of `names` that the retriever's method is handed and has a use for."""
+    # A subclass may declare less than its class has a use for.
+    handed = _handed(retriever, type(retriever)._get_relevant_documents, names)  # noqa: SLF001 - as above
+    return handed & set(getattr(retriever, "call_arguments", names))
+
+
+def _handed(retriever: BaseRetriever, method: Callable[..., Any], names: set[str]) -> set[str]:
     if "first_stage_k" in type(retriever).model_fields:
         return names  # A reranking retriever of ours hands on what is not its own, or refuses it.
-    known = getattr(retriever, "call_arguments", None)
-    if known is None:
-        method = type(retriever)._get_relevant_documents  # noqa: SLF001 - as above
-        parameters = inspect.signature(method).parameters
-        if any(one.kind is inspect.Parameter.VAR_KEYWORD for one in parameters.values()):
-            return names
-        known = parameters.keys() - {"self", "query", "run_manager"}
-    return names & set(known)
+    return declared(method, names)
 
 
 def _drops_arguments(runnable: Runnable[Any, Any]) -> bool:

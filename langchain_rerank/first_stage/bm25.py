@@ -16,6 +16,7 @@ from langchain_core.runnables.config import run_in_executor
 from numpy.typing import NDArray
 from pydantic import ConfigDict, Field
 
+from langchain_rerank.base_retrievers.overriding import AsyncFollowsSync
 from langchain_rerank.checks import check_text, listed, shown, whole_number
 from langchain_rerank.documents import with_scores
 from langchain_rerank.errors import ConfigurationError, InputError, InputTypeError
@@ -37,7 +38,7 @@ from langchain_rerank.first_stage.terms import (
 _CHANGING = threading.Lock()
 
 
-class BM25Retriever(CheckedAssignment, BaseRetriever):
+class BM25Retriever(AsyncFollowsSync, CheckedAssignment, BaseRetriever):
     """Retriever that ranks documents held in memory by BM25.
 
     Only documents that share a term with the query are returned, so there may be fewer than `k`,
@@ -183,9 +184,9 @@ class BM25Retriever(CheckedAssignment, BaseRetriever):
         """
         given = _checked(documents)
         last = {document.id: position for position, document in enumerate(given)}
-        added = [d for n, d in enumerate(given) if d.id is None or last[d.id] == n]
+        added = [d for n, d in enumerate(given) if not d.id or last[d.id] == n]
         terms = [terms_of(self.preprocess_func, document.page_content) for document in added]
-        self._change({document.id for document in added if document.id is not None}, added, terms)
+        self._change({document.id for document in added if document.id}, added, terms)
 
     def delete(self, ids: Iterable[str]) -> None:
         """Remove the documents with these ids, for searches that begin later.

@@ -114,7 +114,7 @@ class BM25Index:
         kept = [
             position
             for position, document in enumerate(self.documents)
-            if document.id is None or document.id not in without
+            if not document.id or document.id not in without
         ]
         return BM25Index(
             [*(self.documents[position] for position in kept), *documents],

@@ -15,6 +15,7 @@ from langchain_core.retrievers import BaseRetriever
 from langchain_core.vectorstores import InMemoryVectorStore, VectorStore
 from pydantic import ConfigDict, Field, field_validator
 
+from langchain_rerank.base_retrievers.overriding import AsyncFollowsSync
 from langchain_rerank.base_retrievers.search_kwargs import search_kwargs_with_depth
 from langchain_rerank.checks import check_text, shown, whole_number
 from langchain_rerank.documents import with_scores
@@ -24,7 +25,7 @@ from langchain_rerank.first_stage.filters import predicate
 from langchain_rerank.first_stage.vectors import VectorIndex
 
 
-class DenseRetriever(CheckedAssignment, BaseRetriever):
+class DenseRetriever(AsyncFollowsSync, CheckedAssignment, BaseRetriever):
     """Retriever over a vector store, with scores in `metadata["first_stage_score"]`.
 
     The score is higher for better documents, whatever the store returns: a similarity as it is, a
@@ -174,6 +175,6 @@ def _is_distance(store: VectorStore) -> bool:
     """
     try:
         relevance = store._select_relevance_score_fn()  # noqa: SLF001 - what stores override
-    except (NotImplementedError, ValueError):
+        return relevance(0.2) < relevance(0.1)
+    except Exception:  # noqa: BLE001 - a store that cannot say so raises whatever it likes
         return False  # as langchain-core's own store
-    return relevance(0.2) < relevance(0.1)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -13,7 +16,7 @@ from langchain_rerank.errors import ConfigurationError
 
 DocumentFilter: TypeAlias = Callable[[Document], bool] | Mapping[Any, Any]
 """A test of a document, as for `InMemoryVectorStore`, or metadata that it must have, as for FAISS:
-equal values, or one of a list of values."""
+equal values, or one of a list of values; of metadata that is a list, one of its elements."""
 
 
 def predicate(given: DocumentFilter | None) -> Callable[[Document], bool]:
@@ -31,11 +34,13 @@ def predicate(given: DocumentFilter | None) -> Callable[[Document], bool]:
         True
         >>> keep(Document("x", metadata={"source": "a.md"}))
         False
+        >>> predicate({"tags": "b"})(Document("x", metadata={"tags": ["a", "b"]}))
+        True
     """
     if given is None:
         return lambda document: True  # noqa: ARG005 - the signature of a filter
     if callable(given):
-        return given
+        return partial(_kept, given)
     if not isinstance(given, Mapping):
         raise ConfigurationError(
             f"filter={shown(given)}: expected a function of a document, or metadata as a "
@@ -52,17 +57,37 @@ def predicate(given: DocumentFilter | None) -> Callable[[Document], bool]:
 
     def keep(document: Document) -> bool:
         return all(
-            key in document.metadata
-            and any(_same(document.metadata[key], value) for value in values)
+            key in (document.metadata or {}) and _has(document.metadata[key], values)
             for key, values in wanted.items()
         )
 
     return keep
 
 
+def _has(held: Any, values: Sequence[Any]) -> bool:
+    """Return whether metadata is one of the values, or a list (of tags) with one of them."""
+    several = held if isinstance(held, (list, tuple, set, frozenset)) else ()
+    return any(_same(one, value) for one in (held, *several) for value in values)
+
+
+def _kept(given: Callable[[Document], Any], document: Document) -> bool:
+    kept = given(document)
+    if inspect.isawaitable(kept):
+        if inspect.iscoroutine(kept):
+            kept.close()
+        # It would count as true, and the filter let everything through.
+        raise ConfigurationError(
+            f"filter={shown(given)} is an async function; expected one that says at once whether "
+            f"it keeps a document. Await what it needs before the call."
+        )
+    return bool(kept)
+
+
 def _alternatives(value: Any) -> list[Any]:
     """Return the values of which a document must have one."""
-    if isinstance(value, (list, tuple, set, frozenset)):
+    if isinstance(value, (Sequence, AbstractSet)) and not isinstance(
+        value, (str, bytes, bytearray)
+    ):
         return list(value)
     # An array or a series of one dimension is a list of values as well.
     if getattr(value, "ndim", None) == 1:

@@ -228,7 +228,7 @@ def fused_documents(
         for rank, (document, key) in enumerate(zip(ranking, ranking_keys, strict=True), start=1):
             # Stages may leave different metadata; what decides between them at the same rank must
             # not be the order of the stages.
-            place = (document.id is None, rank, document.page_content, _shown(document.metadata))
+            place = (not document.id, rank, document.page_content, _shown(document.metadata))
             if key not in kept or place < kept[key][0]:
                 kept[key] = (place, document)
     dense = _dense_scores(rankings, keys)
@@ -297,13 +297,13 @@ def _keys(rankings: Sequence[Sequence[Document]], id_key: str | None) -> list[li
     ids_with_text: defaultdict[str, set[str]] = defaultdict(set)
     for ranking in rankings:
         for document in ranking:
-            if document.id is not None:
+            if document.id:
                 ids_with_text[document.page_content].add(document.id)
 
     def key(document: Document) -> _DocumentKey:
         if (own := key_of(document, id_key)) is not None:
             return own
-        if document.id is not None:
+        if document.id:
             return ("id", document.id)
         ids = ids_with_text[document.page_content]
         return ("id", next(iter(ids))) if len(ids) == 1 else ("text", document.page_content)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Self
 
 from langchain_core.callbacks import (
@@ -16,16 +16,19 @@ from langchain_core.retrievers import BaseRetriever
 from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.runnables.config import ensure_config, patch_config, run_in_executor
 from langchain_core.runnables.utils import ConfigurableFieldSpec, get_unique_config_specs
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from langchain_rerank.base_retrievers.call_arguments import (
     arguments_taken,
+    declared,
     may_become,
-    only_sync_takes_arguments,
+    only_sync_takes,
 )
 from langchain_rerank.base_retrievers.depth import FirstStage, with_depth
 from langchain_rerank.base_retrievers.merging import with_own_scores
-from langchain_rerank.checks import check_embeddings, listed, shown, whole_number
+from langchain_rerank.base_retrievers.overriding import AsyncFollowsSync
+from langchain_rerank.base_retrievers.stages import as_stage, documents_of
+from langchain_rerank.checks import check_embeddings, listed, whole_number
 from langchain_rerank.documents import DENSE_SCORE, FIRST_STAGE_SCORE, with_metadata
 from langchain_rerank.errors import ConfigurationError, InputError, InputTypeError
 from langchain_rerank.fields import CheckedAssignment, Count, Real
@@ -36,7 +39,7 @@ from langchain_rerank.first_stage.terms import ENGLISH, TextToTerms
 from langchain_rerank.first_stage.vectors import VectorIndex
 
 
-class HybridRetriever(CheckedAssignment, BaseRetriever):
+class HybridRetriever(AsyncFollowsSync, CheckedAssignment, BaseRetriever):
     """Retriever that asks several stages and fuses their rankings, by rank or by score.
 
     Every stage is asked for `k` documents (where its depth can be set) unless `depths` says
@@ -75,6 +78,12 @@ class HybridRetriever(CheckedAssignment, BaseRetriever):
 
     model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
 
+    @field_validator("retrievers", mode="before")
+    @classmethod
+    def _as_stages(cls, value: Any) -> list[Runnable[Any, Any]]:
+        stages = listed(value, "retrievers", "retrievers")
+        return [as_stage(one, f"retrievers[{number}]") for number, one in enumerate(stages)]
+
     @model_validator(mode="after")
     def _check_stages(self) -> Self:
         checked_weights(self.weights, len(self.retrievers))
@@ -107,8 +116,8 @@ class HybridRetriever(CheckedAssignment, BaseRetriever):
         Raises:
             ConfigurationError: No stage takes an argument, or not every stage takes `filter`.
         """
-        # BaseRetriever keeps the config to itself; the stages need it (`configurable`, metadata).
-        return super().invoke(input, config, _config=ensure_config(config), **kwargs)
+        carried = _carried(self._get_relevant_documents, config)
+        return super().invoke(input, config, **carried, **kwargs)
 
     async def ainvoke(
         self,
@@ -117,7 +126,8 @@ class HybridRetriever(CheckedAssignment, BaseRetriever):
         **kwargs: Any,
     ) -> list[Document]:
         """Return what `invoke` returns, from stages that run at the same time."""
-        return await super().ainvoke(input, config, _config=ensure_config(config), **kwargs)
+        carried = _carried(self._aget_relevant_documents, config)
+        return await super().ainvoke(input, config, **carried, **kwargs)
 
     def _get_relevant_documents(
         self,
@@ -153,7 +163,7 @@ class HybridRetriever(CheckedAssignment, BaseRetriever):
 
         async def ranking(stage: _Stage) -> list[Document]:
             config = patch_config(_config, callbacks=run_manager.get_child(stage.tag))
-            if stage.kwargs and only_sync_takes_arguments(stage.retriever):
+            if only_sync_takes(stage.retriever, stage.kwargs):
                 return await run_in_executor(
                     config, stage.retriever.invoke, query, config, **stage.kwargs
                 )
@@ -197,12 +207,8 @@ class HybridRetriever(CheckedAssignment, BaseRetriever):
     ) -> list[Document]:
         checked: list[list[Document]] = []
         for stage, ranking in zip(stages, rankings, strict=True):
-            if not isinstance(ranking, list) or not all(isinstance(d, Document) for d in ranking):
-                raise InputTypeError(
-                    f"{stage.retriever.get_name()} must return a list of documents, got "
-                    f"{shown(ranking)}."
-                )
-            own = with_own_scores(stage.retriever, ranking[: stage.depth])
+            found = documents_of(ranking, stage.retriever.get_name())
+            own = with_own_scores(stage.retriever, found[: stage.depth])
             checked.append(_with_dense_scores(stage.retriever, own))
         return fused_documents(
             checked,
@@ -211,6 +217,14 @@ class HybridRetriever(CheckedAssignment, BaseRetriever):
             fusion=self.fusion,
             id_key=self.id_key,
         )[:k]
+
+
+def _carried(method: Callable[..., Any], config: RunnableConfig | None) -> dict[str, Any]:
+    """Return the config as an argument of a call, where the method that searches takes it.
+
+    BaseRetriever keeps it to itself; the stages need it (`configurable`, metadata).
+    """
+    return {"_config": ensure_config(config)} if declared(method, ["_config"]) else {}
 
 
 def _with_dense_scores(retriever: Runnable[str, Any], ranking: list[Document]) -> list[Document]:
@@ -281,7 +295,7 @@ def hybrid_retriever(
                 f"documents[{position}] is of type {type(document).__name__}; expected LangChain "
                 f"documents: Document(text)."
             )
-        name = f"#{position}" if document.id is None else document.id
+        name = document.id or f"#{position}"
         if name in seen:
             raise InputError(
                 f"documents[{position}] has the id {name!r} of an earlier document. Give each its "

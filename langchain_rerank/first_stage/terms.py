@@ -15,12 +15,13 @@ from typing import Any, TypeAlias
 
 from langchain_rerank.checks import shown
 from langchain_rerank.errors import ConfigurationError, InputTypeError, RerankWarning, see
+from langchain_rerank.first_stage.accents import unaccented
 from langchain_rerank.optional import require, versions
 
 TextToTerms: TypeAlias = Callable[[str], list[str]]
 """How a text becomes terms."""
 
-VERSION = 2
+VERSION = 3
 """Counted up when the same text gives other terms: what was kept of earlier ones is made again."""
 
 ENGLISH = "english"
@@ -101,14 +102,16 @@ class Terms:
     """The terms of a text, cut by script: call it for those of a document.
 
     Where words stand between spaces a term is a word in lower case, of any length, stemmed by the
-    Snowball stemmer of `language`. English loses its stop words and genitives besides. Chinese,
+    Snowball stemmer of `language` and, in Latin and Greek letters, without accents: "cafe" finds
+    "café". English loses its stop words and genitives besides. Chinese,
     Japanese, Korean, Thai, Lao, Khmer and Burmese are cut into pairs of neighbouring characters
     whatever the language; a document's single characters are terms, too, for queries of one.
     Full-width letters, ligatures and composed characters become the usual ones; Arabic and Hebrew
     vowel points do not count.
 
     Args:
-        language: Snowball's name of a language or its ISO 639-1 code; None stems nothing.
+        language: Snowball's name of a language or its ISO 639-1 code; None leaves words as they
+            are, but for capitals.
 
     Raises:
         ConfigurationError: There is no such language.
@@ -116,6 +119,8 @@ class Terms:
     Examples:
         >>> Terms("english")("The adapters of QLoRA are quantised.")
         ['adapt', 'qlora', 'quantis']
+        >>> Terms("english")("Café"), Terms(None)("Café")
+        (['cafe'], ['café'])
         >>> Terms("de")("Die Häuser stehen.") == Terms("german")("die haus steh")
         True
         >>> sorted(Terms(None).of_query("北京 Zoo"))
@@ -163,6 +168,9 @@ class Terms:
             ]
         if self.language in STEMMED.values() and words:
             words = _stemmer(str(self.language)).stemWords(words)
+        if self.language is not None:
+            # After the stemmer, which goes by the accents.
+            words = [unaccented(word) for word in words]
         return words + characters
 
     def _words(self, text: str) -> list[str]:
@@ -176,8 +184,8 @@ class Terms:
         found: list[str] = (
             re.findall(r"\w+", text) if text.isascii() else _patterns().word.findall(text)
         )
-        if self.language == ENGLISH:
-            return [word for word in found if word not in STOP_WORDS]
+        if self.language == ENGLISH:  # whose stemmer knows no accents
+            return [word for word in map(unaccented, found) if word not in STOP_WORDS]
         return found
 
 

@@ -185,7 +185,7 @@ class CrossEncoderScorer(ClosedOnExit):
             "max_length": self._max_length,
             "instruction": self.instruction,
             "prompt": None if settings.prompt is None else asdict(settings.prompt),
-            "model_kwargs": repr(settings.model_kwargs),
+            "model_kwargs": repr(settings.stated_kwargs),
             "calibration_texts": settings.calibration_digest,
         }
 

@@ -7,6 +7,7 @@ import datetime as dt
 import math
 import pickle
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -131,6 +132,35 @@ def test_a_filter_is_applied_before_the_cut():
 def test_a_filter_that_cannot_be_applied_is_refused(given):
     with pytest.raises(ConfigurationError, match="function of a document"):
         BM25Retriever.from_documents(documents()).invoke("cats", filter=given)
+
+
+def test_an_async_filter_is_refused_since_it_would_let_everything_through():
+    async def owned_by_me(document):
+        return False
+
+    retriever = BM25Retriever.from_documents(documents())
+    for given in (owned_by_me, partial(owned_by_me)):
+        with pytest.raises(ConfigurationError, match="is an async function"):
+            retriever.invoke("cats", filter=given)
+
+
+def test_a_document_without_metadata_has_none_that_a_filter_asks_for():
+    bare = Document.model_construct(page_content="cats", metadata=None, id="bare", type="Document")
+    retriever = BM25Retriever.from_documents([bare, Document("cats", metadata={"i": 1})])
+    assert [one.metadata["i"] for one in retriever.invoke("cats", filter={"i": 1})] == [1]
+
+
+def test_metadata_that_is_a_list_is_met_by_one_of_its_elements():
+    tagged = Document("cats", id="tagged", metadata={"tags": ["pets", "home"]})
+    retriever = BM25Retriever.from_documents([tagged, Document("cats", metadata={"tags": "wild"})])
+    for given in ("home", ["home", "garden"], ("home",), {"home"}, {"home": 1}.keys()):
+        assert [one.id for one in retriever.invoke("cats", filter={"tags": given})] == ["tagged"]
+    assert retriever.invoke("cats", filter={"tags": "hom"}) == []
+
+
+def test_a_range_of_values_is_a_list_of_values():
+    retriever = BM25Retriever.from_documents(documents())
+    assert ids(retriever.invoke("frozen weights", filter={"i": range(1, 3)})) == ["d1"]
 
 
 async def test_async_takes_the_same_arguments_and_gives_the_same_documents():
@@ -298,6 +328,12 @@ def test_a_changed_retriever_finds_what_one_built_of_the_same_documents_does(bac
     whole = [*documents(), *more]
     built = BM25Retriever.from_documents([d for d in whole if d.id != "d1"], backend=backend)
     assert changed.invoke("four frozen owls cats") == built.invoke("four frozen owls cats")
+
+
+def test_documents_of_an_empty_id_replace_none():
+    retriever = BM25Retriever.from_texts(["cat one", "cat two"], ids=["", ""])
+    retriever.add_documents([Document("cat three", id=""), Document("cat four", id="")])
+    assert len(retriever.invoke("cat")) == 4
 
 
 def test_all_documents_may_be_deleted_and_others_added():

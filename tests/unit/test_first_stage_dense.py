@@ -113,6 +113,17 @@ def test_where_only_one_document_is_left_the_store_says_what_its_score_is(name):
     assert scores(retriever.invoke("20.2")) == pytest.approx(all_scores[:1], abs=1e-6)
 
 
+@pytest.mark.parametrize("error", [KeyError("metric"), AttributeError("index"), ValueError("no")])
+def test_a_store_that_cannot_say_it_costs_no_answer(error):
+    class Unsure(InMemoryVectorStore):
+        def _select_relevance_score_fn(self):
+            raise error
+
+    store = Unsure(Circle())
+    store.add_documents(documents()[:1])
+    assert len(DenseRetriever(vectorstore=store).invoke("1")) == 1
+
+
 def test_no_documents_give_no_documents():
     assert DenseRetriever(vectorstore=InMemoryVectorStore(Circle())).invoke("1") == []
 

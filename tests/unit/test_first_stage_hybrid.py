@@ -246,7 +246,20 @@ def test_a_failing_stage_fails_the_hybrid():
         hybrid.invoke("q")
 
 
-@pytest.mark.parametrize("answer", ["text", ["text"], None])
+def test_a_function_is_a_stage_and_gives_its_documents_in_any_series():
+    found = [Document("a", id="a"), Document("b", id="b")]
+    for series in (tuple(found), iter(found), (one for one in found)):
+        hybrid = HybridRetriever(retrievers=[lambda query, series=series: series])
+        assert [one.id for one in hybrid.invoke("q")] == ["a", "b"]
+
+
+def test_documents_of_an_empty_id_are_told_apart_by_their_texts():
+    found = [Document(text, id="") for text in ("a", "b", "a")]
+    hybrid = HybridRetriever(retrievers=[lambda query: found, lambda query: found[1:2]])
+    assert [one.page_content for one in hybrid.invoke("q")] == ["b", "a"]
+
+
+@pytest.mark.parametrize("answer", ["text", ["text"], None, {}, Document("alone")])
 def test_a_stage_that_returns_no_documents_is_an_error(answer):
     hybrid = HybridRetriever(retrievers=[RunnableLambda(lambda query: answer)])
     with pytest.raises(InputTypeError, match="must return a list of documents"):
@@ -257,7 +270,7 @@ def test_a_stage_that_returns_no_documents_is_an_error(answer):
     ("settings", "message"),
     [
         ({"retrievers": []}, "at least 1 item"),
-        ({"retrievers": ["bm25"]}, "instance of Runnable"),
+        ({"retrievers": ["bm25"]}, r"retrievers\[0\] must be a LangChain retriever"),
         ({"weights": [1, 2]}, "2 weights for 1 rankings"),
         ({"weights": [0]}, "one of them above"),
         ({"weights": [-1]}, "at least 0"),

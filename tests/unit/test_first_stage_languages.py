@@ -153,6 +153,37 @@ def test_two_ways_to_write_a_word_are_one_term(one, other):
     assert Terms(None).of_query(one) == Terms(None).of_query(other) != []
 
 
+@pytest.mark.parametrize(
+    ("language", "written", "typed"),
+    [
+        ("en", "Café résumés", "cafe resume"),
+        ("en", "SMØRREBRØD", "smorrebrod"),
+        ("en", "Encyclopædia", "encyclopaedia"),
+        ("en", "άνθρωπος", "ΑΝΘΡΩΠΟΣ"),
+        ("en", "Diyarbakır", "DIYARBAKIR"),
+        ("en", "ёлка", "елка"),
+        ("fr", "Téléphones", "telephone"),
+        ("es", "La canción", "cancion"),
+        ("pt", "coração", "coracao"),
+        ("pl", "Łódź", "lodz"),
+        ("de", "Müller", "Muller"),
+        ("el", "άνθρωποι", "ΑΝΘΡΩΠΟΣ"),
+        ("tr", "Işık", "isik"),
+    ],
+)
+def test_a_word_is_found_without_its_accents_and_with_them(language, written, typed):
+    texts = [written, "zzz"]
+    assert BM25Retriever.from_texts(texts, language=language).invoke(typed)
+    assert BM25Retriever.from_texts([typed, "zzz"], language=language).invoke(written)
+
+
+def test_marks_that_are_more_than_accents_stay():
+    assert Terms("en").of_query("हिंदी") != Terms("en").of_query("हदी")
+    assert Terms("en").of_query("мой") != Terms("en").of_query("мои")
+    assert Terms("en").of_query("が") != Terms("en").of_query("か")
+    assert Terms(None).of_query("får") != Terms(None).of_query("far")  # None changes no word
+
+
 def test_turkish_letters_are_lowered_as_in_turkish():
     assert Terms("tr")("IŞIK İstanbul") == Terms("tr")("ışık istanbul")
 

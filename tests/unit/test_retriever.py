@@ -425,6 +425,17 @@ class TestBadInput:
         with pytest.raises(InputTypeError, match="got dict"):
             over(lambda query: {"documents": []}, scorer).invoke(QUERY)
 
+    @pytest.mark.parametrize("series", [tuple, iter, lambda found: (one for one in found)])
+    def test_a_base_may_return_any_series_of_documents(self, scorer, series):
+        given = [Document("weights", id="a"), Document("ranks", id="b")]
+        found = over(lambda query: series(given), scorer, top_n=None).invoke(QUERY)
+        assert sorted(ids(found)) == ["a", "b"]
+
+    @pytest.mark.parametrize("answer", [None, "text", ["text"], Document("alone")])
+    def test_whatever_is_no_series_of_documents_is_refused(self, scorer, answer):
+        with pytest.raises(InputTypeError, match="must return a list of documents, got"):
+            over(lambda query: answer, scorer).invoke(QUERY)
+
     @pytest.mark.parametrize(("query", "error"), [("", InputError), (7, InputTypeError)])
     def test_a_query_without_words_never_reaches_the_base(self, scorer, query, error):
         def unreachable(query):

@@ -52,6 +52,15 @@ def test_no_cell_of_the_csv_is_a_formula(report):
     assert any(text.startswith("'=1+cmd") for text in texts)
 
 
+def test_a_token_for_the_hub_is_shown_and_kept_nowhere():
+    kwargs = {"token": "hf_abc", "attn_implementation": "eager"}
+    reranker = CrossEncoderReranker(model="some/model", model_kwargs=kwargs)
+    assert reranker.scorer.settings.model_kwargs == kwargs
+    shown = [repr(reranker), repr(reranker.scorer.settings), repr(reranker.scorer.identity)]
+    assert "hf_abc" not in "".join(shown)
+    assert "eager" in shown[-1]
+
+
 @pytest.mark.parametrize("name", ["x" * 300, "日本" * 200, "CON", "nul.x", "../..", "a/b\\c:d", ""])
 def test_a_file_name_of_any_system_can_be_made(name, tmp_path):
     found = file_names([name, f"{name} "])

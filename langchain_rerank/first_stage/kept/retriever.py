@@ -17,6 +17,7 @@ from langchain_core.retrievers import BaseRetriever
 from langchain_core.runnables import RunnableConfig
 from pydantic import ConfigDict, Field, PrivateAttr, field_validator
 
+from langchain_rerank.base_retrievers.overriding import AsyncFollowsSync
 from langchain_rerank.checks import is_one_of, shown, whole_number
 from langchain_rerank.errors import ConfigurationError
 from langchain_rerank.fields import CheckedAssignment, Count
@@ -35,7 +36,7 @@ from langchain_rerank.reading import Form
 Kind: TypeAlias = Literal["bm25", "dense", "hybrid"]
 
 
-class IndexRetriever(CheckedAssignment, BaseRetriever):
+class IndexRetriever(AsyncFollowsSync, CheckedAssignment, BaseRetriever):
     """Retriever over the files of folders that reads and embeds each text once.
 
     What was read, embedded and counted is kept in one file in the user's cache folder, by the

@@ -173,7 +173,7 @@ def verdict_key(
         "max_length": max_length,
         "prompt": repr(settings.prompt),
         "calibration_texts": settings.calibration_digest,
-        "model_kwargs": repr(sorted(settings.model_kwargs.items())),
+        "model_kwargs": repr(sorted(settings.stated_kwargs.items())),
     }
 
 

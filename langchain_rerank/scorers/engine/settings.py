@@ -21,6 +21,9 @@ DTYPES = ("auto", "float32", "bfloat16", "float16")
 INT8 = "int8"
 """The precision that is not the model's own, and so has to be asked for by name."""
 
+# Of `from_pretrained`: they open a hub, and change no weight.
+_CREDENTIALS = {"token", "use_auth_token", "proxies"}
+
 EMBEDDED = "embedded"
 """The name of the model that ships with the package."""
 
@@ -41,11 +44,16 @@ class LoadSettings:
     trust_remote_code: bool = False
     prompt: RerankPrompt | None = None
     calibration_texts: tuple[str, ...] = field(default=(), repr=False)
-    model_kwargs: Mapping[str, Any] = field(default_factory=dict, compare=False)
+    model_kwargs: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
     _model_kwargs_text: str = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_model_kwargs_text", repr(sorted(self.model_kwargs.items())))
+
+    @property
+    def stated_kwargs(self) -> dict[str, Any]:
+        """`model_kwargs` as they may be kept and shown: without the token of a hub."""
+        return {k: v for k, v in self.model_kwargs.items() if k not in _CREDENTIALS}
 
     @cached_property
     def calibration_digest(self) -> str | None:

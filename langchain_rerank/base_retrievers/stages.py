@@ -1,0 +1,55 @@
+"""What may be a stage, and the documents that one found."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from langchain_core.documents import Document
+from langchain_core.runnables import Runnable, RunnableLambda
+from pydantic import BaseModel
+
+from langchain_rerank.checks import listed, shown
+from langchain_rerank.errors import ConfigurationError, InputTypeError
+
+
+def as_stage(value: Any, name: str) -> Runnable[Any, Any]:
+    """Return a retriever or runnable as it is, and a function as a runnable.
+
+    Args:
+        value: What was given for a setting.
+        name: The setting, for the message.
+
+    Raises:
+        ConfigurationError: It is something else.
+    """
+    if isinstance(value, Runnable):
+        return value
+    if callable(value) and not isinstance(value, type):
+        return RunnableLambda(value)
+    raise ConfigurationError(
+        f"{name} must be a LangChain retriever or a Runnable from query to documents, got "
+        f"{shown(value)}. A vector store becomes one by .as_retriever()."
+    )
+
+
+def documents_of(found: Any, name: str) -> list[Document]:
+    """Return what a stage found as a list, whatever gives the documents in order.
+
+    Args:
+        found: What it returned.
+        name: How the message calls it.
+
+    Raises:
+        InputTypeError: It is no series, or one with something else than documents.
+    """
+    expected = f"{name} must return a list of documents, got"
+    if isinstance(found, BaseModel):  # a document, which would give its fields one by one
+        raise InputTypeError(f"{expected} {type(found).__name__}.")
+    try:
+        documents: list[Any] = listed(found, "documents", "documents")
+    except InputTypeError:
+        raise InputTypeError(f"{expected} {type(found).__name__}.") from None
+    for position, one in enumerate(documents):
+        if not isinstance(one, Document):
+            raise InputTypeError(f"{expected} {type(one).__name__} at position {position} of it.")
+    return documents
