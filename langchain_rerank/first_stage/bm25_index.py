@@ -104,6 +104,11 @@ class BM25Index:
             return np.zeros(len(self.documents))
         return self._scoring.scores(terms)
 
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What changes the scores besides documents and terms."""
+        return self.settings
+
     def changed(
         self,
         without: AbstractSet[str],

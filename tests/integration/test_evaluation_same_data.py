@@ -3,6 +3,7 @@
 import json
 import random
 from functools import lru_cache, partial
+from typing import Any
 
 import pytest
 from langchain_core.documents import BaseDocumentCompressor, Document
@@ -22,6 +23,8 @@ from langchain_rerank.evaluation.run import lines
 from langchain_rerank.evaluation.run.functions import code_of
 from langchain_rerank.evaluation.run.identity import Unsaid, identity
 from langchain_rerank.evaluation.run.journal import Journal
+from langchain_rerank.first_stage import BM25Retriever
+from langchain_rerank.first_stage.terms import Terms
 from langchain_rerank.testing import CountingScorer, WordOverlapScorer
 
 WORDS = ["adapters", "pruning", "caching", "batching", "routing", "sparsity", "tokens", "heads"]
@@ -37,6 +40,9 @@ def corpus(text="note", source="guide"):
         for word in WORDS
         for n in range(4)
     ]
+
+
+DOCUMENTS = corpus()[:3]
 
 
 class Letters(Embeddings):
@@ -279,6 +285,14 @@ def test_nothing_is_asked_twice_of_what_asks_a_language_model(tmp_path):
         (lambda _: DOCUMENTS_OF["a"], lambda _: DOCUMENTS_OF["b"]),
         ([Document("a", metadata={"x": 1})], [Document("a", metadata={"x": 2})]),
         ({"a": Document("a")}, {"a": Document("b")}),
+        (
+            BM25Retriever.from_documents(DOCUMENTS),
+            BM25Retriever.from_documents(DOCUMENTS, k1=1.2),
+        ),
+        (
+            BM25Retriever.from_documents(DOCUMENTS),
+            BM25Retriever.from_documents(DOCUMENTS, preprocess_func=Terms("german")),
+        ),
         ([*range(200)], [*range(100), *range(101, 201)]),
     ],
 )
@@ -352,6 +366,53 @@ def test_contexts_of_another_key_are_not_taken_over(door, tmp_path):
     evaluated("few")
     with pytest.raises(ConfigurationError, match="chain_keys differ"):
         evaluated("many", resume=True)
+
+
+@pytest.mark.parametrize(
+    ("records", "what"),
+    [
+        (RECORDS[::-1], r"questions.0.0 was q0, is q7"),
+        (
+            [*RECORDS, {"id": "q8", "question": "more"}],
+            r"questions.8 was None, is \['q8', 'more'\]",
+        ),
+        ([{**RECORDS[0], "question": "other"}, *RECORDS[1:]], r"questions.0.1 was adapters note"),
+    ],
+)
+def test_other_questions_are_refused_by_the_first_that_differs(records, what, tmp_path):
+    settings = {"journal": tmp_path / "j", "progress": False, "measures": "RR"}
+    compare_rerank(of_a_global, WordOverlapScorer(), RECORDS, **settings)
+    with pytest.raises(ConfigurationError, match=what):
+        compare_rerank(of_a_global, WordOverlapScorer(), records, resume=True, **settings)
+
+
+class Weights:
+    def __init__(self, sign):
+        self.table = [sign]
+
+
+class Served(BaseDocumentCompressor):
+    """Asks something that no setting tells."""
+
+    server: Any
+
+    def compress_documents(self, documents, query, callbacks=None):
+        return sorted(documents, key=lambda one: self.server.table[0] * one.metadata["page"])[:2]
+
+
+def test_a_stopped_run_does_not_go_on_with_another_compressor_of_the_same_settings(tmp_path):
+    def evaluated(sign, **settings):
+        return compared(of_a_global, tmp_path / "j", model=Served(server=Weights(sign)), **settings)
+
+    first = evaluated(1)
+    whole = (tmp_path / "j").read_bytes().splitlines(keepends=True)
+    (tmp_path / "j").write_bytes(b"".join(whole[:-2]))
+    assert evaluated(1, resume=True).systems["reranked"].measures == (
+        first.systems["reranked"].measures
+    )
+    (tmp_path / "j").write_bytes(b"".join(whole[:-2]))
+    with pytest.raises(ConfigurationError, match="'q0' reranked finds something else: rank 1 was"):
+        evaluated(-1, resume=True)
 
 
 class Keyed(BaseDocumentCompressor):

@@ -19,6 +19,7 @@ from langchain_rerank.errors import ConfigurationError
 from langchain_rerank.evaluation.data.questions import Record
 from langchain_rerank.evaluation.run.collect import Collector, spread
 from langchain_rerank.evaluation.run.journal import Journal
+from langchain_rerank.evaluation.run.lines import Row
 from langchain_rerank.evaluation.run.stage import Found, Stage
 
 logger = logging.getLogger(__name__)
@@ -59,7 +60,7 @@ async def confirm(
 
     Args:
         collector: Has the journal.
-        stages: What takes no more than a question.
+        stages: What is asked.
         records: The questions.
         systems: All that a whole journal has rows of; the stages' own where empty.
 
@@ -76,7 +77,8 @@ async def confirm(
         whole = all(
             journal.has(name, one.id) for one in records for name in (*stage.names, *systems)
         )
-        if whole and not any(one.held for one in notes):
+        # What gets candidates may be a server that costs.
+        if whole and (stage.given or not any(one.held for one in notes)):
             continue
         changes = [
             found
@@ -87,13 +89,17 @@ async def confirm(
 
 
 def _finished(journal: Journal, stage: Stage, record: Record) -> bool:
-    rows = [journal.get(name, record.id) for name in stage.names]
+    rows = [_row(journal, stage, name, record) for name in stage.names]
     return all(row is not None and not row.get("response") for row in rows)
+
+
+def _row(journal: Journal, stage: Stage, name: str, record: Record) -> Row | None:
+    return journal.get(name, record.id, stage.given(record) if stage.given else "")
 
 
 def _few(journal: Journal, stage: Stage, finished: Sequence[Record]) -> list[Record]:
     """Return the questions to ask again: three, and more where they took little time."""
-    rows = [journal.get(stage.names[-1], one.id) or {} for one in finished]
+    rows = [_row(journal, stage, stage.names[-1], one) or {} for one in finished]
     times = [row.get("latency_ms", {}).get("total", _MOST_MS) for row in rows]
     most = int(_MOST_MS * len(times) / max(sum(times), 1.0))
     return spread(finished, max(_FEWEST, most))
@@ -105,7 +111,7 @@ async def _change(
     """Return how a system differs from what the journal says; None where it does not, or fails."""
     found = await _asked(stage, record, config)
     for name, now in found.items():
-        then = Found.from_row(journal.get(name, record.id) or {"keys": ()})
+        then = Found.from_row(_row(journal, stage, name, record) or {"keys": ()})
         held = {key: journal.documents[key] for key in then.keys}
         altered = _altered(held, now, journal.brought(name, record.id))
         again = now.beside(journal.documents).once()

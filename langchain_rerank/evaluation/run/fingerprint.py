@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +37,8 @@ def _first_difference(where: str, old: Any, new: Any) -> tuple[str, Any, Any]:
     """Return the innermost first place where two JSON values differ, and both values there."""
     if isinstance(old, dict) and isinstance(new, dict):
         parts = [(key, old.get(key), new.get(key)) for key in {**old, **new}]
-    elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
-        parts = [(number, *values) for number, values in enumerate(zip(old, new, strict=True))]
+    elif isinstance(old, list) and isinstance(new, list):
+        parts = [(number, *values) for number, values in enumerate(zip_longest(old, new))]
     else:
         return where, old, new
     for key, was, now in parts:

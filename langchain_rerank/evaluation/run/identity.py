@@ -6,7 +6,7 @@ import hashlib
 import inspect
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass
 from enum import Enum
 from functools import partial
 from pathlib import Path
@@ -162,7 +162,7 @@ def _object(thing: Any, unsaid: Unsaid, inside: tuple[int, ...]) -> Any:
         settings = {name: getattr(thing, name) for name in sorted(thing.model_fields_set)}
         if isinstance(thing, Reranking):
             settings["model"] = thing.scorer
-        said = any(isinstance(one, (list, dict, *_PARTS)) for one in settings.values())
+        said = any(isinstance(one, Runnable) or _corpus(one) for one in settings.values())
         unsaid.held |= isinstance(thing, BaseRetriever) and not said
     elif isinstance(thing, _PARTS):
         settings = {
@@ -171,6 +171,8 @@ def _object(thing: Any, unsaid: Unsaid, inside: tuple[int, ...]) -> Any:
             if isinstance(one, (str, *_PARTS)) or is_function(one)
         }
         unsaid.held = True
+    elif is_dataclass(thing):
+        settings = {one.name: getattr(thing, one.name) for one in fields(thing)}
     else:
         _look_into(thing, unsaid)
     unsaid.held |= isinstance(thing, (VectorStore, Embeddings))
@@ -217,13 +219,18 @@ def _part(one: Any, unsaid: Unsaid, inside: tuple[int, ...]) -> Any:
     """Return what identifies something that a function holds; None where that is not known."""
     if one is None or isinstance(one, (ModuleType, type)):
         return None
-    values = list(one.values()) if isinstance(one, dict) else one
-    corpus = isinstance(values, (list, tuple)) and all(isinstance(x, Document) for x in values)
     said = isinstance(one, (*_SETTINGS, *_PARTS)) or identity_of(one) is not None
-    if said or is_function(one) or (corpus and values):
+    if said or is_function(one) or _corpus(one):
         return identity(one, unsaid, inside)
     _look_into(one, unsaid)
     return None
+
+
+def _corpus(thing: Any) -> bool:
+    """Return whether these are documents: a list of them, or a dictionary."""
+    found = list(thing.values()) if isinstance(thing, dict) else thing
+    listed = isinstance(found, (list, tuple)) and len(found) > 0
+    return listed and all(isinstance(one, Document) for one in found)
 
 
 def _look_into(thing: Any, unsaid: Unsaid) -> None:

@@ -38,6 +38,7 @@ from langchain_rerank.evaluation.run.systems import (
     called,
     check_documents,
     first_stage_scores,
+    own_order,
     reranked,
     reranks,
     system,
@@ -221,7 +222,12 @@ async def opened(
     ):
         spent = weighted(advance, steps, cost)
         work = Pass(setting, Collector(journal, setting.config, advance=spent))
-        asked = [work.reranking(name, one, {}) for name, one in models.items() if not reranks(one)]
+        known = {
+            one.id: Found.from_row(journal.get(FIRST_STAGE, one.id) or {"keys": ()})
+            for one in work.records
+        }
+        # Scorers have said what they are.
+        asked = [work.reranking(name, one, known) for name, one in models.items() if own_order(one)]
         stages = [work.retrieval(setting.k), *asked]
         await confirm(work.collector, stages, work.records, list(models))
         yield work
