@@ -37,7 +37,7 @@ def _first_difference(where: str, old: Any, new: Any) -> tuple[str, Any, Any]:
     """Return the innermost first place where two JSON values differ, and both values there."""
     if isinstance(old, dict) and isinstance(new, dict):
         parts = [(key, old.get(key), new.get(key)) for key in {**old, **new}]
-    elif isinstance(old, list) and isinstance(new, list):
+    elif isinstance(old, list) and isinstance(new, list) and old and new:
         parts = [(number, *values) for number, values in enumerate(zip_longest(old, new))]
     else:
         return where, old, new
