@@ -93,7 +93,8 @@ def load_embedded_model(folder: Path = MODEL_FOLDER) -> PreTrainedModel:
     with torch.random.fork_rng(devices=[]):
         model = BertForSequenceClassification(config)
     try:
-        model.load_state_dict(state)
+        # Put in place rather than copied: what was drawn is in torch's default precision.
+        model.load_state_dict(state, assign=True)
     except RuntimeError as error:
         raise ModelLoadError(
             f"The weights in {folder} do not fit its config.json: {error}. "

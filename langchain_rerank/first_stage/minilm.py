@@ -6,6 +6,7 @@ from typing import Any
 
 from langchain_core.embeddings import Embeddings
 
+from langchain_rerank.locks import building
 from langchain_rerank.plain_text import well_formed
 
 _MAX_LENGTH = 256  # tokens, as the model's files for sentence-transformers say
@@ -31,7 +32,8 @@ class MiniLmEmbeddings(Embeddings):
         from langchain_rerank.scorers.engine.device import choose_device
 
         self._tokenizer: Any = BertTokenizer.from_pretrained(model)
-        network: Any = BertModel.from_pretrained(model)
+        with building():
+            network: Any = BertModel.from_pretrained(model)
         self._network = network.eval().to(choose_device("auto"))
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import threading
 import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from langchain_rerank.checks import device_name, dtype_name, listed, whole_number
 from langchain_rerank.errors import ScorerClosedError
+from langchain_rerank.locks import ProcessLock
 from langchain_rerank.scorers import deadline
 from langchain_rerank.scorers.contract import ClosedOnExit, Request, Scores, check_request
 from langchain_rerank.scorers.engine import registry
@@ -35,16 +35,7 @@ if TYPE_CHECKING:
 DEFAULT_MODEL = "BAAI/bge-reranker-large"
 
 # Guards a few assignments of every scorer; one per scorer would break deepcopy and pickle.
-_lock = threading.Lock()
-
-
-def _renew_lock() -> None:
-    global _lock  # noqa: PLW0603  # another thread of the parent may have held it at the fork
-    _lock = threading.Lock()
-
-
-if hasattr(os, "register_at_fork"):  # not on Windows, which cannot fork
-    os.register_at_fork(after_in_child=_renew_lock)
+_lock = ProcessLock()
 
 
 class _Held(NamedTuple):
@@ -86,8 +77,8 @@ class CrossEncoderScorer(ClosedOnExit):
             model whose order suffers is not rounded, with one warning.
         backend: "torch", or "openvino" to compute on the CPU with OpenVINO (extra `openvino`): the
             model is converted on first use and kept in the user's cache folder.
-        max_length: Tokens a pair may have; None is 512, or the model's limit where that is lower;
-            "model" is the model's limit.
+        max_length: Tokens a pair may have; None is 512, or less where the model or its files say
+            so; "model" is the model's limit.
         max_batch_tokens: The most tokens that are computed in one batch, for a GPU that is shared
             with a language model, say; None takes what the device has memory for.
         instruction: What sentence-transformers calls the prompt: the system message of a model with
@@ -289,7 +280,7 @@ class CrossEncoderScorer(ClosedOnExit):
 
     def close(self) -> None:
         """Give the model back; the last scorer that does so unloads it."""
-        with _lock:
+        with _lock():
             self._closed += 1
         if entry := self._forget():
             registry.release(entry)
@@ -304,7 +295,7 @@ class CrossEncoderScorer(ClosedOnExit):
 
     def _forget(self) -> registry.Entry | None:
         """Drop the engine and return what to give back, if there was one."""
-        with _lock:
+        with _lock():
             held, self._held = self._held, None
         return held.entry if held is not None and held.finalizer.detach() is not None else None
 
@@ -333,7 +324,7 @@ class CrossEncoderScorer(ClosedOnExit):
 
     def _hold(self, engine: Engine, entry: registry.Entry, closed: int) -> Engine:
         """Return the engine, held by this scorer unless it was closed since `closed` times."""
-        with _lock:
+        with _lock():
             if self._closed == closed and self._held is None:
                 self._held = _Held(engine, entry, registry.forgotten_by(self, entry))
                 self._computed_in = engine.dtype

@@ -18,6 +18,7 @@ from langchain_rerank.errors import (
     ScorerOutOfMemoryError,
     see,
 )
+from langchain_rerank.locks import building
 from langchain_rerank.scorers.contract import ClosedOnExit, Scores, check_request, checked
 from langchain_rerank.scorers.engine.device import choose_device, choose_dtype
 from langchain_rerank.scorers.engine.memory import is_out_of_memory
@@ -176,13 +177,14 @@ class ListwiseScorer(ClosedOnExit):
 
         place = choose_device(device)
         try:
-            model: Any = transformers.AutoModel.from_pretrained(
-                self.name,
-                revision=revision,
-                trust_remote_code=trust_remote_code,
-                dtype=choose_dtype(dtype, place),
-                **model_kwargs,
-            )
+            with building():
+                model: Any = transformers.AutoModel.from_pretrained(
+                    self.name,
+                    revision=revision,
+                    trust_remote_code=trust_remote_code,
+                    dtype=choose_dtype(dtype, place),
+                    **model_kwargs,
+                )
             model = model.to(place).eval()
         except Exception as error:  # A model's own code may raise anything.
             kind = ScorerOutOfMemoryError if is_out_of_memory(error) else ModelLoadError

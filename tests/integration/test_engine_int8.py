@@ -29,6 +29,7 @@ from langchain_rerank.scorers.engine.forward import (
     verdicts,
 )
 from langchain_rerank.scorers.ray import scorer as ray_scorer
+from langchain_rerank.user_cache import cache_folder
 from langchain_rerank.wrappers import CachedScorer
 
 pytestmark = pytest.mark.usefixtures("module_cache")  # Rounding takes seconds.
@@ -85,6 +86,7 @@ def test_a_model_whose_order_suffers_computes_in_the_next_precision_with_one_war
     bert, lenient, caplog, monkeypatch
 ):
     monkeypatch.setattr(comparison, "_MOST_OFF", 1e-9)
+    before = set(cache_folder("openvino").glob("*"))
     with CrossEncoderScorer(bert, dtype="int8", calibration_texts=["Other texts."]) as scorer:
         scores = scorer.score(QUERY, TEXTS)
         assert scorer.path == "openvino"
@@ -93,6 +95,8 @@ def test_a_model_whose_order_suffers_computes_in_the_next_precision_with_one_war
     assert scores == pytest.approx(expected.tolist(), abs=0.02)
     (warning,) = [one for one in caplog.messages if "more slowly" in one]
     assert "int8, since its logits are up to" in warning
+    kept = set(cache_folder("openvino").glob("*")) - before
+    assert not any("FakeQuantize" in (one / "model.xml").read_text() for one in kept)
 
     caplog.clear()
     verdicts._written.clear()  # as another process would find it
@@ -158,10 +162,10 @@ def test_modules_in_the_working_folder_are_not_taken(bert, lenient, tmp_path, mo
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows cannot fork")
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
 def test_a_forked_child_has_locks_of_its_own():
-    with openvino._converting, openvino_package._importing:
+    with openvino._converting(), openvino_package._importing():
         child = os.fork()
         if not child:
-            held = openvino._converting.locked() or openvino_package._importing.locked()
+            held = openvino._converting().locked() or openvino_package._importing().locked()
             os._exit(int(held))
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 

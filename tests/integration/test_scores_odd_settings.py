@@ -106,7 +106,9 @@ def as_classifier(folder):
     return untold(folder)
 
 
-@pytest.mark.parametrize("path", ["packed", "padded"])
+@pytest.mark.parametrize(
+    "path", ["packed", "padded", pytest.param("openvino", marks=pytest.mark.slow)]
+)
 def test_a_text_that_ends_with_the_padding_token_is_read_as_predict_reads_it(
     path, tmp_path, monkeypatch
 ):
@@ -117,7 +119,10 @@ def test_a_text_that_ends_with_the_padding_token_is_read_as_predict_reads_it(
     expected = predicted(CrossEncoder(str(folder), device="cpu", processor_kwargs=asked), texts)
     if path == "padded":
         monkeypatch.setattr(packed_attention, "has_kernel", lambda *_: False)
-    with CrossEncoderScorer(folder, device="cpu", dtype="float32", prompt=prompt) as scorer:
+    backend = "openvino" if path == "openvino" else "torch"
+    with CrossEncoderScorer(
+        folder, device="cpu", dtype="float32", prompt=prompt, backend=backend
+    ) as scorer:
         assert scorer.score(QUERY, texts) == expected
         assert scorer.path == path
 

@@ -196,6 +196,16 @@ def choose_dtype(requested: str, device: torch.device) -> torch.dtype:
     return torch.bfloat16 if cpu_has_bfloat16() else torch.float32
 
 
+def float32_products() -> str:
+    """Return in which precision this process multiplies float32: "highest" is float32 itself."""
+    import torch
+
+    try:
+        return torch.get_float32_matmul_precision()
+    except RuntimeError:  # It was set for each device by itself.
+        return "mixed"
+
+
 def cpu_has_bfloat16() -> bool:
     """Return whether the CPU multiplies bfloat16 matrices in hardware.
 

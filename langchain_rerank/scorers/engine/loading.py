@@ -19,11 +19,17 @@ from langchain_rerank.errors import (
     ScorerOutOfMemoryError,
     see,
 )
+from langchain_rerank.locks import building
 from langchain_rerank.optional import require_installed, version_of, versions
-from langchain_rerank.scorers.engine.device import choose_device, choose_dtype
+from langchain_rerank.scorers.engine.device import (
+    choose_device,
+    choose_dtype,
+    float32_products,
+)
 from langchain_rerank.scorers.engine.forward.openvino_package import openvino
 from langchain_rerank.scorers.engine.forward.predict import foreign_code, precision_of, unpatched
 from langchain_rerank.scorers.engine.memory import is_out_of_memory
+from langchain_rerank.scorers.engine.origin import foreign_base
 from langchain_rerank.scorers.engine.settings import EMBEDDED, INT8, LoadSettings
 from langchain_rerank.scorers.engine.tokens.setup import (
     answer_with,
@@ -133,6 +139,7 @@ def load_cross_encoder(settings: LoadSettings) -> tuple[CrossEncoder, torch.devi
             f"model.config.pad_token_id = model.tokenizer.pad_token_id, and pass the model in, or "
             f"save it and load its folder. {see('a-model-could-not-be-loaded')}"
         )
+    _refuse_empty_vocabulary(model, settings)
     if foreign_code(model) is None:
         check_setup(model, settings)
     return model, device, dtype
@@ -170,6 +177,7 @@ def verdict_key(
         "langchain_rerank": sys.modules["langchain_rerank"].__version__,  # no import upwards
         "device": device.type,
         "dtype": str(dtype),
+        "float32_products": float32_products(),
         "max_length": max_length,
         "prompt": repr(settings.prompt),
         "calibration_texts": settings.calibration_digest,
@@ -220,7 +228,7 @@ def _load(settings: LoadSettings, device: torch.device, dtype: torch.dtype) -> C
     refuse_listwise(settings)
     asked = {"chat_template": settings.prompt.chat_template} if settings.prompt else None
     try:
-        with unpatched(settings.name):
+        with building(), unpatched(settings.name):
             model: CrossEncoder = CrossEncoder(
                 settings.model,
                 device=str(device),
@@ -281,7 +289,7 @@ def _refuse_missing_weights(model: CrossEncoder, name: str) -> None:
         if len(model) == 1 or "pooler" not in one  # A chain has a pooling of its own.
     }
     missing = [one for one, read in loaded.items() if not read]
-    if missing and len(missing) < len(loaded):
+    if missing:
         raise ModelLoadError(
             f"{len(missing)} of the {len(loaded)} weights of {name} are missing from its files, "
             f"{missing[0]!r} for one, and transformers made random ones, so every score would be "
@@ -290,11 +298,37 @@ def _refuse_missing_weights(model: CrossEncoder, name: str) -> None:
         )
 
 
+_OF_MANY_SCRIPTS = "a people 1 . é людей 北 人 ひと عدد लोग"
+
+
+def _refuse_empty_vocabulary(model: CrossEncoder, settings: LoadSettings) -> None:
+    """Refuse a tokenizer that transformers made up, since its files are missing."""
+    tokenizer = model.tokenizer
+    if foreign_base(type(tokenizer)) is not None:
+        return
+    ids = tokenizer(_OF_MANY_SCRIPTS, add_special_tokens=False)["input_ids"]
+    if not set(ids) - set(tokenizer.all_special_ids):
+        raise ModelLoadError(
+            f"The tokenizer of {settings.name} ({type(tokenizer).__name__}, {len(tokenizer)} "
+            f"tokens) knows no word and no letter, so every text would read alike: its files, such "
+            f"as tokenizer.json, are missing. Save the model's own tokenizer into the folder. "
+            f"{see('a-model-could-not-be-loaded')}"
+        )
+
+
 def _explanation(settings: LoadSettings, error: Exception) -> str:
     reason = _first_line(error)
     tried = f"Could not load the cross-encoder {settings.model!r}"
     if settings.model and Path(str(settings.model)).is_dir():  # Path("") is the working folder.
-        return f"{tried} from this local folder: {reason} {see('a-model-could-not-be-loaded')}"
+        adapter = Path(str(settings.model), "adapter_config.json").is_file()
+        remedy = (
+            "It holds an adapter and no model: merge it into its base model (PEFT's "
+            "merge_and_unload) and save that with its tokenizer. "
+        )
+        return (
+            f"{tried} from this local folder: {reason} {remedy if adapter else ''}"
+            f"{see('a-model-could-not-be-loaded')}"
+        )
     offline = " (HF_HUB_OFFLINE is set)" if os.environ.get("HF_HUB_OFFLINE") else ""
     return (
         f"{tried}: no such local folder, and the Hugging Face hub or its cache did not give it"

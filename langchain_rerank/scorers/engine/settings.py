@@ -68,7 +68,7 @@ class LoadSettings:
         if isinstance(self.model, str):
             return self.model
         config = getattr(self.model, "config", None)
-        return getattr(config, "name_or_path", None) or type(self.model).__name__
+        return getattr(config, "name_or_path", None) or self.model.__class__.__name__
 
 
 def check_load_settings(
@@ -194,10 +194,17 @@ DEFAULT_MAX_LENGTH = 512
 
 
 class Limits(NamedTuple):
-    """How many tokens of a pair a model takes, and with how many it was trained, if it says so."""
+    """How many tokens of a pair a model can read.
+
+    Attributes:
+        taken: The most.
+        trained: With how many it was trained, if it says so.
+        default: At how many it is cut where nobody asks for more.
+    """
 
     taken: int
     trained: int
+    default: int
 
 
 def limits_of(model: CrossEncoder) -> Limits:
@@ -205,11 +212,13 @@ def limits_of(model: CrossEncoder) -> Limits:
     limit = token_limit(model)
     config = getattr(model.transformers_model, "config", None)
     # A model with rotary positions can read on, but was not trained to.
-    return Limits(limit, min(limit, getattr(config, "max_position_embeddings", None) or NO_LIMIT))
+    trained = min(limit, getattr(config, "max_position_embeddings", None) or NO_LIMIT)
+    told = (getattr(model[0], "processing_kwargs", None) or {}).get("text", {})
+    return Limits(limit, trained, min(limit, told.get("max_length") or DEFAULT_MAX_LENGTH))
 
 
 def effective_max_length(limits: Limits, asked: int | Literal["model"] | None, name: str) -> int:
-    """Return the tokens of a pair: what was asked for, or 512, within the model's limit.
+    """Return the tokens of a pair: what was asked for, or the default, within the model's limit.
 
     Args:
         limits: How many tokens the model reads.
@@ -222,7 +231,7 @@ def effective_max_length(limits: Limits, asked: int | Literal["model"] | None, n
     """
     limit = limits.taken
     if asked is None:
-        return min(DEFAULT_MAX_LENGTH, limit)
+        return limits.default
     if asked == "model":
         if limits.trained == NO_LIMIT:
             raise ConfigurationError(
@@ -242,24 +251,28 @@ NO_LIMIT = 2**31
 """The limit of a model that names none; transformers writes a number far above for it."""
 
 
+# What models call the table of their absolute positions.
+_POSITIONS = {"position_embeddings", "embed_positions", "positions_embed", "wpe"}
+
+
 def token_limit(model: CrossEncoder) -> int:
     """Return how many tokens the model's tokeniser and position embeddings allow."""
     import torch
 
     limits = [NO_LIMIT, model.max_seq_length or DEFAULT_MAX_LENGTH]
     for name, module in model.named_modules():
-        if name.endswith("position_embeddings") and isinstance(module, torch.nn.Embedding):
-            # RoBERTa and its kin leave out the positions up to their padding token's.
+        if name.rpartition(".")[2] in _POSITIONS and isinstance(module, torch.nn.Embedding):
+            # RoBERTa and its kin leave out the positions up to their padding token's, BART two.
             unused = 0 if module.padding_idx is None else module.padding_idx + 1
-            limits.append(module.num_embeddings - unused)
-    return min(limits + _limits_of_rotation(getattr(model.transformers_model, "config", None)))
+            limits.append(module.num_embeddings - max(unused, getattr(module, "offset", 0)))
+    return min(limits + _limits_of_company(getattr(model.transformers_model, "config", None)))
 
 
-def _limits_of_rotation(config: Any) -> list[int]:
+def _limits_of_company(config: Any) -> list[int]:
     """Return from which length on a text would change the scores of those computed with it.
 
-    "longrope" takes other frequencies for a whole batch that has a text beyond the original length.
-    (Where "dynamic" does so is the model's limit anyway.)
+    "longrope" takes other frequencies for a whole batch that has a text beyond the original length
+    (where "dynamic" does so is the model's limit anyway), and BigBird another attention.
     """
     rotations = getattr(config, "rope_parameters", None) or {}
     found = [
@@ -267,4 +280,6 @@ def _limits_of_rotation(config: Any) -> list[int]:
         for one in (rotations, *rotations.values())  # One for all layers, or one for each kind.
         if isinstance(one, Mapping) and one.get("rope_type") == "longrope"
     ]
+    if getattr(config, "attention_type", None) == "block_sparse":
+        found.append((5 + 2 * config.num_random_blocks) * config.block_size)
     return [limit for limit in found if limit]

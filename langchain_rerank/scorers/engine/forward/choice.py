@@ -195,6 +195,8 @@ def _fastest(
                 continue
             if path == INT8:
                 reason = rounding_objection(short, long, forward, verdicts, path)
+                if reason and isinstance(forward, OpenVinoForward):
+                    forward.forget()  # No later load reads it.
             else:
                 reason = short.objection(forward) or long_objection(long, forward, verdicts, path)
         except Exception as error:  # noqa: BLE001  # any failure means: take the next path

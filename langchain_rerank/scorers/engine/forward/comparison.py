@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from langchain_rerank.errors import ModelLoadError, see
+from langchain_rerank.scorers.engine.device import float32_products
 from langchain_rerank.scorers.engine.forward.passes import Forward, activated
 from langchain_rerank.scorers.engine.forward.predict import Predict, precision_of
 from langchain_rerank.scorers.engine.forward.verdicts import Verdicts
@@ -84,7 +85,7 @@ class Expected:
         import numpy as np
         import torch
 
-        if precision_of(self._model) == torch.float32:  # A backend that converts by itself.
+        if precision_of(self._model) != self._dtype:  # A backend that converts by itself.
             with torch.autocast(self._model.device.type, self._dtype):
                 yield np.asarray(self._predict.logits(self.pairs, self._max_length))
             return
@@ -125,14 +126,21 @@ class Expected:
 
         found = self.by(forward)
         differences = np.abs(found - self.logits)
-        exact = self._dtype == torch.float32
-        tolerances = (1e-5 if exact else 2**-8) * np.maximum(1.0, np.abs(self.logits))
+        halved = torch.finfo(self._dtype).bits < 32
+        tolerances = (2**-8 if halved else 1e-5) * np.maximum(1.0, np.abs(self.logits))
         # Each comparison is false for NaN, which is within no tolerance.
         if (differences <= tolerances).all():
             return None
-        if not exact and self._is_noise(differences, tolerances):
+        if not _is_exact(self._dtype) and self._is_noise(differences, tolerances):
             return None
         return f"scores differ from its own by {np.max(differences):.2g} on test texts"
+
+
+def _is_exact(dtype: torch.dtype) -> bool:
+    """Return whether products are computed in float32 or more."""
+    import torch
+
+    return torch.finfo(dtype).bits >= 32 and float32_products() == "highest"
 
 
 def rounding_objection(
@@ -190,12 +198,11 @@ def refuse_company(predict: Predict, dtype: torch.dtype, name: str, max_length: 
         ModelLoadError: It does.
     """
     import numpy as np
-    import torch
 
     pairs = short_pairs()
     together = np.asarray(predict(pairs, max_length))
     alone = np.asarray([predict([pair], max_length)[0] for pair in pairs])
-    tolerance = 1e-3 if dtype == torch.float32 else 0.1
+    tolerance = 1e-3 if _is_exact(dtype) else 0.1
     difference = np.max(np.abs(together - alone))
     if difference > tolerance * np.max(np.maximum(1.0, np.abs(alone))):
         raise ModelLoadError(

@@ -69,9 +69,20 @@ class Following:
         return getattr(self._forward, name)
 
     def launch(self, pairs: Sequence[Pair]) -> Collect:
-        """Start computing `pairs` with the model as it is now."""
+        """Start computing `pairs` with the model as it is now.
+
+        What fails while its owner converts the model is computed again with what it became.
+        """
+        return self._launch(pairs, again=True)
+
+    def _launch(self, pairs: Sequence[Pair], *, again: bool) -> Collect:
         state = self._state_now()
-        if state != self._state:
-            self._forward, self._state = self._choose(), state
-        self._forward.activation = self._model.activation_fn
-        return self._forward.launch(pairs)
+        try:
+            if state != self._state:
+                self._forward, self._state = self._choose(), state
+            self._forward.activation = self._model.activation_fn
+            return self._forward.launch(pairs)
+        except Exception:
+            if not again or self._state_now() == state:
+                raise
+        return self._launch(pairs, again=False)

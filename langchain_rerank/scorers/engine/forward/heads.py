@@ -7,6 +7,7 @@ by a guess.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -240,8 +241,7 @@ def _decoder_classifier(model: Any) -> ReadOut | None:
 def _causal(model: Any, logit_score: Any) -> ReadOut | None:
     """Read the answer tokens' logits at the last token, without those of the whole vocabulary."""
     output = model.get_output_embeddings()
-    soft_cap = getattr(model.config, "final_logit_softcapping", None)
-    if not hasattr(model, "model") or output is None or soft_cap is not None:
+    if not hasattr(model, "model") or output is None or _caps_logits(model.config):
         return None
     if getattr(output, "bias", None) is not None:
         return None
@@ -259,6 +259,15 @@ def _causal(model: Any, logit_score: Any) -> ReadOut | None:
         return score - logits[:, 1] if len(answers) == 2 else score
 
     return ReadOut(base=model.model, pooling="last", head=head, head_modules=())
+
+
+def _caps_logits(config: Any) -> bool:
+    """Return whether a model bends its logits, which small ones need not show in 16 bits."""
+    settings = vars(config) | vars(config.get_text_config())
+    return any(
+        value is not None and re.search("soft_?cap", name) and "att" not in name
+        for name, value in settings.items()
+    )
 
 
 def _deberta(model: Any) -> ReadOut:

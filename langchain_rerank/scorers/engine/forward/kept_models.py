@@ -37,6 +37,12 @@ def keep(converted: Any, folder: Path) -> Any:
     return kept
 
 
+def remove(folder: Path) -> None:
+    """Remove what is kept in `folder`, where that can be done."""
+    with one_at_a_time(folder):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 @contextlib.contextmanager
 def one_at_a_time(folder: Path) -> Iterator[None]:
     """Let one thread of one process make `folder` while the others wait for it.

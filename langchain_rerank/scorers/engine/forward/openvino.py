@@ -9,13 +9,13 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
-import threading
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from langchain_rerank.errors import ScorerError
+from langchain_rerank.locks import ProcessLock
 from langchain_rerank.optional import version_of
 from langchain_rerank.scorers.engine.forward import kept_models
 from langchain_rerank.scorers.engine.forward.arrays import pack, pad
@@ -38,16 +38,7 @@ _PRECISIONS = {"float32": "f32", "bfloat16": "bf16"}
 _FORMAT = 2  # of what is kept; another number makes everything anew
 
 # Two models traced at once name each other's parts, and neither is converted.
-_converting = threading.Lock()
-
-
-def _renew_lock() -> None:
-    global _converting  # noqa: PLW0603  # a thread of the parent may have held it at the fork
-    _converting = threading.Lock()
-
-
-if hasattr(os, "register_at_fork"):  # not on Windows, which cannot fork
-    os.register_at_fork(after_in_child=_renew_lock)
+_converting = ProcessLock()
 
 
 class OpenVinoForward:
@@ -87,7 +78,9 @@ class OpenVinoForward:
         if read.last_layer:
             FirstTokens(read.last_layer)
         inputs = [self._arrays([pair]) for pair in calibration]
-        self._compiled = _compile(_kept_or_converted(read, padding, longest, inputs), dtype)
+        self._folder = cache_folder("openvino") / _key(read, inputs)
+        model = _kept_or_converted(self._folder, read, padding, longest, inputs)
+        self._compiled = _compile(model, dtype)
 
     def launch(self, pairs: Sequence[Pair]) -> Collect:
         """Start computing `pairs`."""
@@ -106,6 +99,10 @@ class OpenVinoForward:
                 return fetch(activated(self.activation, logits))()
 
         return collect
+
+    def forget(self) -> None:
+        """Remove what was kept on disk for later loads."""
+        kept_models.remove(self._folder)
 
     def _arrays(self, pairs: Sequence[Pair]) -> list[NDArray[np.int64]]:
         """Return the ids, the mask and, where the model reads them, the token types."""
@@ -128,17 +125,21 @@ def _compile(model: Any, dtype: torch.dtype) -> Any:
 
 
 def _kept_or_converted(
-    read: ReadOut, padding: int, longest: int, inputs: Sequence[Sequence[NDArray[np.int64]]]
+    folder: Path,
+    read: ReadOut,
+    padding: int,
+    longest: int,
+    inputs: Sequence[Sequence[NDArray[np.int64]]],
 ) -> Any:
     """Return the base model in OpenVINO's form, from disk where it is there and whole.
 
     Args:
+        folder: Where it is kept.
         read: The model.
         padding: The id to fill rows up with.
         longest: Tokens of the longest pair.
         inputs: What the ranges of int8 are taken from; empty for no rounding.
     """
-    folder = cache_folder("openvino") / _key(read, inputs)
     kept = kept_models.read(folder)
     if kept is None:
         with kept_models.one_at_a_time(folder):
@@ -206,7 +207,7 @@ def _converted(read: ReadOut, padding: int, longest: int) -> Any:
     # Tracing reads every attribute of the model, and this one warns unless it is set.
     read.base.loss_function = None
     logger.info("Converting %s to OpenVINO; this is done once.", type(read.base).__name__)
-    with _converting, warnings.catch_warnings():
+    with _converting(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what tracing warns of is checked below, by its results
         model = openvino().convert_model(
             module, example_input=_example(read, padding, rows=2, tokens=min(9, longest))

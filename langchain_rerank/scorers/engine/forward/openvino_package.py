@@ -2,25 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import sys
-import threading
 from typing import Any
 
+from langchain_rerank.locks import ProcessLock
 from langchain_rerank.optional import require
 
 _TELEMETRY = "openvino_telemetry"
 
-_importing = threading.Lock()
-
-
-def _renew_lock() -> None:
-    global _importing  # noqa: PLW0603  # a thread of the parent may have held it at the fork
-    _importing = threading.Lock()
-
-
-if hasattr(os, "register_at_fork"):  # not on Windows, which cannot fork
-    os.register_at_fork(after_in_child=_renew_lock)
+_importing = ProcessLock()
 
 
 def openvino() -> Any:
@@ -31,7 +21,7 @@ def openvino() -> Any:
     Raises:
         MissingExtraError: It is not installed.
     """
-    with _importing:
+    with _importing():
         silenced = _TELEMETRY not in sys.modules
         if silenced:
             # What cannot be imported is replaced by a stub, of openvino's own making.

@@ -67,7 +67,9 @@ def mixes_by_attention_alone(base: torch.nn.Module) -> bool:
     """
     import torch
 
-    kinds = getattr(getattr(base, "config", None), "layer_types", None) or []
+    config = getattr(base, "config", None)
+    # Of a model that reads pictures as well, that of the part which reads texts.
+    kinds = getattr(config and config.get_text_config(), "layer_types", None) or []
     convolves = (torch.nn.Conv1d, torch.nn.Conv2d)
     return {"full_attention", "sliding_attention"}.issuperset(kinds) and not any(
         isinstance(module, convolves) for module in base.modules()
@@ -121,10 +123,13 @@ def packed_attention(
 
     Raises:
         NotImplementedError: Some of that may change the output: sinks, a soft cap. In 16 bits the
-            probe texts need not show it.
+            probe texts need not show it. Or the layer has a window and is not told it: a mask
+            would have it, and probe texts may be shorter.
     """
     if unknown := [name for name, value in told.items() if not _is_neutral(name, value)]:
         raise NotImplementedError(f"its attention takes {', '.join(unknown)}")
+    if sliding_window is None and _has_window(module):
+        raise NotImplementedError("its attention is not told of its window")
     causal = bool(getattr(module, "is_causal", False))
     reach = None if sliding_window is None else sliding_window - 1
     if layout.key_rows is not None:
@@ -133,6 +138,15 @@ def packed_attention(
         return _of_first_tokens(query, key, value, layout, scaling), None
     attend = _cuda if query.is_cuda else _one_by_one
     return attend(query, key, value, layout, scaling, reach, causal), None
+
+
+def _has_window(module: torch.nn.Module) -> bool:
+    """Return whether the config of an attention layer gives it a window."""
+    config, layer = getattr(module, "config", None), getattr(module, "layer_idx", None)
+    if not getattr(config, "sliding_window", None):
+        return False
+    kinds = getattr(config, "layer_types", None)
+    return bool(kinds[layer] == "sliding_attention" if kinds and layer is not None else not kinds)
 
 
 def _is_neutral(name: str, value: object) -> bool:

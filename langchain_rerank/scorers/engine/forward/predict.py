@@ -131,7 +131,9 @@ class PredictForward:
         for (prompt, max_length), positions in groups.items():
             texts = [(sources[at].query, sources[at].text) for at in positions]
             if self._stock:
-                logits = torch.tensor(self._predict.logits(texts, max_length, prompt))
+                given = self._predict.logits(texts, max_length, prompt)
+                # Named, since the default is the process's, and loading a model changes it a while.
+                logits = torch.tensor(given, dtype=torch.float64)
                 found = activated(self.activation, logits).tolist()
             else:
                 found = self._predict(texts, max_length, prompt)
@@ -160,12 +162,24 @@ def foreign_code(model: CrossEncoder) -> str | None:
         for hook in [*module._forward_hooks.values(), *module._forward_pre_hooks.values()]:  # noqa: SLF001 - torch has no public list of them
             if not _packaged(hook):
                 return f"a hook of {name}"
+        if attention := _foreign_attention(getattr(module, "config", None)):
+            return f"the attention {attention!r} of {name}"
     for module in (model, *model, model.transformers_model):
         for method in _METHODS:
             function = getattr(module.__class__, method, None)
             if function is not None and not _packaged(function):
                 return f"{module.__class__.__name__}.{method}, which was replaced"
     return None
+
+
+def _foreign_attention(config: Any) -> str | None:
+    """Return the name of the attention that a config asks for, where somebody registered it."""
+    from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+    name = getattr(config, "_attn_implementation", None)
+    function = ALL_ATTENTION_FUNCTIONS.get(name) if isinstance(name, str) else None
+    foreign = function is not None and not _packaged(getattr(function, "func", function))
+    return name if foreign else None
 
 
 def edits(module: torch.nn.Module) -> tuple[Hashable, ...]:

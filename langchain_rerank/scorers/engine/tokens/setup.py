@@ -120,14 +120,28 @@ def _guessed(model: CrossEncoder, settings: LoadSettings) -> str | None:
     if all(re.search(rf"['\"]{role}['\"]", str(template)) for role in ("query", "document")):
         return None
     name = settings.model if isinstance(settings.model, str) else _origin(model)
-    if name is None or model_file(name, "modules.json", settings.revision):
+    if name is None or _is_saved_reranker(name, settings.revision):
         return None
     kind = "with a general chat template" if template else "without a template"
     return (
         f"is a causal language model {kind}: its files do not say how it is asked for the "
-        f"relevance of a text (no modules.json with a LogitScore, no template that names the roles "
-        f"'query' and 'document')."
+        f"relevance of a text (no modules.json of a CrossEncoder with a LogitScore, no template "
+        f"that names the roles 'query' and 'document')."
     )
+
+
+def _is_saved_reranker(name: str, revision: str | None) -> bool:
+    """Return whether the modules of `name` were saved by a `CrossEncoder`.
+
+    Those of an embedding model are not loaded: sentence-transformers asks its body "yes" or "no".
+    """
+    file = model_file(name, "config_sentence_transformers.json", revision)
+    if file is None or model_file(name, "modules.json", revision) is None:
+        return False
+    try:
+        return bool(json.loads(Path(file).read_text("utf-8")).get("model_type") == "CrossEncoder")
+    except (OSError, ValueError, AttributeError):
+        return False
 
 
 def _origin(model: CrossEncoder) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -18,6 +19,7 @@ CACHE_BYTES = 64 * 2**20
 # How much of a long text is read at first: see `encode_prefixes`.
 _CHARACTERS_PER_TOKEN = 16
 _MARGIN = 32
+_END_OF_WORD = re.compile(r"\S\s")
 
 
 class Frame(NamedTuple):
@@ -163,10 +165,10 @@ def encode_prefixes(tokenizer: Any, texts: Sequence[str], limit: int) -> list[Do
     """Return the first `limit` tokens of each text, without reading a long text to its end.
 
     Of a text far longer than `limit` tokens can need, only a beginning is tokenised. It ends before
-    white space, where tokenizers end a word, so that its tokens are the text's own; only in a
-    beginning without any white space it ends inside a word. The last tokens before the cut, which
-    such a cut could change, are never used: where the beginning does not hold `limit` tokens and a
-    margin, more of the text is read, if need be all of it.
+    white space, where tokenizers end a word, so that its tokens are the text's own: where a word
+    ends may decide how all of it is divided. The last tokens before the cut, which it could change
+    nevertheless, are never used: where the beginning does not hold `limit` tokens and a margin,
+    more of the text is read, if need be all of it.
     """
     import numpy as np
 
@@ -190,10 +192,12 @@ def encode_prefixes(tokenizer: Any, texts: Sequence[str], limit: int) -> list[Do
 
 
 def _beginning(text: str, reach: int) -> str:
-    """Return at most `reach` characters, ending before white space if there is any."""
+    """Return about `reach` characters, ending with a word; more where the first one is longer."""
     if len(text) <= reach:
         return text
     end = reach
     while end > 0 and not (text[end].isspace() and not text[end - 1].isspace()):
         end -= 1
-    return text[: end or reach]
+    if end == 0 and (word := _END_OF_WORD.search(text, reach - 1)):
+        end = word.start() + 1
+    return text[: end or len(text)]
