@@ -20,9 +20,13 @@ from langchain_rerank.reading.names import normal
 from langchain_rerank.reading.squad import Paragraph, paragraphs, squad_articles
 
 # The first that a row has counts. "_id" and "text" are BEIR's, "page_content" is LangChain's.
-TEXT_KEYS = ("text", "page_content", "content", "contents", "passage", "body")
+TEXT_KEYS = (
+    *("text", "page_content", "content", "contents", "passage", "body", "passage_text"),
+    *("document_text", "product_text", "product_title"),
+)
 ID_KEYS = (
     *("_id", "id", "docid", "doc_id", "pid", "passage_id", "document_id", "corpus_id", "docno"),
+    *("doc_no", "product_id"),
 )
 _EXPECTED = (
     'expected an object with a string "text" or "page_content" (and "_id" or "id", "title" and an '
@@ -48,6 +52,10 @@ def read_passages(path: Path, source: str, *, form: Form | None = None) -> list[
     articles = squad_articles(rows[0][1]) if len(rows) == 1 else None
     if articles is not None:
         return [_of_paragraph(one) for one in paragraphs(articles, path)]
+    corpus = rows[0][1].get("corpus") if len(rows) == 1 and isinstance(rows[0][1], Mapping) else {}
+    if isinstance(corpus, Mapping) and corpus:  # a data set of LlamaIndex: texts by their ids
+        held = [one if isinstance(one, Mapping) else {"text": one} for one in corpus.values()]
+        rows = [(1, {"id": id_, **one}) for id_, one in zip(corpus, held, strict=True)]
     lines: dict[str, int] = {}
     found = []
     for line, row in rows:

@@ -14,6 +14,19 @@ from langchain_rerank.reading.text import read_text
 _SPACE = re.compile(r"[ \t\r\n]*")
 
 
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object, none of whose keys has two values: Python's reader keeps the last."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice = next((key for key, value in pairs if value != found[key]), None)
+        if twice is not None:
+            raise ValueError(f"the key {twice[:60]!r} has two values in one object; keep one")
+    return found
+
+
+DECODER = json.JSONDecoder(object_pairs_hook=_object)
+
+
 def read_json(path: Path, *, encoding: str | None = None) -> list[tuple[int, Any]]:
     """Return line (1-based) and value of each value in a JSON or JSONL file.
 
@@ -58,7 +71,7 @@ def parse(text: str) -> Any:
         ValueError: It is no JSON, or more than Python reads of it; the message says why.
     """
     try:
-        return json.loads(text)
+        return DECODER.decode(text)
     except json.JSONDecodeError as error:
         where = f"line {error.lineno}, column" if error.lineno > 1 else "column"
         raise ValueError(f"{error.msg} at {where} {error.colno}") from error
@@ -89,7 +102,6 @@ def _lines(text: str, path: Path) -> Iterator[tuple[int, Any]]:
 
 def _items(text: str, path: Path) -> Iterator[tuple[int, Any]]:
     """Yield the items of the array that `text` is, with the line that each begins in."""
-    decoder = json.JSONDecoder()
     at = _after_space(text, text.index("[") + 1)
     line, counted = 1, 0
     try:
@@ -97,7 +109,7 @@ def _items(text: str, path: Path) -> Iterator[tuple[int, Any]]:
         while more:
             line += text.count("\n", counted, at)
             counted = at
-            value, at = decoder.raw_decode(text, at)
+            value, at = DECODER.raw_decode(text, at)
             yield line, value
             at = _after_space(text, at)
             more = text[at : at + 1] == ","
@@ -108,7 +120,7 @@ def _items(text: str, path: Path) -> Iterator[tuple[int, Any]]:
     except json.JSONDecodeError as error:
         said = f"{error.msg} at column {error.colno}"
         raise DataFileError(f"This is no JSON ({said}).", path=path, line=error.lineno) from error
-    except ValueError as error:  # a number of too many digits
+    except ValueError as error:  # a number of too many digits, a key with two values
         raise DataFileError(f"This cannot be read ({error}).", path=path, line=line) from error
 
 

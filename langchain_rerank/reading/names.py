@@ -11,7 +11,8 @@ def normal(name: str) -> str:
     """Return a name of a column as it is compared with others.
 
     Examples:
-        >>> normal("User Input"), normal("inputs.question"), normal("query-id")
-        ('user_input', 'inputs_question', 'query_id')
+        >>> normal("User Input"), normal("inputs.question"), normal("query-id"), normal("queryId")
+        ('user_input', 'inputs_question', 'query_id', 'query_id')
     """
-    return re.sub(r"[\s.\-]+", "_", name.strip()).casefold()
+    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name.strip())
+    return re.sub(r"[\s.\-]+", "_", words).casefold()

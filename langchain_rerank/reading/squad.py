@@ -42,7 +42,7 @@ def _is_article(value: Any) -> bool:
     return isinstance(value, Mapping) and isinstance(value.get("paragraphs"), list)
 
 
-def paragraphs(articles: list[Any], path: Path) -> Iterator[Paragraph]:
+def paragraphs(articles: list[Any], path: str | Path) -> Iterator[Paragraph]:
     """Yield every paragraph of SQuAD's articles.
 
     Raises:

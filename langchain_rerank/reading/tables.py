@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -12,6 +13,8 @@ from langchain_rerank.errors import ConfigurationError, DataFileError
 from langchain_rerank.reading.text import read_text
 
 DELIMITERS = (",", ";", "\t", "|")
+# The first line of a table without a header: an id, which has a digit in it, and a text.
+_ID_AND_TEXT = re.compile(r"(?=\S*\d)\S+\t[^\t]*\S\s+\S[^\t]*")
 _NAMES = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "bar": "|"}
 
 
@@ -27,7 +30,8 @@ def read_table(
 
     The delimiter is the one that was named, that a first line `sep=;` names, or the only one under
     which the header has a column that the caller knows. A column without a name, which pandas
-    writes for its index, is left out.
+    writes for its index, is left out. Lines of an id, a tab and a text, as MS MARCO, TREC and
+    ir_datasets write queries and passages, are rows of `id` and `text` without a header.
 
     Raises:
         DataFileError: No known column, more than one delimiter that gives one, a row of another
@@ -39,6 +43,9 @@ def read_table(
     head, _, rest = text.partition("\n")
     if head.strip().lower().startswith("sep=") and len(head.strip("\r\n")) == len("sep=") + 1:
         delimiter, text, first = delimiter or head.strip("\r\n")[-1], rest, 2
+    pairs = None if delimiter else _pairs(text, known)
+    if pairs is not None:
+        return pairs
     used = _checked(delimiter) if delimiter else _delimiter(text, path, known, what, first)
     lines = _cells(text, used, path, first)
     _, header = next(lines, (first, []))
@@ -63,6 +70,18 @@ def read_table(
             )
         rows.append((line, {k: v for k, v in zip(header, cells, strict=True) if k}))
     return rows
+
+
+def _pairs(text: str, known: Callable[[str], bool]) -> list[tuple[int, dict[str, str]]] | None:
+    """Return line, id and text where each line is an id, a tab and a text; None where not."""
+    head = text.partition("\n")[0].rstrip("\r")
+    if not _ID_AND_TEXT.fullmatch(head) or any(map(known, head.split("\t"))):
+        return None
+    lines = [(line, one.rstrip("\r").split("\t")) for line, one in enumerate(text.split("\n"), 1)]
+    pairs = [(line, cells) for line, cells in lines if any(map(str.strip, cells))]
+    if any(len(cells) != 2 for _, cells in pairs):
+        return None
+    return [(line, {"id": cells[0], "text": cells[1]}) for line, cells in pairs]
 
 
 def _checked(delimiter: str) -> str:

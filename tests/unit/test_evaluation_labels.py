@@ -172,6 +172,49 @@ def test_another_unicode_form_of_a_text_is_the_same_text():
     )
 
 
+@pytest.mark.parametrize(
+    ("typeset", "typed"),
+    [
+        ("The \u201csmall\u201d model\u2019s layers", 'The "small" model\'s layers'),
+        (
+            "Pages 10\u201320, a non\u2011linear e\ufb00ect\u2026",
+            "Pages 10-20, a non-linear effect...",
+        ),
+        ("AT&amp;T&nbsp;says &lt;b&gt; and &#39;c&#39;", "AT&T says <b> and 'c'"),
+        ("It trains the adap-\nters of each layer", "It trains the adapters of each layer"),
+        ("\uff2c\uff4f\uff32\uff21\uff1a\uff12 matrices", "LoRA:2 matrices"),
+        ("A pre- and a\npost-norm", "A pre- and a post-norm"),
+    ],
+)
+def test_one_text_typeset_in_two_ways_is_one_text(typeset, typed):
+    for document, label in [(typeset, typed), (typed, typeset)]:
+        documents = [Document(f"Before it. {document} after it.", id="a")]
+        assert value("RR", documents, expected_passage=label) == 1.0
+        assert value("RR", documents, reference_contexts=[label]) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("document", "label"),
+    [
+        ("It has 2\u2075 layers in all of it.", "It has 25 layers in all of it."),
+        ("It has 1\u00bd layers in all of it.", "It has 11/2 layers in all of it."),
+        ("Pages 10-20 of the paper say it.", "Pages 1020 of the paper say it."),
+        ("You re-sign what was written there.", "You resign what was written there."),
+        ("A range of 3- 4 layers of the model", "A range of 34 layers of the model"),
+        ("It isn't what was written there.", "It isnt what was written there."),
+    ],
+)
+def test_another_text_is_no_other_typesetting(document, label):
+    assert value("RR", [Document(document, id="a")], expected_passage=label) == 0.0
+    assert value("RR", [Document(document, id="a")], reference_contexts=[label]) == 0.0
+
+
+def test_a_sentence_ends_at_a_wide_mark():
+    sentence = "\u4f4e\u79e9\u9002\u5e94\u8bad\u7ec3\u5c0f\u77e9\u9635\uff01"
+    context = f"\u8fd9\u662f\u771f\u7684\u5417\uff1f{sentence}"
+    assert value("RR", [Document(sentence, id="a")], reference_contexts=[context]) == 1.0
+
+
 # Ids
 
 

@@ -9,31 +9,43 @@ from contextlib import suppress
 from typing import Any
 
 from langchain_rerank.errors import InputTypeError
-from langchain_rerank.evaluation.data.values import is_there, unwritten
+from langchain_rerank.evaluation.data.values import TEXT_KEYS, dumped, is_there
+from langchain_rerank.evaluation.data.written import unwritten
 from langchain_rerank.reading.names import normal
 
+# What may answer or not: a label only where a grade beside it says which.
+_JUDGED_IDS = ("pid", "docno", "doc_no", "product_id")
+JUDGED_TEXTS = (
+    *("passages", "passage", "paragraphs", "paragraph", "documents", "document", "docs", "doc"),
+    *("candidates", "candidate", "passage_text", "document_text", "doc_text", "product_text"),
+)
 # What each key of a record is called elsewhere: BEIR and MTEB, RAGAS, LangSmith, SQuAD, TREC.
+# Inputs and outputs are compared as `_plain` has them.
 SYNONYMS: dict[str, tuple[str, ...]] = {
-    "id": ("_id", "query_id", "question_id", "qid", "uuid"),
+    "id": ("_id", "query_id", "question_id", "qid", "q_id", "topic_id", "uuid"),
     "question": (
-        *("query", "user_input", "inputs_question", "input_question", "inputs_query"),
-        *("input_query", "inputs_input", "input_input", "input", "inputs", "prompt", "text"),
-        *("q", "questions", "question_text", "query_text", "claim"),
+        *("query", "user_input", "inputs_question", "inputs_query", "inputs_input", "input"),
+        *("inputs", "prompt", "text", "q", "questions", "question_text", "query_text", "claim"),
+        *("anchor", "user_query", "search_query", "inputs_messages", "messages"),
     ),
     "reference": (
         *("references", "ground_truth", "ground_truths", "reference_answer", "expected_answer"),
-        *("answer", "answers", "expected_output", "reference_output", "outputs_answer"),
-        *("output_answer", "outputs_output", "output_output", "outputs_reference", "output"),
-        *("outputs", "ideal", "target"),
+        *("answer", "answers", "expected_output", "expected_response", "reference_output"),
+        *("outputs_answer", "outputs_output", "outputs_reference", "output", "outputs", "ideal"),
+        *("gold_answer", "correct_answer", "short_answer", "short_answers", "target", "expected"),
     ),
     "reference_context_ids": (
         *("relevant_ids", "relevant_doc_ids", "relevant_docs", "gold_ids", "positive_ids"),
+        *("gold_doc_ids", "expected_ids", "ground_truth_ids", "answer_pids", "retrieval_gt"),
         *("doc_ids", "doc_id", "document_id", "docid", "passage_id", "corpus_id"),
+        *_JUDGED_IDS,
     ),
     "reference_contexts": (
         *("reference_context", "ground_truth_contexts", "gold_contexts", "gold_context"),
         *("supporting_contexts", "positive_passages", "positive_ctxs", "positives", "positive"),
-        *("pos", "expected_chunks", "context"),
+        *("relevant_passages", "relevant_contexts", "gold_passages", "ground_truth_documents"),
+        *("long_answer", "pos", "expected_chunks", "context"),
+        *JUDGED_TEXTS,
     ),
     "expected_source": ("expected_sources", "source_document", "source_file", "sources", "source"),
     "tags": ("tag",),
@@ -44,35 +56,51 @@ LABELS = (
 )
 # Names that many tables use for other things: read as labels only where nothing else is one.
 _WEAK = {"source", "sources", "source_file", "context", "doc_id", "document_id", "docid"}
-_WEAK |= {"positive", "pos"}
-GRADES = {
-    "score",
-    "relevance",
-    "rel",
-    "grade",
-    "label",
-    "judgment",
-    "judgement",
-    "relevancy",
-    "qrel",
+_WEAK |= {"positive", "pos", *_JUDGED_IDS, *JUDGED_TEXTS}
+SURE_GRADES = {
+    *("relevance", "rel", "grade", "judgment", "judgement", "relevancy", "qrel", "esci_label"),
+    *("is_relevant", "is_selected", "is_supporting", "gain"),
 }
-_OUTPUT = re.compile(r"^(reference_)?outputs?_")
+# Beside these what is called so of retrieval, of classes: numbers or words of a scale only.
+GRADES = SURE_GRADES | {
+    *("score", "scores", "label", "labels", "relevant", "rating", "relevance_score"),
+    *("relevance_label", "relevance_grade", "relevance_suggestion"),
+}
+_OUTPUT = re.compile(r"^((reference|expected)_)?outputs?_")
 _SURE = {name for key in LABELS for name in (key, *SYNONYMS.get(key, ()))} - _WEAK
 _QUESTIONS = {"question", *SYNONYMS["question"]}
-_NESTED = {"inputs", "outputs", "input", "output", "reference_outputs"}
+_NESTED = {"inputs", "outputs", "input", "output", "reference_outputs", "expected"}
+_NESTED |= {"expected_output"}
+# What RAGAS, the viewer of data sets, promptfoo, Argilla and Label Studio wrap a row in.
+_WRAPS = ("eval_sample", "row", "vars", "fields", "data")
+
+
+def _plain(name: str) -> str:
+    """Return a name as `SYNONYMS` has it: what is in inputs or outputs under one name for each."""
+    return _OUTPUT.sub("outputs_", re.sub(r"^input_", "inputs_", normal(name)))
 
 
 def holds_question(name: str) -> bool:
     """Return whether a column of this name may hold the question."""
-    return normal(name) in _QUESTIONS
+    return _plain(name) in _QUESTIONS
 
 
-def mapping(names: Iterable[str], known: Iterable[str]) -> dict[str, str]:
+def is_weak(name: str) -> bool:
+    """Return whether a column of this name may hold other things than labels."""
+    return _plain(name) in _WEAK
+
+
+def asks(value: Any) -> bool:
+    """Return whether a value is an object with a question in it: LangSmith's `inputs`, say."""
+    return isinstance(value, Mapping) and any(holds_question(str(key)) for key in value)
+
+
+def mapping(names: Iterable[str], known: Iterable[str], *, judged: bool = False) -> dict[str, str]:
     """Return the key of a record for each column that may be one, by the column's name.
 
     A column that is called as one of the `known` keys goes before its synonyms, and these before
     one another in the order of `SYNONYMS`: `chosen` takes the first that a row has. What is left
-    over is no key.
+    over is no key. Names of what may answer or not (`passage`, `docs`) are keys where `judged`.
 
     Examples:
         >>> mapping(["user_input", "reference", "persona"], ["question", "reference"])
@@ -80,10 +108,15 @@ def mapping(names: Iterable[str], known: Iterable[str]) -> dict[str, str]:
     """
     by_name: dict[str, list[str]] = {}
     for name in names:
-        plain = normal(name)
-        inside = _OUTPUT.sub("", plain)  # LangSmith keeps labels among the expected outputs
-        plain = inside if inside in _SURE else plain
-        by_name.setdefault(plain, []).append(name)
+        plain = _plain(name)
+        # LangSmith keeps labels among expected outputs.
+        inside = plain.removeprefix("outputs_").removeprefix("expected_")
+        by_name.setdefault(inside if inside in _SURE else plain, []).append(name)
+    if {"contexts", "evolution_type"} <= by_name.keys():
+        # Of RAGAS 0.1, a test set: elsewhere they are what a system retrieved.
+        by_name["reference_contexts"] = by_name.pop("contexts")
+    if judged and "text" in by_name and len(_QUESTIONS & by_name.keys()) > 1:
+        by_name["passage_text"] = by_name.pop("text")
     found = {one: key for key in known for one in by_name.get(key, ())}
     for key, synonyms in SYNONYMS.items():
         labelled = any(label in found.values() for label in LABELS)
@@ -91,8 +124,9 @@ def mapping(names: Iterable[str], known: Iterable[str]) -> dict[str, str]:
             name
             for one in synonyms
             if not (labelled and one in _WEAK)
+            if judged or one not in {*_JUDGED_IDS, *JUDGED_TEXTS}
             # Beside the key itself, a name that is nearly the same is a misspelling.
-            and not (key in by_name and nearest(one, [key]))
+            if not (key in by_name and nearest(one, [key]))
             for name in by_name.get(one, ())
             if name not in found
         ]
@@ -164,21 +198,34 @@ def spoken(rows: Iterable[Any], keys: Mapping[str, str], grades: str | None) -> 
     return "; ".join(said)
 
 
-def flattened(row: Mapping[str, Any]) -> dict[str, Any]:
+def flattened(row: Mapping[Any, Any]) -> dict[str, Any]:
     """Return a row with the parts of nested inputs and outputs, as LangSmith has them, on top.
 
     Examples:
         >>> flattened({"inputs": {"question": "Why?"}, "outputs": "{'answer': 'So.'}"})
         {'inputs_question': 'Why?', 'outputs_answer': 'So.'}
+        >>> flattened({"vars": {"query": "Why?"}, ("scores", "mean"): 2})
+        {'scores.mean': 2, 'query': 'Why?'}
     """
     found: dict[str, Any] = {}
-    for key, value in row.items():
+    for key, value in _opened(row).items():
         inside = value
-        if key in _NESTED and isinstance(value, str) and value.startswith("{"):
+        nested = normal(str(key)) in _NESTED
+        if nested and isinstance(value, str) and value.startswith("{"):
             with suppress(InputTypeError):
                 inside = unwritten(value)  # as LangSmith, or pandas, writes it into a cell
-        if key in _NESTED and isinstance(inside, Mapping):
+        if nested and isinstance(inside, Mapping) and not set(inside) <= {*TEXT_KEYS}:
             found.update({f"{key}_{inner}": one for inner, one in inside.items()})
-        else:
-            found[str(key)] = value
+        else:  # a header of several lines makes tuples
+            several = key if isinstance(key, tuple) else (key,)
+            found[".".join(filter(None, map(str, several)))] = inside
     return found
+
+
+def _opened(row: Mapping[Any, Any]) -> Mapping[Any, Any]:
+    """Return a row with the parts of what wraps the question in it on top."""
+    for key in () if asks(row) else _WRAPS:
+        inside = dumped(row.get(key))
+        if asks(inside):
+            return {**{name: one for name, one in row.items() if name != key}, **inside}
+    return row

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +10,10 @@ from langchain_rerank.errors import DataFileError, InputTypeError
 from langchain_rerank.evaluation.data.beir import is_collection, load_collection
 from langchain_rerank.evaluation.data.columns import holds_question, mapping
 from langchain_rerank.evaluation.data.questions import KEYS, Dataset, from_records
-from langchain_rerank.evaluation.data.values import unwritten
+from langchain_rerank.evaluation.data.tables import rows_inside
+from langchain_rerank.evaluation.data.written import unwritten
 from langchain_rerank.reading import TABLE_SUFFIXES, Form, read_rows, suffix_of
 from langchain_rerank.reading.json_values import objects
-from langchain_rerank.reading.squad import paragraphs, squad_articles
 
 # Only in these does a cell hold several values; a question may well begin with a bracket.
 _SEVERAL = {"expected_source", "reference_context_ids", "qrels", "reference_contexts", "tags"}
@@ -82,74 +82,7 @@ def unwrapped(rows: Sequence[tuple[int, Any]], path: Path) -> Sequence[tuple[int
         DataFileError: A row is no object, or SQuAD's paragraphs are damaged.
     """
     if len(rows) == 1 and isinstance(rows[0][1], Mapping):
-        inside = _inside(rows[0][1], path)
+        inside = rows_inside(rows[0][1], path)
         if inside is not None:
             rows = list(enumerate(inside, 1))
-    # The viewer of data sets wraps each row.
-    return [
-        (line, row["row"] if isinstance(row.get("row"), Mapping) else row)
-        for line, row in objects(rows, path)
-    ]
-
-
-def _inside(value: Mapping[str, Any], path: Path) -> list[Any] | None:
-    """Return the rows in one object, or None where it is a row itself."""
-    articles = squad_articles(value)
-    if articles is not None:
-        return list(_asked(articles, path))
-    questions = [one for key, one in value.items() if holds_question(str(key))]
-    if any(isinstance(one, str) or _asks(one) for one in questions):
-        return None
-    if questions or all(isinstance(one, Mapping) for one in value.values()):
-        return _from_columns(value)
-    lists = [
-        one
-        for one in value.values()
-        if isinstance(one, list) and one and all(isinstance(row, Mapping) for row in one)
-    ]
-    if len(lists) == 1:
-        return lists[0]
-    if value and all(isinstance(one, str) for one in value.values()):
-        return [{"id": key, "question": one} for key, one in value.items()]
-    return None
-
-
-def _asks(value: Any) -> bool:
-    """Return whether a value is an object with a question in it: LangSmith's `inputs`, say."""
-    return isinstance(value, Mapping) and any(holds_question(str(key)) for key in value)
-
-
-def _from_columns(value: Mapping[str, Any]) -> list[Any] | None:
-    """Return rows from columns (`{"question": [...]}`, `{"question": {"0": ...}}`) or an index.
-
-    pandas writes the second by `to_json`, and `{"0": {"question": ...}}` with `orient="index"`.
-    """
-    held = list(value.values())
-    if all(isinstance(one, list) for one in held) and len({len(one) for one in held}) == 1:
-        return [dict(zip(value, row, strict=True)) for row in zip(*held, strict=True)]
-    if not all(isinstance(one, Mapping) for one in held):
-        return None
-    if any(holds_question(str(key)) for key in value):
-        indexes = list(held[0]) if held else []
-        return [{key: one.get(index) for key, one in value.items()} for index in indexes]
-    if all(map(_asks, held)):
-        return [{"id": index, **one} for index, one in value.items()]
-    return None
-
-
-def _asked(articles: list[Any], path: Path) -> Iterator[dict[str, Any]]:
-    """Yield SQuAD's questions; what cannot be answered has no label."""
-    for paragraph in paragraphs(articles, path):
-        for one in paragraph.questions:
-            answers = one.get("answers") or one.get("plausible_answers") or []
-            first = answers[0] if isinstance(answers, list) and answers else None
-            answerable = not one.get("is_impossible")
-            yield {
-                "id": one.get("id"),
-                "question": one.get("question"),
-                "reference": first.get("text")
-                if isinstance(first, Mapping) and answerable
-                else None,
-                "reference_contexts": [paragraph.text] if answerable else None,
-                "title": paragraph.title,
-            }
+    return list(objects(rows, path))

@@ -6,81 +6,141 @@ so that a document in a row need not be a relevant one.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from langchain_rerank.errors import InputTypeError
-from langchain_rerank.evaluation.data.columns import GRADES, chosen
-from langchain_rerank.evaluation.data.values import is_there, read_grade, unwritten
+from langchain_rerank.evaluation.data.columns import GRADES, SURE_GRADES, chosen, is_weak
+from langchain_rerank.evaluation.data.values import (
+    GRADE_WORDS,
+    add_grade,
+    is_there,
+    read_grade,
+    read_texts,
+)
+from langchain_rerank.evaluation.data.written import unwritten
 from langchain_rerank.reading.names import normal
 
-_GRADED = ("reference_context_ids", "reference_contexts")
-_OTHER_THINGS = {"score", "label"}  # of retrieval, of classes: a grade only if all are whole
+GRADED = ("reference_context_ids", "reference_contexts")
+# Words for grades, from 0 upwards: a column is of the first scale that has all its words.
+_SCALES = (
+    ("irrelevant", "relevant", "highly_relevant", "perfectly_relevant"),
+    ("irrelevant", "partially_relevant", "highly_relevant", "perfectly_relevant"),
+    ("irrelevant", "partially_relevant", "relevant", "highly_relevant", "perfectly_relevant"),
+    ("i", "c", "s", "e"),  # Amazon's ESCI, doi:10.48550/arXiv.2206.06588
+    ("irrelevant", "complement", "substitute", "exact"),
+    ("bad", "fair", "good", "excellent", "perfect"),
+)
+_SAME = {
+    **{word: ("irrelevant", "relevant")[grade] for word, grade in GRADE_WORDS.items()},
+    **dict.fromkeys(("somewhat_relevant", "marginally_relevant"), "partially_relevant"),
+    **dict.fromkeys(("partly_relevant", "related"), "partially_relevant"),
+    "very_relevant": "highly_relevant",
+}
 
 
-def grade_column(rows: Iterable[Any], keys: Mapping[str, str]) -> str | None:
-    """Return the column with a grade for each label of its row; None where there is none.
+def with_numbers(rows: Sequence[Any], keys: Mapping[str, str]) -> tuple[list[Any], str | None]:
+    """Return rows and their column of grades, in which words are numbers; None where there is none.
 
-    One label has one number beside it, and a list of labels a list of as many.
+    One label has one grade beside it, and a list of labels a list of as many.
 
     Args:
         rows: The rows, of plain values.
         keys: What `columns.mapping` returns.
     """
-    beside: dict[str, list[tuple[Any, Any]]] = {}
-    for row in rows:
-        columns = chosen(row, keys) if isinstance(row, Mapping) else {}
-        label = next((row[columns[key]] for key in _GRADED if key in columns), None)
-        for name in row if label is not None and "qrels" not in columns else ():
-            if name not in keys and normal(name) in GRADES and is_there(row[name]):
-                beside.setdefault(name, []).append((_listed(label), _listed(row[name])))
-    return next((name for name, pairs in beside.items() if _are_grades(name, pairs)), None)
+    labels = [_label(row, keys) for row in rows]
+    labelled = [row for row, label in zip(rows, labels, strict=True) if label]
+    for name in dict.fromkeys(name for row in labelled for name in row if name not in keys):
+        if normal(name) not in GRADES:
+            continue
+        found = _numbered(rows, name)
+        pairs = [
+            (label, several(row[name]))
+            for row, label in zip(found, labels, strict=True)
+            if label and is_there(row.get(name))
+        ]
+        # What is no grade among others that are is named when its row is read.
+        sure = normal(name) in SURE_GRADES
+        graded = sum(
+            len(label) == len(cell) and (sure or None not in map(read_grade, cell))
+            for label, cell in pairs
+        )
+        if graded * 2 > len(pairs) or (sure and graded):
+            return found, name
+    return list(rows), None
 
 
-def _are_grades(name: str, pairs: Sequence[tuple[Any, Any]]) -> bool:
-    for labels, grades in pairs:
-        if isinstance(labels, list) != isinstance(grades, list):
-            return False
-        several = grades if isinstance(grades, list) else [grades]
-        if normal(name) in _OTHER_THINGS and None in map(read_grade, several):
-            return False
-        if isinstance(labels, list) and len(labels) != len(several):
-            return False
-    return True
+def _label(row: Any, keys: Mapping[str, str]) -> list[Any]:
+    columns = chosen(row, keys) if isinstance(row, Mapping) else {}
+    named = [] if "qrels" in columns else [columns[key] for key in GRADED if key in columns]
+    return several(row[named[0]]) if named else []
 
 
-def _listed(value: Any) -> Any:
-    """Return what a cell holds; several values as a list."""
-    value = unwritten(value) if isinstance(value, str) else value
-    return list(value) if isinstance(value, (tuple, set, frozenset)) else value
+def several(value: Any, *, strict: bool = False) -> list[Any]:
+    """Return what a cell holds as a list, also where one became text.
+
+    Raises:
+        InputTypeError: It looks like one and cannot be read, and `strict` is to say so.
+    """
+    if isinstance(value, str):
+        with suppress(*() if strict else (InputTypeError,)):
+            value = unwritten(value)
+    return list(value) if isinstance(value, (list, tuple, set, frozenset)) else [value]
 
 
-def with_grades(labels: Mapping[str, Any], cell: Any) -> dict[str, Any]:
+def _numbered(rows: Sequence[Any], name: str) -> list[Any]:
+    """Return rows with numbers for the words of a scale in one of their columns."""
+    cells = [several(row.get(name)) if isinstance(row, Mapping) else [] for row in rows]
+    words = {_word(one) for cell in cells for one in cell if isinstance(one, str)} - {""}
+    scale = next((one for one in _SCALES if words and words <= {*one}), None)
+    if scale is None:
+        return list(rows)
+    grades = {word: scale.index(word) for word in words}
+    return [
+        {
+            **row,
+            name: [grades.get(_word(one), one) if isinstance(one, str) else one for one in cell],
+        }
+        if any(map(is_there, cell))
+        else row
+        for row, cell in zip(rows, cells, strict=True)
+    ]
+
+
+def _word(text: str) -> str:
+    return _SAME.get(normal(text), normal(text))
+
+
+def with_grades(labels: Mapping[str, Any], cell: Any, names: Mapping[str, str]) -> dict[str, Any]:
     """Return the labels of a row with their grades: ids as qrels, and texts that are relevant.
 
     Args:
-        labels: What was read of the row, by key of a record.
-        cell: The grade of its one label, or as many as it has.
+        labels: What stands in the row, by key of a record.
+        cell: The grade of its one label, or as many as it has. Without any, what is relevant by its
+            name stays a label.
+        names: The columns of the labels.
 
     Raises:
-        InputTypeError: A grade is no whole number, or they are not as many.
+        InputTypeError: A grade is no whole number, they are not as many, or an id is none.
     """
     found = dict(labels)
-    given = _listed(cell)
-    grades = [read_grade(one) for one in (given if isinstance(given, list) else [given])]
-    for key in _GRADED:
-        named = found.pop(key, ())
-        if not named:
+    grades = [grade for one in several(cell) if (grade := read_grade(one)) is not None]
+    for key in GRADED:
+        if not is_there(found.get(key)) or not (is_there(cell) or is_weak(names[key])):
             continue
-        pairs = [
-            (one, grade) for one, grade in zip(named, grades, strict=False) if grade is not None
-        ]
-        if len(pairs) != len(named) or len(grades) != len(named):
+        named = several(found.pop(key), strict=True)
+        if not is_there(cell):
+            raise InputTypeError(f"{names[key]!r} has none beside it, and so may answer or not.")
+        if len(grades) != len(named) or len(several(cell)) != len(named):
             raise InputTypeError(
                 f"a whole number for each of {len(named)} was expected, got {cell!r}."
             )
         if key == "reference_contexts":
-            found[key] = tuple(one for one, grade in pairs if grade > 0)
-        else:
-            found["qrels"] = dict(pairs)
+            found[key] = [one for one, grade in zip(named, grades, strict=True) if grade > 0]
+            continue
+        found["qrels"] = {}
+        for one, grade in zip(named, grades, strict=True):
+            for id_ in read_texts(one):
+                add_grade(found["qrels"], id_, grade)
     return found

@@ -6,16 +6,17 @@ cannot be read makes that one record invalid, and all others run.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from langchain_rerank.errors import ConfigurationError, InputTypeError
 from langchain_rerank.evaluation.data import columns, graded, repeated, values
 from langchain_rerank.evaluation.data.record import Record
 from langchain_rerank.evaluation.data.tables import as_rows
+from langchain_rerank.evaluation.data.unfolded import unfolded
+from langchain_rerank.evaluation.data.written import unwritten
 from langchain_rerank.reading.names import normal
 
 __all__ = ["KEYS", "Dataset", "Record", "from_records", "some"]
@@ -91,7 +92,6 @@ class Dataset:
         )
 
 
-_SAID = 4  # records of which a warning says each by itself
 KEYS = tuple(one.name for one in fields(Record) if one.name not in {"problem", "metadata"})
 
 
@@ -133,13 +133,15 @@ def from_records(
         listed = [{"question": one} for one in listed]
     places = where or [f"record {position}" for position in range(1, len(listed) + 1)]
     names = dict.fromkeys(key for row in listed if isinstance(row, Mapping) for key in row)
-    keys = columns.mapping(names, KEYS)
-    grades = graded.grade_column(listed, keys)
+    keys = columns.mapping(names, KEYS, judged=True)
+    listed, grades = graded.with_numbers(listed, keys)
+    if grades is None:
+        keys = columns.mapping(names, KEYS)
     made = [_record(row, str(n), keys, grades) for n, row in enumerate(listed, 1)]
     join = repeated.with_joined_labels if grades is None else repeated.with_joined_grades
     read = join(list(zip(made, places, strict=True)), by_id="id" in keys.values())
     spoken = columns.spoken(listed, keys, grades)
-    found, warnings = _told_apart(read)
+    found, warnings = repeated.told_apart(read)
     if all(record.problem for record in found):
         first = found[0].problem if found else "it is empty."
         raise ConfigurationError(
@@ -149,33 +151,6 @@ def from_records(
     said = [f"{spoken}."] if spoken else []
     said += repeated.said_of_repeated(len(made) - len(read) if grades is None else 0, found)
     return Dataset(tuple(found), name, (*(f"{name}: {one}" for one in said), *warnings))
-
-
-def _told_apart(read: Sequence[tuple[Record, str]]) -> tuple[list[Record], list[str]]:
-    """Return records with ids of their own, and what is to be said of each by where it stands."""
-    given = {record.id for record, _ in read}
-    taken: set[str] = set()
-    found, renamed, unusable = [], [], []
-    for record, place in read:
-        unique = _unique_id(record.id, taken, given)
-        taken.add(unique)
-        if unique != record.id:
-            renamed.append(f"{place}: the id {record.id!r} was used before; it is now {unique!r}.")
-        problem = record.problem and f"{place} (id {unique!r}): {record.problem}"
-        if problem:
-            unusable.append(problem)
-        found.append(replace(record, id=unique, problem=problem))
-    return found, [
-        *_first(renamed, "have an id that was used before"),
-        *_first(unusable, "cannot be used"),
-    ]
-
-
-def _first(said: Sequence[str], what: str) -> Sequence[str]:
-    """Return what is said of each record, or where they are many, of the first and of the rest."""
-    if len(said) <= _SAID:
-        return said
-    return [*said[: _SAID - 1], f"{len(said) - _SAID + 1} more records {what}."]
 
 
 def some(names: Iterable[str]) -> str:
@@ -192,34 +167,17 @@ def some(names: Iterable[str]) -> str:
 
 def _row(row: Any) -> Any:
     """Return a row as a mapping where it is one in another guise."""
-    row = _dumped(row)
+    row = values.dumped(row)
     if not isinstance(row, Mapping):
         return values.plain_value(row)
-    sample = _dumped(row.get("eval_sample"))  # what a RAGAS test set wraps each sample in
-    row = columns.flattened(sample if isinstance(sample, Mapping) else row)
-    return {key: values.plain_value(one) for key, one in row.items()}
-
-
-def _dumped(row: Any) -> Any:
-    if hasattr(row, "model_dump"):
-        return row.model_dump()
-    if is_dataclass(row) and not isinstance(row, type):  # a `Record`, or somebody's own class
-        return {one.name: value for one in fields(row) if (value := getattr(row, one.name))}
-    return row
-
-
-def _unique_id(wanted: str, taken: set[str], given: set[str]) -> str:
-    if wanted not in taken:
-        return wanted
-    names = (f"{wanted}#{number}" for number in itertools.count(2))
-    return next(name for name in names if name not in taken and name not in given)
+    return unfolded({key: values.plain_value(one) for key, one in columns.flattened(row).items()})
 
 
 def _metadata(held: Any) -> Mapping[str, Any]:
     """Return the metadata of a row, also from a cell; what is no object is kept as it is."""
     if isinstance(held, str):
         with suppress(InputTypeError):
-            held = values.unwritten(held)
+            held = unwritten(held)
     if isinstance(held, Mapping):
         return held
     return {"metadata": held} if values.is_there(held) else {}
@@ -229,31 +187,54 @@ def _record(row: Any, position: str, keys: Mapping[str, str], grades: str | None
     if not isinstance(row, Mapping):
         return Record(position, "", problem=f"a dictionary was expected, got {row!r}.")
     columns_of = columns.chosen(row, keys)
-    mapped = {key: row[name] for key, name in columns_of.items()}
-    free = set(KEYS) - {keys.get(name) for name in row}
-    id_ = mapped.pop("id", None)
+    id_ = row.get(columns_of.get("id", ""))
     id_ = (values.read_id(id_) or str(id_)) if values.is_there(id_) else position
-    question = mapped.pop("question", None)
-    shown = question if isinstance(question, str) else ""
+    shown = ""
+    try:
+        shown = values.read_question(row.get(columns_of.get("question", "")))
+        return Record(id_, shown, **_read(row, shown, keys, columns_of, grades))
+    except InputTypeError as error:
+        return Record(id_, shown, problem=str(error))
+
+
+def _read(
+    row: Mapping[str, Any],
+    question: str,
+    keys: Mapping[str, str],
+    columns_of: Mapping[str, str],
+    grades: str | None,
+) -> dict[str, Any]:
+    """Return what else a record has, from the columns of its row.
+
+    Raises:
+        InputTypeError: The record cannot be used.
+    """
     known = {*columns_of.values(), grades, "metadata"}
     extra = {key: one for key, one in row.items() if key not in known and values.is_there(one)}
-    metadata = {**extra, **_metadata(row.get("metadata"))}
+    free = set(KEYS) - {keys.get(name) for name in row}
     for key in extra:
         close = columns.nearest(key, free)
         if close:
-            return Record(
-                id_,
-                shown,
-                problem=f"unknown key {key!r}; the nearest known key is {close!r} "
-                f"(known: {', '.join(KEYS)}).",
+            raise InputTypeError(
+                f"unknown key {key!r}; the nearest known key is {close!r} "
+                f"(known: {', '.join(KEYS)})."
             )
-    if not shown.strip():
+    if not question.strip():
+        asked = columns_of.get("question")
         found = "the question is empty" if "question" in keys.values() else "it has no question"
-        return Record(
-            id_, shown, problem=f"{found} ({question!r}); its keys are {', '.join(row) or 'none'}."
+        raise InputTypeError(
+            f"{found} ({row.get(asked or '')!r}); its keys are {', '.join(row) or 'none'}."
         )
-    read: dict[str, Any] = {"metadata": metadata}
-    for key, value in mapped.items():
+    held = {key: row[name] for key, name in columns_of.items() if key in _READERS}
+    if _is_unanswerable(row, held.get("reference")):
+        held = {key: one for key, one in held.items() if key in {"qrels", "tags"}}
+    if grades is not None and "qrels" not in held:
+        try:
+            held = graded.with_grades(held, row.get(grades), columns_of)
+        except InputTypeError as error:
+            raise InputTypeError(f"the grade {grades!r} cannot be used: {error}") from error
+    read: dict[str, Any] = {"metadata": {**extra, **_metadata(row.get("metadata"))}}
+    for key, value in held.items():
         try:
             if values.is_there(value):
                 read[key] = _READERS[key](value)
@@ -261,13 +242,22 @@ def _record(row: Any, position: str, keys: Mapping[str, str], grades: str | None
             name = columns_of[key]
             other = "" if normal(name) == key else f" as {key}"
             advice = " Rename or leave out the column if it is something else." if other else ""
-            return Record(id_, shown, problem=f"{name!r} cannot be used{other}: {error}{advice}")
-    if grades is not None and values.is_there(row.get(grades)) and "qrels" not in read:
-        try:
-            read = graded.with_grades(read, row[grades])
-        except InputTypeError as error:
-            return Record(id_, shown, problem=f"the grade {grades!r} cannot be used: {error}")
-    return Record(id_, shown, **read)
+            raise InputTypeError(f"{name!r} cannot be used{other}: {error}{advice}") from error
+    return read
+
+
+# What SQuAD 2 and MuSiQue say of a question that their passage does not answer.
+_UNANSWERABLE = {"is_impossible": 1, "answerable": 0, "is_answerable": 0}
+
+
+def _is_unanswerable(row: Mapping[str, Any], answers: Any) -> bool:
+    """Return whether a row says that nothing answers it: its passage is then no label."""
+    if isinstance(answers, Mapping) and not values.is_there(
+        values.plain_value(answers.get("text", 1))
+    ):
+        return True
+    said = {normal(key): values.read_grade(one) for key, one in row.items()}
+    return any(said.get(key) == grade for key, grade in _UNANSWERABLE.items())
 
 
 _READERS: dict[str, Callable[[Any], Any]] = {

@@ -13,6 +13,8 @@ from langchain_rerank.evaluation.data.values import add_grade
 Placed = tuple[Record, str]
 """A record, and where it stands."""
 
+_SAID = 4  # records of which a warning says each by itself
+
 
 def with_joined_grades(records: Sequence[Placed], *, by_id: bool) -> list[Placed]:
     """Return the first record of each question, with the labels of all that are about it.
@@ -22,6 +24,8 @@ def with_joined_grades(records: Sequence[Placed], *, by_id: bool) -> list[Placed
         by_id: Whether their ids say which question they are about, besides its text.
     """
     groups: dict[Hashable, list[Placed]] = {}
+    # Where each row has an id of its own, that is no question's.
+    by_id = by_id and len({one.id for one, _ in records}) < len(records)
     for position, (one, place) in enumerate(records):
         asked: Hashable = (one.id if by_id else "", one.question)
         groups.setdefault(position if one.problem else asked, []).append((one, place))
@@ -105,3 +109,37 @@ def said_of_repeated(joined: int, records: Sequence[Record]) -> list[str]:
             f"intervals are narrower than they would be for as many different questions."
         )
     return said
+
+
+def told_apart(read: Sequence[Placed]) -> tuple[list[Record], list[str]]:
+    """Return records with ids of their own, and what is to be said of each by where it stands."""
+    given = {record.id for record, _ in read}
+    taken: set[str] = set()
+    found, renamed, unusable = [], [], []
+    for record, place in read:
+        unique = _unique_id(record.id, taken, given)
+        taken.add(unique)
+        if unique != record.id:
+            renamed.append(f"{place}: the id {record.id!r} was used before; it is now {unique!r}.")
+        problem = record.problem and f"{place} (id {unique!r}): {record.problem}"
+        if problem:
+            unusable.append(problem)
+        found.append(replace(record, id=unique, problem=problem))
+    return found, [
+        *_first(renamed, "have an id that was used before"),
+        *_first(unusable, "cannot be used"),
+    ]
+
+
+def _first(said: Sequence[str], what: str) -> Sequence[str]:
+    """Return what is said of each record, or where they are many, of the first and of the rest."""
+    if len(said) <= _SAID:
+        return said
+    return [*said[: _SAID - 1], f"{len(said) - _SAID + 1} more records {what}."]
+
+
+def _unique_id(wanted: str, taken: set[str], given: set[str]) -> str:
+    if wanted not in taken:
+        return wanted
+    names = (f"{wanted}#{number}" for number in itertools.count(2))
+    return next(name for name in names if name not in taken and name not in given)

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import html
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
-_SENTENCE_END = re.compile(r"(?<=[.!?])\s|(?<=[\u3002\uff01\uff1f])")
+_SENTENCE_END = re.compile(r"(?<=[.!?])\s|(?<=\u3002)|(?<=[!?])(?=[\u2e80-\U0010ffff])")
 # Soft hyphens, joiners and marks of width 0, which PDF and web pages have where a line may break.
-_INVISIBLE = dict.fromkeys((0xAD, 0x200B, 0x200C, 0x200D, 0x2060, 0xFEFF))
+_ALIKE: dict[int, str | None] = dict.fromkeys((0xAD, 0x200B, 0x200C, 0x200D, 0x2060, 0xFEFF))
+_ALIKE |= dict.fromkeys(map(ord, "\u2018\u2019\u201a\u201b\u02bc\u2032\u00b4`"), "'")
+_ALIKE |= dict.fromkeys(map(ord, "\u201c\u201d\u201e\u201f\u2033\u00ab\u00bb"), '"')
+_ALIKE |= dict.fromkeys(map(ord, "\u2010\u2011\u2012\u2013\u2014\u2015\u2212"), "-")
+# All but what is raised, lowered, a fraction or in a circle: ten to the fifth is not 105.
+_SAME_LETTERS = re.compile(
+    "[^\u00aa\u00b2\u00b3\u00b9\u00ba\u00bc-\u00be\u2070-\u209c\u2150-\u218b\u2460-\u24ff]+"
+)
+# A word that a line break parts, and not "pre- and".
+_PARTED = re.compile(r"(?<=[^\W\d_])- (?=[^\W\d_])(?!(?:and|or|to|und|oder|bis) )")
 _SHORT = 20  # characters; a longer text is never found inside a word by chance
 _LONG = 200  # characters; no sentence, or one that is evidence without its end
 _WORDS, _LETTERS = 4, 6  # of a sentence, in scripts with and without spaces
@@ -18,14 +28,19 @@ _EAST_ASIAN = "\u2e80"  # scripts without spaces between words come after it
 
 @lru_cache(maxsize=16_384)
 def squeezed(text: str) -> str:
-    r"""Return a text as it is compared: composed letters, no case, single spaces, all visible.
+    r"""Return a text as it is compared: the same whichever way it was typeset.
+
+    Letters are composed and without case, ligatures parted and wide forms plain, quotes and dashes
+    of one kind, entities of HTML what they stand for, spaces single, broken words whole, and what
+    nobody can see is left out.
 
     Examples:
-        >>> squeezed("The  SECOND\none")
-        'the second one'
+        >>> squeezed("The  SECOND\none"), squeezed("bro-\nken \u201cAT&amp;T\u201d")
+        ('the second one', 'broken "at&t"')
     """
-    seen = text.casefold().translate(_INVISIBLE)
-    return " ".join(unicodedata.normalize("NFC", seen).split())
+    seen = (html.unescape(text) if "&" in text else text).translate(_ALIKE)
+    seen = _SAME_LETTERS.sub(lambda same: unicodedata.normalize("NFKC", same[0]), seen)
+    return _PARTED.sub("", " ".join(unicodedata.normalize("NFC", seen.casefold()).split()))
 
 
 def contains(text: str, part: str) -> bool:
@@ -75,7 +90,7 @@ def holds(text: str, context: str) -> bool:
 @lru_cache(maxsize=4_096)
 def _sentences(text: str) -> tuple[str, ...]:
     """Return the sentences of a squeezed text that say something, without their last mark."""
-    found = (one.strip(" .!?\u3002\uff01\uff1f") for one in _SENTENCE_END.split(text))
+    found = (one.strip(" .!?\u3002") for one in _SENTENCE_END.split(text))
     return tuple(
         one
         for one in found

@@ -150,7 +150,10 @@ def _judged_rows(path: Path, encoding: str | None) -> Iterator[tuple[int, str, s
 
 _COLUMNS = (
     {"query_id", "queryid", "query", "qid", "q_id", "topic", "topic_id", "question_id"},
-    {"corpus_id", "corpusid", "doc_id", "docid", "document_id", "doc", "document", "docno", "pid"},
+    {
+        *("corpus_id", "corpusid", "doc_id", "docid", "document_id", "doc", "document", "docno"),
+        *("doc_no", "pid", "passage_id", "product_id"),
+    },
     GRADES,
 )
 
@@ -167,7 +170,12 @@ def _header(cells: Sequence[str]) -> tuple[int, int, int] | None:
         return places[0], places[1], places[2]
     # Other names, as long as nothing in it can be a grade or an iteration.
     named = all(re.fullmatch(r"[^\W\d][\w\- ]*", one) for one in cells)
-    if named and len(cells) in {3, 4} and (0 in places or 2 in places):
+    if (
+        named
+        and read_grade(cells[-1]) is None
+        and len(cells) in {3, 4}
+        and (0 in places or 2 in places)
+    ):
         return 0, len(cells) - 2, len(cells) - 1
     return None
 

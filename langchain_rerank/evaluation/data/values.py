@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import ast
-import io
-import itertools
 import math
 import re
-import tokenize
 from collections.abc import Iterable, Mapping
-from collections.abc import Set as AbstractSet
 from contextlib import suppress
+from dataclasses import fields, is_dataclass
 from numbers import Integral, Real
 from pathlib import PurePath
 from typing import Any
@@ -18,13 +14,21 @@ from uuid import UUID
 
 from langchain_rerank.checks import shown
 from langchain_rerank.errors import InputTypeError
-from langchain_rerank.reading.json_values import parse
+from langchain_rerank.evaluation.data.written import unwritten
+from langchain_rerank.reading.names import normal
 
 # RAGAS writes it before each context of a question that needs several.
 _HOP = re.compile(r"^\s*<\d+-hop>\s*")
-# What passages and answers call their text: MIRACL and DPR, TriviaQA, LangChain, TruLens.
-_TEXT_KEYS = ("text", "value", "page_content", "content")
-_QUOTED_FIRST = re.compile(r"^[\[(]\s*[rbu]?['\"]")
+# RAGET of Giskard joins the documents that it made a question of, each after its number.
+_NUMBERED = re.compile(r"(?:^|\n\n)Document [\w-]+: ")
+# What passages and answers call their text: MIRACL and DPR, TriviaQA, LangChain, MS MARCO, MuSiQue.
+TEXT_KEYS = ("text", "value", "page_content", "content", "passage_text", "paragraph_text")
+# Grades that are words, as `reading.names.normal` has them; longer scales are those of columns.
+GRADE_WORDS = {
+    **dict.fromkeys(("relevant", "yes", "y", "true"), 1),
+    **dict.fromkeys(("irrelevant", "not_relevant", "non_relevant", "nonrelevant"), 0),
+    **dict.fromkeys(("no", "n", "false"), 0),
+}
 
 
 def plain_value(value: Any) -> Any:
@@ -49,6 +53,15 @@ def plain_value(value: Any) -> Any:
         return None
     if isinstance(value, Real) and not isinstance(value, Integral) and math.isnan(value):
         return None
+    return value
+
+
+def dumped(value: Any) -> Any:
+    """Return an object of pydantic or of a dataclass, as a LangChain document is, as a mapping."""
+    if hasattr(value, "model_dump") and not isinstance(value, type):
+        return value.model_dump()
+    if is_dataclass(value) and not isinstance(value, type):  # a `Record`, or somebody's own class
+        return {one.name: held for one in fields(value) if (held := getattr(value, one.name))}
     return value
 
 
@@ -87,6 +100,47 @@ def read_text(value: Any) -> str:
     return value
 
 
+def read_question(value: Any) -> str:
+    """Return a question: a text, that of an object, or what the user says in a chat; "" for none.
+
+    Raises:
+        InputTypeError: In the chat the user speaks several times.
+
+    Examples:
+        >>> read_question({"text": "Why?", "tokens": ["Why", "?"]})
+        'Why?'
+        >>> read_question([{"role": "system", "content": "Be brief."}, ("user", "Why?")])
+        'Why?'
+    """
+    value = _text_in(plain_value(value))
+    chat = value
+    if isinstance(value, str) and value.lstrip().startswith("[{"):
+        with suppress(InputTypeError):
+            chat = unwritten(value)
+    said = [_said(dumped(one)) for one in chat] if isinstance(chat, (list, tuple)) else []
+    asked = [one for one in said if one]
+    if len(asked) > 1:
+        raise InputTypeError(
+            f"the question is a chat in which the user speaks {len(asked)} times; write what is "
+            f"asked as one question that says by itself what it is about."
+        )
+    return asked[0] if asked else value if isinstance(value, str) else ""
+
+
+def _said(message: Any) -> str | None:
+    """Return what a message of a chat says, if it is the user's: OpenAI's, LangChain's, a pair."""
+    if isinstance(message, (list, tuple)) and len(message) == 2:
+        message = {"role": message[0], "content": message[1]}
+    if not isinstance(message, Mapping):
+        return None
+    held = next((message[key] for key in ("kwargs", "data") if key in message), message)
+    if not isinstance(held, Mapping) or held.get("role", held.get("type")) not in {"user", "human"}:
+        return None
+    content = held.get("content")
+    parts = content if isinstance(content, (list, tuple)) else [content]
+    return "".join(one for one in map(_text_in, parts) if isinstance(one, str))
+
+
 def read_reference(value: Any) -> str:
     """Return a reference answer: a text, a number, or the first of several that all answer.
 
@@ -109,9 +163,10 @@ def read_reference(value: Any) -> str:
 
 def _text_in(value: Any) -> Any:
     """Return what an object of a text and more holds as its text; anything else as it is."""
+    value = dumped(value)
     if isinstance(value, Mapping):
-        held = {str(key).casefold(): one for key, one in value.items()}
-        return next((plain_value(held[key]) for key in _TEXT_KEYS if key in held), value)
+        held = {normal(str(key)): one for key, one in value.items()}
+        return next((plain_value(held[key]) for key in TEXT_KEYS if key in held), value)
     return value
 
 
@@ -147,7 +202,7 @@ def read_texts(value: Any) -> tuple[str, ...]:
 
 
 def read_contexts(value: Any) -> tuple[str, ...]:
-    r"""Return reference contexts, without the hop that RAGAS writes before each.
+    r"""Return reference contexts, without the hop or number that RAGAS or RAGET writes before each.
 
     Raises:
         InputTypeError: As `read_texts`.
@@ -158,13 +213,15 @@ def read_contexts(value: Any) -> tuple[str, ...]:
         >>> read_contexts([{"docid": "7", "text": "LoRA trains adapters."}])
         ('LoRA trains adapters.',)
     """
-    value = plain_value(value)
+    value = dumped(plain_value(value))
     value = unwritten(value) if isinstance(value, str) else value
     if isinstance(value, Mapping):
         value = [value]
     if isinstance(value, (list, tuple)):
         value = [_text_in(plain_value(one)) for one in value]
-    return tuple(_HOP.sub("", one) for one in read_texts(value))
+    texts = read_texts(value)
+    parts = [_NUMBERED.split(one)[1:] if _NUMBERED.match(one) else [one] for one in texts]
+    return read_texts([_HOP.sub("", one) for several in parts for one in several])
 
 
 def read_grades(value: Any) -> dict[str, int]:
@@ -215,8 +272,11 @@ def read_grade(value: Any) -> int | None:
     Examples:
         >>> read_grade("1.0"), read_grade(2), read_grade("-1"), read_grade("0.5"), read_grade("x")
         (1, 2, -1, None, None)
+        >>> read_grade("Relevant"), read_grade("not relevant"), read_grade(True)
+        (1, 0, 1)
     """
     value = plain_value(value)
+    value = GRADE_WORDS.get(normal(value), value) if isinstance(value, str) else value
     if isinstance(value, int):
         return int(value)
     try:
@@ -224,51 +284,3 @@ def read_grade(value: Any) -> int | None:
     except (TypeError, ValueError, OverflowError):
         return None
     return int(number) if math.isfinite(number) and number == int(number) else None
-
-
-def unwritten(text: str, *, strict: bool = False) -> Any:
-    """Return the list or mapping that `text` was before it was written into a cell, or `text`.
-
-    With `strict`, all that begins with a bracket or a brace has to be one, as in a cell.
-
-    Raises:
-        InputTypeError: It looks like one and cannot be read.
-    """
-    inside = text.strip()
-    if not (_looks_written(inside) or (strict and inside.startswith(("[", "{")))):
-        return text
-    try:
-        return parse(inside)
-    except ValueError as error:
-        with suppress(ValueError):
-            return _literal(inside)
-        raise InputTypeError(
-            f"{shown(text)} looks like a list that became text, starts as JSON and is none "
-            f'({error}), nor is it one of Python. Write it as JSON (["a", "b"]); a text that '
-            f"begins so is written as a list of one."
-        ) from error
-
-
-def _looks_written(text: str) -> bool:
-    closed = {"[": "]", "{": "}"}.get(text[:1])
-    if closed is not None and text.endswith(closed):
-        return True
-    # One that was cut off, a tuple of texts, and what NumPy writes.
-    return bool(_QUOTED_FIRST.match(text)) or text.startswith(("array([", "{'", '{"'))
-
-
-def _literal(text: str) -> Any:
-    """Return what a Python literal is; `['a' 'b']`, as NumPy writes lists, is none.
-
-    Raises:
-        ValueError: It is no literal.
-    """
-    try:
-        tokens = list(tokenize.generate_tokens(io.StringIO(text).readline))
-        pairs = itertools.pairwise(tokens)
-        if any(a.type == b.type == tokenize.STRING for a, b in pairs):
-            raise ValueError("texts without a comma between them")  # noqa: TRY301 - one kind
-        found = ast.literal_eval(text)
-    except (ValueError, SyntaxError, tokenize.TokenError, MemoryError, RecursionError) as error:
-        raise ValueError(str(error)) from error
-    return list(found) if isinstance(found, AbstractSet) else found

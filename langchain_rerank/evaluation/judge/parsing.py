@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from langchain_rerank.errors import InputError
+from langchain_rerank.reading.json_values import DECODER
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -17,21 +17,32 @@ _ALLOWED = {"verdict": (0, 1), "attributed": (0, 1), "noncommittal": (0, 1), "ra
 
 
 def parse_answer(text: str, model: type[M]) -> M:
-    """Return the first JSON object in `text` that `model` accepts.
+    """Return the JSON object in `text` that `model` accepts.
 
     Prose, code fences and `<think>` blocks around it are passed over. A torn answer is refused,
-    never completed.
+    never completed, and so are several that differ, as where a judge repeats what it may answer.
 
     Raises:
         InputError: There is none, or a verdict in it is none of those that were asked for.
     """
-    problem = None
-    for found in _objects(text.rpartition("</think>")[2]):
+    text = text.rpartition("</think>")[2]
+    problem, answers, start = None, list[M](), text.find("{")
+    while start >= 0:
+        end = start + 1
         try:
-            return check_answer(model.model_validate(found))
+            found, past = DECODER.raw_decode(text, start)
+            answers.append(check_answer(model.model_validate(found)))
+            end = past
         except (ValidationError, InputError) as error:
             # Of nested objects, the outermost was meant: its problem is the one to tell.
             problem = problem or _short(error)
+        except (ValueError, RecursionError):
+            pass
+        start = text.find("{", end)
+    if answers and answers.count(answers[0]) == len(answers):
+        return answers[0]
+    if answers:
+        problem = f"it holds {len(answers)} answers that differ"
     raise InputError(
         f"{problem or 'it holds no JSON object'}; it begins with {text.strip()[:80]!r}"
     )
@@ -55,19 +66,6 @@ def _short(error: ValidationError | InputError) -> str:
     first = error.errors()[0]
     place = ".".join(str(part) for part in first["loc"])
     return f"{place}: {first['msg']}" if place else first["msg"]
-
-
-def _objects(text: str) -> Iterator[Any]:
-    decoder = json.JSONDecoder()
-    start = text.find("{")
-    while start >= 0:
-        try:
-            found, _ = decoder.raw_decode(text, start)
-        except ValueError:
-            pass
-        else:
-            yield found
-        start = text.find("{", start + 1)
 
 
 def _fields(value: Any) -> Iterator[tuple[str, Any]]:

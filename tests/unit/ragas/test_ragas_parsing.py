@@ -25,6 +25,7 @@ GOOD = '{"reason": "it says so", "verdict": 1}'
     [
         GOOD,
         f"```json\n{GOOD}\n```",
+        f"{GOOD}, so {GOOD}",
         f"Here is my verdict: {GOOD} I hope it helps {{sincerely}}.",
         f'<think>Maybe {{"reason": "no", "verdict": 0}}?</think>\n{GOOD}',
         f'{{"answer": {GOOD}}}',
@@ -42,6 +43,8 @@ def test_the_object_that_was_asked_for_is_found(text):
         ("Yes.", "no JSON object; it begins with 'Yes.'"),
         ('{"reason": "torn off", "verd', "no JSON object"),
         ('{"verdict": 1}', "reason: Field required"),
+        (f"Either {GOOD} or {GOOD.replace('1', '0')}.", "it holds 2 answers that differ"),
+        ('{"reason": "x", "verdict": 0, "verdict": 1}', "no JSON object"),
         ('{"reason": "x", "verdict": 7}', "verdict is 7"),
         ('{"reason": "x", "verdict": "maybe"}', "verdict: Input should be a valid integer"),
     ],
