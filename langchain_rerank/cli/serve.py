@@ -16,6 +16,7 @@ from langchain_rerank.cli import options
 from langchain_rerank.errors import ConfigurationError, ModelLoadError
 
 KEY_VARIABLE = "RERANK_SERVER_API_KEY"
+_APPLICATION = "rerank"
 _LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 
 
@@ -103,8 +104,15 @@ def serve(
     finally:
         sys.stderr.write("Stopping…\n")
         if started:
-            ray_serve.shutdown()
+            _stop(ray_serve)
         ray.shutdown()
+
+
+def _stop(ray_serve: Any) -> None:
+    """End Serve once the requests under way are answered, for which Serve gives them 20 seconds."""
+    if _APPLICATION in ray_serve.status().applications:
+        ray_serve.delete(_APPLICATION)  # waits for them, which shutdown does not
+    ray_serve.shutdown()
 
 
 def _end(number: int, _: object) -> None:
@@ -155,10 +163,10 @@ def _run(ray_serve: Any, app: Any, name: str) -> None:
         ModelLoadError: It cannot be.
     """
     try:
-        ray_serve.run(app, name="rerank", route_prefix="/")
+        ray_serve.run(app, name=_APPLICATION, route_prefix="/")
     except RuntimeError as error:
         # Serve says that it failed, and keeps the reason to itself.
-        found = ray_serve.status().applications["rerank"].deployments.values()
+        found = ray_serve.status().applications[_APPLICATION].deployments.values()
         lines = [line for one in found for line in one.message.splitlines() if line.strip()]
         reason = next((one for one in reversed(lines) if "Error: " in one), str(error))
         raise ModelLoadError(f"{name} cannot be served: {reason.strip()}") from error

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
@@ -35,6 +37,49 @@ def environment(monkeypatch):
 def free_port():
     with socket.create_server(("127.0.0.1", 0)) as free:
         return free.getsockname()[1]
+
+
+def until_ready(server, url):
+    end = time.monotonic() + 300
+    while True:
+        assert server.poll() is None
+        assert time.monotonic() < end
+        try:
+            if httpx.get(f"{url}/ready").status_code == 200:
+                return
+        except httpx.HTTPError:
+            pass
+        time.sleep(0.2)
+
+
+# Another team's application, and the command in the same cluster.
+SHARED = """
+import os, subprocess, sys
+import httpx, ray
+from ray import serve
+from ray.cluster_utils import Cluster
+
+model, theirs, ours = sys.argv[1:]
+cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
+ray.init(address=cluster.address, log_to_driver=False)
+
+@serve.deployment(ray_actor_options={"num_cpus": 0.1})
+class Other:
+    async def __call__(self, request):
+        return "other"
+
+serve.start(http_options={"port": int(theirs)})
+serve.run(Other.bind(), name="other", route_prefix="/other")
+command = [sys.executable, "-m", "langchain_rerank", "serve", "--model", model, "--port", ours]
+done = subprocess.run(
+    command, env=os.environ | {"RAY_ADDRESS": cluster.address}, capture_output=True, text=True
+)
+assert done.returncode == 2, done.stderr
+assert "Serve runs in this cluster already, with other" in " ".join(done.stderr.split())
+assert httpx.get(f"http://127.0.0.1:{theirs}/other").text == "other"
+ray.shutdown()
+cluster.shutdown()
+"""
 
 
 def started(*arguments, **settings):
@@ -65,16 +110,7 @@ def test_serve_answers_with_a_key_until_it_is_told_to_end(tiny_model, environmen
         env=environment | {"RERANK_SERVER_API_KEY": "sk-test"},
     )
     try:
-        end = time.monotonic() + 300
-        while True:
-            assert server.poll() is None
-            assert time.monotonic() < end
-            try:
-                if httpx.get(f"{url}/ready").status_code == 200:
-                    break
-            except httpx.HTTPError:
-                pass
-            time.sleep(0.2)
+        until_ready(server, url)
         expected = CrossEncoderScorer(tiny_model, dtype="float32", device="cpu").score("fox", TEXTS)
         with (
             RemoteScorer(url, dialect="cohere", model="m", api_key="sk-test") as scorer,
@@ -93,6 +129,45 @@ def test_serve_answers_with_a_key_until_it_is_told_to_end(tiny_model, environmen
     assert server.returncode == 0
     with pytest.raises(httpx.ConnectError):
         httpx.get(f"{url}/ready")
+
+
+def test_serve_answers_the_requests_under_way_before_it_ends(tiny_model, environment):
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    server = started(
+        *("serve", "--model", tiny_model, *MODEL_ARGS, "--port", port), env=environment
+    )
+    try:
+        until_ready(server, url)
+        body = {"query": "fox", "documents": [f"a red fox {i} " * 100 for i in range(1000)]}
+        with ThreadPoolExecutor(3) as pool:
+            asked = [
+                pool.submit(httpx.post, f"{url}/v1/rerank", json=body, timeout=60) for _ in range(3)
+            ]
+            while not re.search(
+                r"^rerank_under_way.* 3\.0$", httpx.get(f"{url}/metrics").text, re.MULTILINE
+            ):
+                assert not any(one.done() for one in asked)
+            server.terminate()
+            answers = [one.result() for one in asked]
+        assert [one.status_code for one in answers] == [200] * 3
+        assert [len(one.json()["results"]) for one in answers] == [1000] * 3
+    finally:
+        server.terminate()
+        shown, _ = server.communicate(timeout=300)
+    assert server.returncode == 0
+    assert "Traceback" not in shown
+
+
+def test_serve_leaves_a_cluster_alone_where_serve_runs_already(tiny_model, environment, tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", SHARED, tiny_model, str(free_port()), str(free_port())],
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
 
 
 def test_serve_says_that_its_port_is_taken(tiny_model, environment):

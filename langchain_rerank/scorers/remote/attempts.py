@@ -41,6 +41,8 @@ _ENCODINGS = {"", "identity", "gzip", "deflate"}
 # it, and 529, which some gateways send when they are overloaded. 501 says that the server will
 # never do this.
 _TRANSIENT = {408, 425, 429, 500, 502, 503, 504, *range(520, 525), 529}
+# By this Ray Serve says that it has no application, as while it starts and ends.
+_RAY_SERVE = b"Ping http://.../-/routes"
 _REDIRECTS = {301, 302, 303, 307, 308}
 
 
@@ -187,7 +189,7 @@ async def _read(
 def _refusal(answer: Answer, redacted: Callable[[str], str], name: str) -> ScorerError | Failure:
     status = answer.status
     said = f'{name} answered HTTP {status}: "{redacted(excerpt(answer.content))}".'
-    if status in _TRANSIENT:
+    if status in _TRANSIENT or (status == 404 and _RAY_SERVE in answer.content):
         asked = retry_after(answer.headers)
         wait = f" It asks for a pause of {asked:g} s." if asked else ""
         return Failure(

@@ -73,6 +73,9 @@ def not_http(handler, answer):
 
 
 PASSING = {
+    "404 of Ray Serve": status(
+        404, b"Path '/rerank' not found. Ping http://.../-/routes for available routes."
+    ),
     "408": status(408),
     "425": status(425),
     "429": status(429),
