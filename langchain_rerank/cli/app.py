@@ -67,7 +67,7 @@ def _interruptible(command: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
-app.command()(_interruptible(search))
+app.command(context_settings={"allow_extra_args": True})(_interruptible(search))
 app.command()(_interruptible(index))
 app.command()(_interruptible(demo))
 app.command()(_interruptible(evaluate))

@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from langchain_rerank.cli.indexing import several
 from langchain_rerank.errors import ConfigurationError, DataFileError
 from langchain_rerank.plain_text import printable
 
@@ -41,8 +42,8 @@ def cache(
 ) -> None:
     """Show what is kept of files, texts and models between runs; prune or clear it.
 
-    The index of search and the embeddings of the evaluating commands are one store. Everything in
-    it can be made again from your files.
+    The index of search and the embeddings of the evaluating commands are
+    one store. Everything in it can be made again from your files.
     """
     from langchain_rerank.first_stage.kept.database import set_aside_as
     from langchain_rerank.first_stage.kept.store import default_store
@@ -141,9 +142,10 @@ def _show(
     _line(console, f"{path}: {_readable(size)}")
     for root, files, passages, day in roots:
         used = dt.date(1970, 1, 1) + dt.timedelta(days=day)
-        _line(console, f"  {root}: {files:,} files, {passages:,} passages, used {used}")
+        held = f"{several(files, 'file')}, {several(passages, 'passage')}"
+        _line(console, f"  {root}: {held}, used {used}")
     for key, vectors in models:
-        _line(console, f"  {_model_name(key)}: {vectors:,} embeddings")
+        _line(console, f"  {_model_name(key)}: {several(vectors, 'embedding')}")
 
 
 def _show_others(console: Console, folder: Path, store: Path) -> None:

@@ -12,6 +12,7 @@ from langchain_rerank.cli import options
 from langchain_rerank.cli.console import notes_console
 from langchain_rerank.cli.indexing import EncodingOption, open_index, told
 from langchain_rerank.cli.loading import FirstStage
+from langchain_rerank.reading import Form
 
 
 def index(
@@ -30,12 +31,14 @@ def index(
     ] = None,
     language: options.LanguageOption = None,
     encoding: EncodingOption = None,
+    delimiter: options.DelimiterOption = None,
+    split: options.SplitOption = None,
     follow_symlinks: options.FollowOption = False,
 ) -> None:
     """Read and embed the files under FOLDER, and keep it for searches in them.
 
-    Only files that changed are read again, and only new texts embedded. `search` does the same by
-    itself; this does it beforehand.
+    Only files that changed are read again, and only new texts embedded.
+    The command search does the same by itself; this does it beforehand.
     """
     found = open_index(
         folders,
@@ -43,7 +46,7 @@ def index(
         embedding_model=embedding_model,
         k=1,
         language=language,
-        encoding=encoding,
+        form=Form(encoding, delimiter, split),
         follow_symlinks=follow_symlinks,
         keep=True,
         notes=notes_console(),

@@ -32,7 +32,7 @@ def open_index(
     embedding_model: str | None,
     k: int,
     language: str | None,
-    encoding: str | None,
+    form: Form,
     follow_symlinks: bool,
     keep: bool,
     notes: Console,
@@ -45,7 +45,7 @@ def open_index(
         embedding_model: Hub name or path; None for the default one.
         k: How many documents a search returns.
         language: What `--language` was given.
-        encoding: Encoding of text files.
+        form: Encoding and delimiter of the files.
         follow_symlinks: Whether links out of a folder are followed.
         keep: Whether what is computed is kept for later runs.
         notes: Where to show how far it is.
@@ -74,7 +74,7 @@ def open_index(
             embedding_key=key,
             k=k,
             language=options.language(language),
-            form=Form(encoding=encoding),
+            form=form,
             follow_symlinks=follow_symlinks,
             store="default" if keep else None,
             progress=progress,
@@ -116,12 +116,18 @@ def told(index: IndexRetriever) -> str:
     """Return what an index holds and what was new, in one line."""
     found = index.found
     return (
-        f"{_several(found.files, 'file')}, {_several(len(found.documents), 'passage')}: "
-        f"{_several(found.read, 'file')} read, {_several(found.embedded, 'text')} embedded."
+        f"{several(found.files, 'file')}, {several(len(found.documents), 'passage')}: "
+        f"{several(found.read, 'file')} read, {several(found.embedded, 'text')} embedded."
     )
 
 
-def _several(n: int, what: str) -> str:
+def several(n: int, what: str) -> str:
+    """Return a number of things in words.
+
+    Examples:
+        >>> several(1, "file"), several(2000, "file")
+        ('1 file', '2,000 files')
+    """
     return f"{n:,} {what}{'' if n == 1 else 's'}"
 
 

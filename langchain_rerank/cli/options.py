@@ -28,9 +28,11 @@ def path(text: str) -> Path:
     return Path(text)
 
 
+MODEL = "BAAI/bge-reranker-large"
+
 _MODEL = (
-    'Cross-encoder: hub name, path, or "embedded" (needs no hub). With --model-url, its name on '
-    "the server."
+    'Cross-encoder: hub name, path, or "embedded" (needs no hub); default: '
+    f"{MODEL}. With --model-url, its name on the server."
 )
 
 
@@ -245,7 +247,6 @@ TuneThresholdOption = Annotated[
 ]
 
 MEASURES = "nDCG@10,RR@10,Success@1,R@10,Judged@10"  # as in Python; a test compares them
-MODEL = "BAAI/bge-reranker-large"
 FIRST_STAGE_K = 50
 
 

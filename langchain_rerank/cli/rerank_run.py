@@ -35,7 +35,7 @@ def rerank_run(
 
     Interrupted, it goes on where it was when the same command runs again.
 
-        langchain-rerank rerank-run pairs.parquet --out scored.parquet --model embedded
+        langchain-rerank rerank-run pairs.parquet --out scored.parquet
     """
     from time import perf_counter
 

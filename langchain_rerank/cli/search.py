@@ -19,6 +19,7 @@ from langchain_rerank.cli.json_output import SCREEN, JsonOption, check_json, wri
 from langchain_rerank.cli.loading import FirstStage
 from langchain_rerank.documents import with_metadata
 from langchain_rerank.errors import ConfigurationError, InputError
+from langchain_rerank.reading import Form
 from langchain_rerank.scorers.contract import scorer_name
 
 if TYPE_CHECKING:
@@ -29,22 +30,24 @@ if TYPE_CHECKING:
 
 
 def search(
-    docs: Annotated[
-        list[Path],
-        typer.Option(
-            help="A text, Markdown, HTML, PDF, DOCX or JSONL file, or a folder of them. "
-            "Repeatable.",
-            parser=options.path,
-            metavar="PATH",
-        ),
-    ],
+    context: typer.Context,
     query: Annotated[
         str | None,
-        typer.Argument(help="What to search for; without it, asked for again and again."),
+        typer.Argument(
+            metavar="QUERY",
+            help="What to search for; without it, asked for again and again.",
+            show_default=False,
+        ),
     ] = None,
-    more: Annotated[
-        list[str] | None,
-        typer.Argument(hidden=True, help="Words after the question, which no search has."),
+    docs: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="What to search in: a text, Markdown, HTML, PDF, DOCX or JSONL file, or a folder "
+            "of them. Required, repeatable.",
+            parser=options.path,
+            metavar="PATH",
+            show_default=False,
+        ),
     ] = None,
     interactive: Annotated[
         bool,
@@ -75,6 +78,8 @@ def search(
     ] = None,
     language: options.LanguageOption = None,
     encoding: EncodingOption = None,
+    delimiter: options.DelimiterOption = None,
+    split: options.SplitOption = None,
     follow_symlinks: options.FollowOption = False,
     no_index: Annotated[
         bool,
@@ -93,7 +98,7 @@ def search(
     from langchain_rerank.retriever import CrossEncoderRerankRetriever
     from langchain_rerank.scorers import contract
 
-    if more:
+    if more := context.args:
         there = next((one for one in more if Path(one).exists()), None)
         raise ConfigurationError(
             f"After the question stands {more[0]!r}. "
@@ -102,6 +107,10 @@ def search(
                 if there
                 else "Put the question in quotes."
             )
+        )
+    if not docs:
+        raise ConfigurationError(
+            "There is nothing to search in: name files or folders with --docs, as in --docs notes."
         )
     check_json(json_file)
     again = interactive or query is None
@@ -126,7 +135,7 @@ def search(
         embedding_model=embedding_model,
         k=first_stage_k,
         language=language,
-        encoding=encoding,
+        form=Form(encoding, delimiter, split),
         follow_symlinks=follow_symlinks,
         keep=not no_index,
         notes=notes,

@@ -182,6 +182,48 @@ def test_a_folder_after_the_question_is_answered_with_docs(run, docs):
     assert f"Files are given with --docs: --docs {docs}" in err
 
 
+def test_a_folder_after_the_question_alone_is_answered_with_docs(run, docs):
+    code, _, err = run("search", "How do adapters save memory?", docs)
+    assert code == 2
+    assert f"Files are given with --docs: --docs {docs}" in err
+    code, _, err = run("search", "How do adapters save memory?")
+    assert code == 2
+    assert "name files or folders with --docs" in err
+
+
+def test_a_table_that_needs_a_delimiter_is_searched_with_the_option_that_the_message_names(
+    run, tmp_path
+):
+    table = tmp_path / "notes.csv"
+    table.write_text("text~n\nCats sleep.~1\n", encoding="utf-8")
+    code, _, err = search(run, "cats", table, "--first-stage", "bm25")
+    assert code == 2
+    assert "--delimiter" in err
+    code, out, _ = search(run, "cats", table, "--first-stage", "bm25", "--delimiter", "~")
+    assert code == 0
+    assert "Cats sleep." in out
+    assert run("index", table, "--first-stage", "bm25", "--delimiter", "~")[0] == 0
+
+
+@pytest.mark.parametrize("command", ["search", "index", "cache", "rerank-run"])
+def test_help_fits_a_terminal_of_80_columns_and_names_what_there_is(run, command, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    code, out, _ = run(command, "--help")
+    assert code == 0
+    prose = out.partition("╭")[0]
+    paragraphs = [part.split("\n") for part in re.split(r"\n *\n", prose)]
+    # A line that was broken twice leaves a few words alone in the middle of its paragraph.
+    assert not [
+        lines
+        for lines in paragraphs
+        for line in lines[:-1]
+        if line.strip() and len(line.split()) < 4
+    ]
+    if command == "search":
+        assert "[OPTIONS] [QUERY] " in out
+        assert "BAAI/bge-reranker-large" in " ".join(out.replace("│", " ").split())
+
+
 def test_a_question_without_quotes_is_answered_with_quotes(run, docs):
     code, _, err = run("search", "adapters", "memory", "--docs", docs)
     assert code == 2
