@@ -204,7 +204,8 @@ def _judge(journal: Journal, stage: Stage, changes: Sequence[_Change]) -> None:
         )
     first = changes[0]
     why = (
-        "Documents were added or removed, or an approximate index was built anew."
+        "Documents were added or removed, the embeddings are others, or an approximate index was "
+        "built anew."
         if first.steady
         else "It gives something else each time that it is asked."
     )
