@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Unpack
 
 from langchain_rerank.checks import check_top_n, listed, real_number, shown, whole_number
@@ -99,8 +99,22 @@ def sweep_k(
     cut = shown_at_zero(parsed, check_top_n(settings.get("top_n")), depths[-1])
     setting = Setting.of_reranking(retriever, dataset, max(depths[-1], cut), **settings)
     setting = setting.mixing(first_stage_weight)
+    rule = _Rule(parsed, margin, budget_ms)
     models = setting.rerankers({RERANKED: model})
-    return run(_swept(setting, models, depths, cut, parsed, latency_queries, budget_ms, margin))
+    return run(_swept(setting, models, depths, cut, latency_queries, rule))
+
+
+@dataclass(frozen=True)
+class _Rule:
+    """What a depth is chosen by: the first of `measures`, what of it may be given up, the time."""
+
+    measures: Sequence[Measure]
+    margin: float
+    budget_ms: float | None
+
+    @property
+    def main(self) -> Measure:
+        return self.measures[0]
 
 
 async def _swept(
@@ -108,14 +122,12 @@ async def _swept(
     models: Mapping[str, Reranker],
     depths: Sequence[int],
     cut: int,
-    measures: Sequence[Measure],
     latency_queries: int | None,
-    budget_ms: float | None,
-    margin: float,
+    rule: _Rule,
 ) -> Report:
     """Return the report at the depth that the curve chooses, with the curve and the choice."""
     timed = {0: cut, **{k: k for k in depths}}
-    usable, budget = len(setting.dataset.usable), budget_ms is not None
+    usable, budget = len(setting.dataset.usable), rule.budget_ms is not None
     planned = timed_questions(
         usable, timed, latency_queries, budget=budget, pairs=usable * setting.k
     )
@@ -133,21 +145,13 @@ async def _swept(
             pairs=passed.pairs,
         )
         work.collector.advance(timing)  # All of it, though fewer may have been timed.
-        curve = curve_of(work, passed, times, pairs, measures)
-        return _report(work, models, curve, measures, margin, budget_ms)
+        return _report(work, models, curve_of(work, passed, times, pairs, rule.measures), rule)
 
 
-def _report(
-    work: Pass,
-    models: Mapping[str, Reranker],
-    curve: Curve,
-    measures: Sequence[Measure],
-    margin: float,
-    budget_ms: float | None,
-) -> Report:
-    seed, main = work.setting.seed, str(measures[0])
-    allowed = within_budget(curve, budget_ms)
-    choice = choose(curve.values, margin=margin, allowed=candidates(allowed), seed=seed)
+def _report(work: Pass, models: Mapping[str, Reranker], curve: Curve, rule: _Rule) -> Report:
+    seed, main = work.setting.seed, str(rule.main)
+    allowed = within_budget(curve, rule.budget_ms)
+    choice = choose(curve.values, margin=rule.margin, allowed=candidates(allowed), seed=seed)
     at = decision.reranking(choice, curve.values, allowed)
     k, p_values = curve.ks[at], decision.p_values(curve.values, seed)
     report = pass_report(
@@ -157,9 +161,9 @@ def _report(
         curve.judged,
         title=f"Depth of {reranker_name(models[RERANKED])} on {work.setting.dataset.name}",
         models=models,
-        measures=measures,
+        measures=rule.measures,
         k=k,
-        settings={"ks": curve.ks[1:], "margin": margin, "budget_ms": budget_ms},
+        settings={"ks": curve.ks[1:], "margin": rule.margin, "budget_ms": rule.budget_ms},
         seen=list(curve.passed.candidates.values()),
         beside=[one for position, one in enumerate(p_values, 1) if position != at],
     )
@@ -168,12 +172,12 @@ def _report(
         curve.values,
         choice,
         measure=main,
-        margin=margin,
+        margin=rule.margin,
         allowed=allowed,
         beside=[one.p_value for one in report.comparisons if one.measure != main],
         seed=seed,
     )
-    sweep = _sweep(work, curve, choice, decided, measures[0], margin, budget_ms, allowed)
+    sweep = _sweep(work, curve, choice, decided, rule, allowed)
     warnings = (*report.warnings, *_warnings(sweep, choice, curve, allowed))
     return replace(report, sweep=sweep, decision=decided, warnings=warnings)
 
@@ -183,18 +187,16 @@ def _sweep(
     curve: Curve,
     choice: Choice,
     decided: Decision,
-    main: Measure,
-    margin: float,
-    budget_ms: float | None,
+    rule: _Rule,
     allowed: list[bool] | None,
 ) -> Sweep:
     verdict: Verdict = "recommended" if choice.recommended else "inconclusive"
     bent, passed = knee(curve.ks, curve.means), curve.passed
     return Sweep(
-        measure=str(main),
-        margin=margin,
-        budget_ms=budget_ms,
-        points=tuple(points(work, curve, choice, allowed, main)),
+        measure=str(rule.main),
+        margin=rule.margin,
+        budget_ms=rule.budget_ms,
+        points=tuple(points(work, curve, choice, allowed, rule.main)),
         recommended_k=decided.k,
         verdict=verdict if allowed is None or any(allowed) else "over_budget",
         reason=decided.reason,
