@@ -301,6 +301,7 @@ def test_what_is_stated_of_two_things_differs(first, second):
     assert identity(first, Unsaid()) != identity(second, Unsaid())
 
 
+FEW = 1
 DOCUMENTS_OF = {"a": Document("a"), "b": Document("b")}
 
 
@@ -312,6 +313,12 @@ def test_a_function_is_told_by_the_documents_that_it_reads_and_not_by_what_it_co
         calls += 1
         return CORPUS
 
+    def few(question):
+        return CORPUS[:FEW]
+
+    first = identity(few, Unsaid())
+    monkeypatch.setitem(globals(), "FEW", 2)
+    assert identity(few, Unsaid()) != first
     before = identity(counting, Unsaid())
     counting("?")
     assert identity(counting, Unsaid()) == before
@@ -320,6 +327,18 @@ def test_a_function_is_told_by_the_documents_that_it_reads_and_not_by_what_it_co
 
 
 CORPUS = corpus()
+
+
+def test_a_secret_that_a_function_holds_stands_in_no_journal(monkeypatch):
+    monkeypatch.setitem(globals(), "API_KEY", "sk-global")
+    token = "sk-closed-over"
+
+    def asking(question, *, api_key="sk-default"):
+        return [API_KEY, token, api_key]  # noqa: F821 - set above
+
+    found = json.dumps(identity(partial(asking, password="sk-partial"), Unsaid()))
+    assert "asking" in found
+    assert "sk-" not in found
 
 
 def test_code_with_a_set_in_it_is_the_same_in_every_process():

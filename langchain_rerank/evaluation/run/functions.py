@@ -32,14 +32,25 @@ def _constant(value: Any) -> str:
     return repr(sorted(map(repr, value)) if isinstance(value, frozenset) else value)
 
 
-def held_by(function: Any) -> Iterator[Any]:
-    """Yield the defaults of a function and what it is closed over, but for what it counts."""
-    yield from function.__defaults__ or ()
-    yield from (function.__kwdefaults__ or {}).values()
-    counted = set(_names(function.__code__, "STORE_DEREF"))
-    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+def held_by(function: Any) -> Iterator[tuple[str, Any]]:
+    """Yield by name what a function depends on, but for what it counts itself.
+
+    These are its defaults, what it is closed over, and what it reads of its module: functions of
+    that, values and objects.
+    """
+    code, defaults = function.__code__, function.__defaults__ or ()
+    yield from zip(code.co_varnames[code.co_argcount - len(defaults) :], defaults, strict=False)
+    yield from (function.__kwdefaults__ or {}).items()
+    counted = set(_names(code, "STORE_DEREF"))
+    for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
         if name not in counted and _filled(cell):
-            yield cell.cell_contents
+            yield name, cell.cell_contents
+    known = function.__globals__
+    read = set(_names(code, "LOAD_GLOBAL")) - set(_names(code, "STORE_GLOBAL"))
+    for name in sorted(read & known.keys()):
+        one = known[name]
+        if not inspect.isfunction(one) or one.__module__ == function.__module__:
+            yield name, one
 
 
 def _filled(cell: Any) -> bool:
@@ -47,16 +58,6 @@ def _filled(cell: Any) -> bool:
         return cell.cell_contents is not None
     except ValueError:  # the name has no value yet
         return False
-
-
-def read_by(function: Any) -> Iterator[Any]:
-    """Yield what a function reads of its module: objects and functions; numbers may be counts."""
-    known = function.__globals__
-    for name in sorted(set(_names(function.__code__, "LOAD_GLOBAL")) & known.keys()):
-        one = known[name]
-        foreign = inspect.isfunction(one) and one.__module__ != function.__module__
-        if not foreign and not isinstance(one, (str, int, float)):
-            yield one
 
 
 def _names(code: CodeType, operation: str) -> Iterator[str]:
