@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from langchain_rerank.evaluation.report.threshold import ThresholdTuning
     from langchain_rerank.scorers.contract import Scorer
 
-DEPTHS = (10, 20, 30, 50, 75, 100)  # of `sweep`, where none is named
 SWEEP_HELP = """Find the first-stage depth: quality and time at every K, and the K to use.
 
 The K to use is shown to lose no more than --margin, and its time is
@@ -100,7 +99,7 @@ def evaluate(
     )
     from langchain_rerank.cli.models import open_scorer
     from langchain_rerank.evaluation.score.measures import parse_measures, respelt
-    from langchain_rerank.evaluation.sweep import check_choice
+    from langchain_rerank.evaluation.sweep import DEFAULT_KS, check_choice
     from langchain_rerank.evaluation.tune import labelled
     from langchain_rerank.reading import Form
 
@@ -109,7 +108,7 @@ def evaluate(
     with resumable(out, notes):
         depths = options.depths(ks, first_stage_k)
         if not depths:
-            depths = list(DEPTHS) if context.info_name == "sweep" else [options.FIRST_STAGE_K]
+            depths = list(DEFAULT_KS) if context.info_name == "sweep" else [options.FIRST_STAGE_K]
         check_choice(depths, margin, budget_ms)
         is_sweep = len(depths) > 1 or context.info_name == "sweep"
         gates = Gates.of(fail_under, against, margin)

@@ -11,6 +11,7 @@ import typer
 
 from langchain_rerank.cli.loading import FirstStage
 from langchain_rerank.errors import ConfigurationError
+from langchain_rerank.scorers.cross_encoder import DEFAULT_MODEL
 
 DATA, STAGE, RUN, GATES = "Data", "First stage", "Run", "Continuous integration"
 
@@ -28,7 +29,7 @@ def path(text: str) -> Path:
     return Path(text)
 
 
-MODEL = "BAAI/bge-reranker-large"
+MODEL = DEFAULT_MODEL
 
 _MODEL = (
     'Cross-encoder: hub name, path, or "embedded" (needs no hub); default: '

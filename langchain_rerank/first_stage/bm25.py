@@ -22,7 +22,7 @@ from langchain_rerank.documents import with_scores
 from langchain_rerank.errors import ConfigurationError, InputError, InputTypeError
 from langchain_rerank.fields import CheckedAssignment, Count
 from langchain_rerank.first_stage.bm25_files import read_bm25, write_bm25
-from langchain_rerank.first_stage.bm25_index import Backend, BM25Index, SearchedIndex
+from langchain_rerank.first_stage.bm25_index import K1, B, Backend, BM25Index, SearchedIndex
 from langchain_rerank.first_stage.filters import DocumentFilter, predicate
 from langchain_rerank.first_stage.terms import (
     ENGLISH,
@@ -77,8 +77,8 @@ class BM25Retriever(AsyncFollowsSync, CheckedAssignment, BaseRetriever):
         *,
         k: int = 50,
         backend: Backend = "auto",
-        k1: float = 0.9,
-        b: float = 0.4,
+        k1: float = K1,
+        b: float = B,
         language: str | None = ENGLISH,
         preprocess_func: TextToTerms | None = None,
         **kwargs: Any,
@@ -92,9 +92,9 @@ class BM25Retriever(AsyncFollowsSync, CheckedAssignment, BaseRetriever):
             backend: The package behind it, both with the same scores: "rank_bm25" reads every
                 document for each query, "bm25s" has an inverted index. "auto" takes rank_bm25 up
                 to 1,000 documents and bm25s above.
-            k1: Saturation of the term frequency, above 0. The defaults are those of the BEIR
-                baselines (Anserini).
-            b: Weight of the document length, from 0 to 1.
+            k1: Saturation of the term frequency, above 0; 0.9 unless set, as for the BEIR baselines
+                (Anserini).
+            b: Weight of the document length, from 0 to 1; 0.4 unless set, as for these.
             language: Whose stemmer words get: a name ("german") or a code ("de"); None for none.
                 Scripts without spaces (Chinese, Japanese, Thai) need no language.
             preprocess_func: How a text becomes terms, in place of `language`; the same for

@@ -33,6 +33,8 @@ Backend: TypeAlias = Literal["auto", "rank_bm25", "bm25s"]
 # costs a little more to build and much less to ask.
 AUTO_LIMIT = 1000
 
+K1, B = 0.9, 0.4  # of the BEIR baselines (Anserini)
+
 
 class Scoring(Protocol):
     """What an index asks of the package behind it."""
@@ -71,8 +73,8 @@ class BM25Index:
         corpus: Sequence[Sequence[str]],
         *,
         backend: Backend = "auto",
-        k1: float = 0.9,
-        b: float = 0.4,
+        k1: float = K1,
+        b: float = B,
     ) -> None:
         if not is_one_of(backend, ("auto", "rank_bm25", "bm25s")):
             raise ConfigurationError(
@@ -81,11 +83,11 @@ class BM25Index:
         saturation, length_weight = real_number(k1), real_number(b)
         if saturation is None or not (saturation > 0 and math.isfinite(saturation)):
             raise ConfigurationError(
-                f"k1={shown(k1)}: expected a number above 0 (0.9 is the default)."
+                f"k1={shown(k1)}: expected a number above 0 ({K1} is the default)."
             )
         if length_weight is None or not 0 <= length_weight <= 1:
             raise ConfigurationError(
-                f"b={shown(b)}: expected a number from 0 to 1 (0.4 is the default)."
+                f"b={shown(b)}: expected a number from 0 to 1 ({B} is the default)."
             )
         self.documents = list(documents)
         # One object per term, however often it occurs: long corpora repeat few words.
@@ -177,8 +179,6 @@ class CountedIndex:
         documents: `(n,)` the corpus.
         counts: `(n,)` for each document its terms' numbers and how often each occurs, `(terms, 2)`.
         numbers: The number of each term.
-        k1: Saturation of the term frequency, above 0.
-        b: Weight of the document length, from 0 to 1.
     """
 
     def __init__(
@@ -186,9 +186,6 @@ class CountedIndex:
         documents: Sequence[Document],
         counts: Sequence[NDArray[np.int32]],
         numbers: Mapping[str, int],
-        *,
-        k1: float = 0.9,
-        b: float = 0.4,
     ) -> None:
         self.documents = list(documents)
         self._numbers = numbers
@@ -202,7 +199,7 @@ class CountedIndex:
         frequencies = every[order, 1].astype(np.float64)
         average = float(lengths.mean()) if len(counts) else 0.0
         relative = lengths[self._owners] / average if average else lengths[self._owners]
-        self._parts = frequencies / (frequencies + k1 * (1 - b + b * relative))
+        self._parts = frequencies / (frequencies + K1 * (1 - B + B * relative))
 
     def scores(self, terms: Sequence[str]) -> NDArray[np.float64]:
         """Return `(n,)` scores of the documents, in corpus order; 0 where no term occurs."""
