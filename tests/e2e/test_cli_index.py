@@ -114,7 +114,7 @@ def spoiled(path):
 
 
 def of_another_version(path):
-    with sqlite3.connect(path) as db:
+    with contextlib.closing(sqlite3.connect(path)) as db, db:
         db.execute("PRAGMA user_version = 99")
 
 

@@ -11,6 +11,7 @@ import sys
 import textwrap
 import threading
 import time
+from contextlib import closing
 
 import numpy as np
 import pytest
@@ -454,54 +455,54 @@ def damaged_everywhere_but_the_header(path):
 
 
 def damaged_text(path):
-    with sqlite3.connect(path) as db:
+    with closing(sqlite3.connect(path)) as db, db:
         db.execute("UPDATE text SET body = x'00' WHERE n = 3")
 
 
 def damaged_vector(path):
-    with sqlite3.connect(path) as db:
+    with closing(sqlite3.connect(path)) as db, db:
         (blob,) = db.execute("SELECT numbers FROM vector WHERE text = 3").fetchone()
         db.execute("UPDATE vector SET numbers = ? WHERE text = 3", (blob[:-4] + b"\1\2\3\4",))
 
 
 def damaged_terms(path):
-    with sqlite3.connect(path) as db:
+    with closing(sqlite3.connect(path)) as db, db:
         db.execute("UPDATE counts SET numbers = x'0102' WHERE text = 3")
 
 
 def without_a_text(path):
-    with sqlite3.connect(path) as db:
+    with closing(sqlite3.connect(path)) as db, db:
         db.execute("DELETE FROM text WHERE n = 3")
 
 
 def damaged_metadata(path):
-    with sqlite3.connect(path) as db:
+    with closing(sqlite3.connect(path)) as db, db:
         db.execute("UPDATE chunk SET data = replace(data, '03.md', '04.md')")
 
 
 def passages_of_each_other(path):
-    with sqlite3.connect(path) as db:
+    with closing(sqlite3.connect(path)) as db, db:
         db.execute("UPDATE chunk SET text = 3 WHERE text = 4")
 
 
 def vectors_of_each_other(path):
-    with sqlite3.connect(path) as db:
+    with closing(sqlite3.connect(path)) as db, db:
         for before, after in ((1, 99), (2, 1), (99, 2)):
             db.execute("UPDATE vector SET text = ? WHERE text = ?", (after, before))
 
 
 def other_terms(path):
-    with sqlite3.connect(path) as db:
+    with closing(sqlite3.connect(path)) as db, db:
         db.execute("UPDATE term SET term = CAST(term || 'z' AS BLOB)")
 
 
 def without_a_table(path):
-    with sqlite3.connect(path) as db:
+    with closing(sqlite3.connect(path)) as db, db:
         db.execute("DROP TABLE counts")
 
 
 def without_a_column(path):
-    with sqlite3.connect(path) as db:
+    with closing(sqlite3.connect(path)) as db, db:
         db.execute("ALTER TABLE file DROP COLUMN stamp")
 
 
@@ -510,7 +511,7 @@ def cut_short(path):
 
 
 def of_a_newer_version(path):
-    with sqlite3.connect(path) as db:
+    with closing(sqlite3.connect(path)) as db, db:
         db.execute("PRAGMA user_version = 99")
 
 
@@ -549,7 +550,7 @@ def test_a_damaged_store_is_set_aside_with_a_warning(notes, kept):
 def test_the_database_of_another_program_is_refused_and_left_as_it_is(notes, tmp_path):
     path = tmp_path / "app.sqlite3"
     for version in (0, 3, 7):
-        with sqlite3.connect(path) as db:
+        with closing(sqlite3.connect(path)) as db, db:
             db.execute(f"PRAGMA user_version = {version}")
             db.execute("CREATE TABLE IF NOT EXISTS users (name TEXT)")
         before = path.read_bytes()

@@ -154,9 +154,13 @@ class Database:
                 return put()
 
     def _go_on_in_memory(self, error: Exception) -> None:
-        memory = _connected(None)
         asked = self.db.execute("SELECT text FROM asked").fetchall()
-        self.db.backup(memory)
+        memory = _connected(None)
+        try:
+            self.db.backup(memory)
+        except sqlite3.Error:
+            memory.close()
+            raise
         self.db.close()
         warn_of(f"{self.path} cannot be written ({error})")
         self.db, self.path, self._lock = memory, None, None
