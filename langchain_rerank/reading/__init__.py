@@ -96,6 +96,8 @@ def read_rows(
             path=path,
         )
     hint = " Save the sheet as CSV (UTF-8)." if suffix in {".xlsx", ".xls", ".ods"} else ""
+    if suffix in {".xml", ".txt", ".topics"}:
+        hint = " Topics of TREC are read as lines of a number, a tab and the question (.tsv)."
     raise DataFileError(
         f"The suffix {path.suffix!r} is unknown; expected one of {', '.join(ROW_SUFFIXES)}, with "
         f"or without .gz.{hint}",

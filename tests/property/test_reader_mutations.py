@@ -69,7 +69,15 @@ def passages(path):
 
 READERS = [
     (questions, "*.csv", "*.tsv", "*.json*", "*.parquet", "refused/*.csv", "refused/*.jsonl"),
-    (passages, "passages.jsonl", "squad.json", "beir/corpus.jsonl", "*.parquet", "array.json"),
+    (
+        passages,
+        "passages.jsonl",
+        "squad.json",
+        "beir/corpus.jsonl",
+        "*.parquet",
+        "array.json",
+        "llama*",
+    ),
     (read_qrels, "trec/qrels*.txt", "beir/qrels/*.tsv", "mteb/qrels/*.jsonl"),
     (read_run, "trec/run*"),
     (Report.load, "array.json"),

@@ -228,6 +228,41 @@ def test_grades_that_are_words_are_read_in_qrels_and_no_line_of_them_is_taken_fo
     assert read_qrels(tmp_path / "qrels.txt") == {"qa": {"e": 0}}
 
 
+def test_a_source_of_grade_0_is_no_label():
+    rows = [{"question": "q", "source": f"{n}.md", "relevance": n} for n in (0, 2, 1)]
+    (record,) = from_records(rows).records
+    assert record.expected_source == ("2.md", "1.md")
+    # A class beside a source is no grade.
+    (record,) = from_records([{"question": "q", "expected_source": "a.md", "label": 0}]).records
+    assert record.expected_source == ("a.md",)
+
+
+@pytest.mark.parametrize(
+    "of",
+    [
+        lambda said: {"responses": {"relevance": [{"value": one, "user_id": "u"} for one in said]}},
+        lambda said: {"suggestions": {"relevance": {"value": said[-1], "agent": "m"}}},
+        lambda said: {
+            "annotations": [
+                {"result": [{"from_name": "relevance", "value": {"choices": [one]}}]}
+                for one in said
+            ]
+        },
+    ],
+)
+@pytest.mark.parametrize("wrap", ["fields", "data"])
+def test_what_annotators_say_of_a_passage_is_its_grade(of, wrap):
+    rows = [
+        {"id": number, wrap: {"question": "q", "context": text}, **of([said, said])}
+        for number, (text, said) in enumerate([("n", "no"), ("x", "yes")])
+    ]
+    assert labels(rows) == ("x",)
+    # Where they do not agree, nobody knows.
+    torn = {"id": 2, wrap: {"question": "q", "context": "y"}, **of(["yes", "no"])}
+    data = from_records([*rows, torn])
+    assert data.records[0].reference_contexts == ("x",)
+
+
 # Questions
 
 
@@ -310,6 +345,13 @@ def test_the_rows_inside_of_one_object_are_read_as_from_its_file(tmp_path, held)
 
 
 # Files
+
+
+@pytest.mark.parametrize("name", ["topics.xml", "topics.txt"])
+def test_topics_of_trec_are_refused_with_what_to_do(tmp_path, name):
+    (tmp_path / name).write_text("<top>\n<num> Number: 1\n<title> adapters\n</top>")
+    with pytest.raises(DataFileError, match=r"lines of a number, a tab and the question \(.tsv\)"):
+        load_dataset(tmp_path / name)
 
 
 @pytest.mark.parametrize(

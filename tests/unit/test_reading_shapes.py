@@ -39,6 +39,8 @@ IDS = [("lora",), ("qlora",)]
         ("array.json", "reference_context_ids", IDS, True),
         ("columns.json", "reference_context_ids", IDS, True),
         ("wrapped.json", "reference_context_ids", IDS, True),
+        ("llama_index.json", "reference_context_ids", IDS, False),
+        ("topics.tsv", "tags", [(), ()], False),
         ("rows.jsonl", "qrels", [{"lora": 2}, {"qlora": 2}], True),
         ("rows.jsonl.gz", "qrels", [{"lora": 2}, {"qlora": 2}], True),
         ("comma.csv", "expected_source", [("lora.md", "paper.pdf"), ("qlora.md",)], True),
@@ -126,6 +128,7 @@ def test_a_delimiter_that_is_named_is_taken():
     [
         ("passages.jsonl", ["lora", "qlora"]),
         ("squad.json", ["Adapters/1", "Adapters/2"]),
+        ("llama_index.json", ["lora", "qlora"]),
         ("beir/corpus.jsonl", ["lora", "qlora"]),
         ("mteb_parquet/corpus/corpus-00000-of-00001.parquet", ["lora", "qlora"]),
     ],

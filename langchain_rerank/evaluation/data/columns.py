@@ -227,5 +227,29 @@ def _opened(row: Mapping[Any, Any]) -> Mapping[Any, Any]:
     for key in () if asks(row) else _WRAPS:
         inside = dumped(row.get(key))
         if asks(inside):
-            return {**{name: one for name, one in row.items() if name != key}, **inside}
+            rest = {name: one for name, one in row.items() if name != key}
+            return {**rest, **_annotated(row), **inside}
     return row
+
+
+def _annotated(row: Mapping[Any, Any]) -> dict[str, Any]:
+    """Return what was said of a row in Argilla or Label Studio, by what it was said about."""
+    said: dict[str, list[Any]] = {}
+    for held in (row.get("suggestions"), row.get("responses")):  # people go before models
+        for name, one in held.items() if isinstance(held, Mapping) else ():
+            said[str(name)] = [answer.get("value") for answer in _objects(one)]
+    for one in _objects(row.get("annotations")):
+        for result in _objects(one.get("result")):
+            for value in _objects(result.get("value")):
+                chose = value.get("choices")
+                one_of = chose[0] if isinstance(chose, list) and len(chose) == 1 else chose
+                said.setdefault(str(result.get("from_name")), []).append(one_of)
+    # What several people said otherwise is no one grade, which is said where the row is read.
+    return {
+        key: one[0] if one.count(one[0]) == len(one) else one for key, one in said.items() if one
+    }
+
+
+def _objects(value: Any) -> list[Mapping[Any, Any]]:
+    listed = value if isinstance(value, list) else [value]
+    return [one for one in listed if isinstance(one, Mapping)]

@@ -22,7 +22,7 @@ from langchain_rerank.evaluation.data.values import (
 from langchain_rerank.evaluation.data.written import unwritten
 from langchain_rerank.reading.names import normal
 
-GRADED = ("reference_context_ids", "reference_contexts")
+_GRADED = ("reference_context_ids", "reference_contexts", "expected_source")
 # Words for grades, from 0 upwards: a column is of the first scale that has all its words.
 _SCALES = (
     ("irrelevant", "relevant", "highly_relevant", "perfectly_relevant"),
@@ -49,31 +49,30 @@ def with_numbers(rows: Sequence[Any], keys: Mapping[str, str]) -> tuple[list[Any
         rows: The rows, of plain values.
         keys: What `columns.mapping` returns.
     """
-    labels = [_label(row, keys) for row in rows]
-    labelled = [row for row, label in zip(rows, labels, strict=True) if label]
-    for name in dict.fromkeys(name for row in labelled for name in row if name not in keys):
+    mappings = [row for row in rows if isinstance(row, Mapping)]
+    for name in dict.fromkeys(name for row in mappings for name in row if name not in keys):
         if normal(name) not in GRADES:
             continue
-        found = _numbered(rows, name)
-        pairs = [
-            (label, several(row[name]))
-            for row, label in zip(found, labels, strict=True)
-            if label and is_there(row.get(name))
+        found, sure = _numbered(rows, name), normal(name) in SURE_GRADES
+        cells = [
+            (_label(row, keys, _GRADED if sure else _GRADED[:2]), several(row[name]))
+            for row in found
+            if isinstance(row, Mapping) and is_there(row.get(name))
         ]
-        # What is no grade among others that are is named when its row is read.
-        sure = normal(name) in SURE_GRADES
+        pairs = [(label, cell) for label, cell in cells if label]
         graded = sum(
             len(label) == len(cell) and (sure or None not in map(read_grade, cell))
             for label, cell in pairs
         )
+        # What is no grade among others that are is named when its row is read.
         if graded * 2 > len(pairs) or (sure and graded):
             return found, name
     return list(rows), None
 
 
-def _label(row: Any, keys: Mapping[str, str]) -> list[Any]:
-    columns = chosen(row, keys) if isinstance(row, Mapping) else {}
-    named = [] if "qrels" in columns else [columns[key] for key in GRADED if key in columns]
+def _label(row: Mapping[str, Any], keys: Mapping[str, str], graded: Sequence[str]) -> list[Any]:
+    columns = chosen(row, keys)
+    named = [] if "qrels" in columns else [columns[key] for key in graded if key in columns]
     return several(row[named[0]]) if named else []
 
 
@@ -126,7 +125,7 @@ def with_grades(labels: Mapping[str, Any], cell: Any, names: Mapping[str, str]) 
     """
     found = dict(labels)
     grades = [grade for one in several(cell) if (grade := read_grade(one)) is not None]
-    for key in GRADED:
+    for key in _GRADED:
         if not is_there(found.get(key)) or not (is_there(cell) or is_weak(names[key])):
             continue
         named = several(found.pop(key), strict=True)
@@ -136,7 +135,7 @@ def with_grades(labels: Mapping[str, Any], cell: Any, names: Mapping[str, str]) 
             raise InputTypeError(
                 f"a whole number for each of {len(named)} was expected, got {cell!r}."
             )
-        if key == "reference_contexts":
+        if key != "reference_context_ids":
             found[key] = [one for one, grade in zip(named, grades, strict=True) if grade > 0]
             continue
         found["qrels"] = {}

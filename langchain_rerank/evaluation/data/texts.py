@@ -39,8 +39,10 @@ def squeezed(text: str) -> str:
         ('the second one', 'broken "at&t"')
     """
     seen = (html.unescape(text) if "&" in text else text).translate(_ALIKE)
-    seen = _SAME_LETTERS.sub(lambda same: unicodedata.normalize("NFKC", same[0]), seen)
-    return _PARTED.sub("", " ".join(unicodedata.normalize("NFC", seen.casefold()).split()))
+    if not seen.isascii():
+        seen = _SAME_LETTERS.sub(lambda same: unicodedata.normalize("NFKC", same[0]), seen)
+    spaced = " ".join(unicodedata.normalize("NFC", seen.casefold()).split())
+    return _PARTED.sub("", spaced) if "- " in spaced else spaced
 
 
 def contains(text: str, part: str) -> bool:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
+from langchain_rerank.errors import InputTypeError
 from langchain_rerank.evaluation.data.columns import GRADES, JUDGED_TEXTS, SYNONYMS
 from langchain_rerank.evaluation.data.graded import several
-from langchain_rerank.evaluation.data.values import TEXT_KEYS, plain_value
+from langchain_rerank.evaluation.data.values import TEXT_KEYS, plain_value, read_text
 from langchain_rerank.reading.names import normal
 
 _HOLDERS = (*JUDGED_TEXTS, "context", "ratings", "judgments", "judgements", "qrels")
@@ -62,8 +64,10 @@ def _of_facts(
 
     Without a paragraph that a fact names, they are no labels: what answers is not among them.
     """
-    titles, named = parts.get("title", []), set(facts.get("title", []))
-    if named - set(titles):
-        return {}
-    texts = [" ".join(map(str, plain_value(one))) for one in parts["sentences"]]
-    return {"text": texts, "is_supporting": [one in named for one in titles]}
+    with suppress(InputTypeError):  # of what is no text, its reader says so
+        titles = list(map(read_text, parts.get("title", [])))
+        named = set(map(read_text, facts.get("title", [])))
+        texts = [" ".join(map(read_text, several(plain_value(one)))) for one in parts["sentences"]]
+        if named <= set(titles):
+            return {"text": texts, "is_supporting": [one in named for one in titles]}
+    return {}

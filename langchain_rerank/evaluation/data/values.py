@@ -134,7 +134,9 @@ def _said(message: Any) -> str | None:
     if not isinstance(message, Mapping):
         return None
     held = next((message[key] for key in ("kwargs", "data") if key in message), message)
-    if not isinstance(held, Mapping) or held.get("role", held.get("type")) not in {"user", "human"}:
+    if not isinstance(held, Mapping):
+        return None
+    if str(held.get("role", held.get("type"))) not in {"user", "human"}:
         return None
     content = held.get("content")
     parts = content if isinstance(content, (list, tuple)) else [content]
