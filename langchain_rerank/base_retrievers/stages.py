@@ -32,24 +32,30 @@ def as_stage(value: Any, name: str) -> Runnable[Any, Any]:
     )
 
 
-def documents_of(found: Any, name: str) -> list[Document]:
+def documents_of(found: Any, name: str, *, more: str = ".", texts: bool = False) -> list[Document]:
     """Return what a stage found as a list, whatever gives the documents in order.
 
     Args:
         found: What it returned.
         name: How the message calls it.
+        more: What ends the message.
+        texts: Whether texts stand for documents, as in the contexts of a chain.
 
     Raises:
         InputTypeError: It is no series, or one with something else than documents.
     """
     expected = f"{name} must return a list of documents, got"
     if isinstance(found, BaseModel):  # a document, which would give its fields one by one
-        raise InputTypeError(f"{expected} {type(found).__name__}.")
+        raise InputTypeError(f"{expected} {type(found).__name__}{more}")
     try:
         documents: list[Any] = listed(found, "documents", "documents")
     except InputTypeError:
-        raise InputTypeError(f"{expected} {type(found).__name__}.") from None
+        raise InputTypeError(f"{expected} {type(found).__name__}{more}") from None
     for position, one in enumerate(documents):
-        if not isinstance(one, Document):
-            raise InputTypeError(f"{expected} {type(one).__name__} at position {position} of it.")
+        if texts and isinstance(one, str):
+            documents[position] = Document(one)
+        elif not isinstance(one, Document):
+            raise InputTypeError(
+                f"{expected} one with {type(one).__name__} at position {position}{more}"
+            )
     return documents

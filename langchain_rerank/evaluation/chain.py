@@ -11,6 +11,7 @@ from langchain_core.callbacks import AsyncCallbackManagerForChainRun
 from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.runnables.config import ensure_config
 
+from langchain_rerank.base_retrievers.stages import as_stage
 from langchain_rerank.checks import check_fits, shown, whole_number
 from langchain_rerank.errors import ConfigurationError
 from langchain_rerank.evaluation.compare import DEFAULT_MEASURES
@@ -23,7 +24,7 @@ from langchain_rerank.evaluation.run.collect import Collector, weighted
 from langchain_rerank.evaluation.run.journal import Journal
 from langchain_rerank.evaluation.run.progress import progress_of
 from langchain_rerank.evaluation.run.setting import RunSettings, Setting
-from langchain_rerank.evaluation.run.systems import ChainKeys, as_runnable, system
+from langchain_rerank.evaluation.run.systems import ChainKeys, system
 from langchain_rerank.evaluation.score import assemble
 from langchain_rerank.evaluation.score.measures import Measure, parse_measures
 from langchain_rerank.evaluation.score.results import QueryRow
@@ -78,7 +79,9 @@ class EvaluationChain(Runnable[DatasetLike, Report]):
                 f"Systems by name were expected ({{'bm25': retriever, 'reranked': other}}), got "
                 f"{type(systems).__name__}: {shown(systems)}."
             )
-        self.systems = {str(name): as_runnable(one) for name, one in systems.items()}
+        self.systems = {
+            str(name): as_stage(one, f"The system {name!r}") for name, one in systems.items()
+        }
         self.baseline = baseline if baseline is not None else next(iter(self.systems), None)
         if self.baseline not in list(self.systems):  # It may be what no mapping looks up.
             raise ConfigurationError(

@@ -204,6 +204,13 @@ def test_an_output_that_is_no_list_of_documents_is_named():
         EvaluationChain({"text": lambda _: "an answer"}, progress=False).invoke(RECORDS)
 
 
+def test_a_system_may_return_any_series_of_documents():
+    systems = {"list": bm25(), "generator": lambda asked: (one for one in bm25().invoke(asked))}
+    rows = EvaluationChain(systems, measures="RR@10", progress=False).invoke(RECORDS).queries
+    assert all(row.systems["generator"].ids == row.systems["list"].ids for row in rows)
+    assert any(row.systems["list"].ids for row in rows)
+
+
 def test_a_finished_run_resumes_without_asking_again(tmp_path):
     asked = []
 

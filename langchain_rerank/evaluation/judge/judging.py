@@ -18,6 +18,7 @@ from langchain_core.runnables import RunnableConfig
 from pydantic import BaseModel
 
 from langchain_rerank.base_retrievers.depth import with_depth
+from langchain_rerank.base_retrievers.stages import as_stage
 from langchain_rerank.checks import check_fits, whole_number
 from langchain_rerank.errors import ConfigurationError, EvaluationError, JudgeError
 from langchain_rerank.evaluation.data.datasets import DatasetLike, as_dataset
@@ -31,7 +32,7 @@ from langchain_rerank.evaluation.run.bounded import each
 from langchain_rerank.evaluation.run.collect import Collector
 from langchain_rerank.evaluation.run.journal import Journal
 from langchain_rerank.evaluation.run.progress import Progress, progress_of
-from langchain_rerank.evaluation.run.systems import as_runnable, system
+from langchain_rerank.evaluation.run.systems import system
 
 logger = logging.getLogger(__name__)
 
@@ -161,7 +162,7 @@ async def _pools(
     """
     pooled = retrievers if isinstance(retrievers, (list, tuple)) else [retrievers]
     stages = [
-        system(str(number), with_depth(as_runnable(one), k), relevance.key, top_n=k)
+        system(str(number), with_depth(as_stage(one, "A retriever"), k), relevance.key, top_n=k)
         for number, one in enumerate(pooled)
     ]
     found = (await collector.all(stages, records)).values()

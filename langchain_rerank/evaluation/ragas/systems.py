@@ -10,12 +10,13 @@ from langchain_core.retrievers import BaseRetriever
 from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
 
 from langchain_rerank.base_retrievers.depth import with_depth
+from langchain_rerank.base_retrievers.stages import as_stage
 from langchain_rerank.duplicates import unique
 from langchain_rerank.errors import ConfigurationError
 from langchain_rerank.evaluation.data.questions import Record
 from langchain_rerank.evaluation.run.environment import scorer_settings
 from langchain_rerank.evaluation.run.stage import FIRST_STAGE, RERANKED, Found, Stage, described
-from langchain_rerank.evaluation.run.systems import ChainKeys, Key, as_runnable, called, system
+from langchain_rerank.evaluation.run.systems import ChainKeys, Key, called, system
 from langchain_rerank.retriever import CrossEncoderRerankRetriever
 
 MakeChain = Callable[[Runnable[str, list[Document]]], Runnable[Any, Any]]
@@ -48,7 +49,7 @@ def systems_of(
         systems = {"retriever": systems}
     if not systems:
         raise ConfigurationError("There is no system to evaluate; give a retriever or a chain.")
-    named = {str(name): as_runnable(one) for name, one in systems.items()}
+    named = {str(name): as_stage(one, f"The system {name!r}") for name, one in systems.items()}
     if chain is not None:
         named = {name: chain(one) for name, one in named.items()}
     elif one_stage:

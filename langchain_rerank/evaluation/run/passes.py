@@ -13,6 +13,7 @@ from langchain_core.runnables import RunnableConfig
 from langchain_rerank import ranking
 from langchain_rerank.base_retrievers.depth import with_depth
 from langchain_rerank.base_retrievers.merging import with_own_scores
+from langchain_rerank.base_retrievers.stages import documents_of
 from langchain_rerank.documents import (
     DENSE_SCORE,
     scores_to_mix,
@@ -36,7 +37,6 @@ from langchain_rerank.evaluation.run.stage import FIRST_STAGE, Found, Stage, dig
 from langchain_rerank.evaluation.run.systems import (
     Reranker,
     called,
-    check_documents,
     first_stage_scores,
     own_order,
     reranked,
@@ -90,9 +90,10 @@ class Pass:
         elapsed = stopwatch()
         found: Any = await called(with_depth(self.setting.retriever, k), record.question, config)
         ms = elapsed()
-        check_documents(found, "The first stage", f" for the question {record.question!r}.")
+        more = f" for the question {record.question!r}."
+        candidates = documents_of(found, "The first stage", more=more)
         times = {"first_stage": ms, "total": ms}
-        own = with_own_scores(self.setting.retriever, unique(found, "id")[:k])
+        own = with_own_scores(self.setting.retriever, unique(candidates, "id")[:k])
         kept = Found.of(own, self.relevance.key, latency_ms=times).once()
         documents = list(kept.documents.values())
         mixed = tuple(scores_to_mix(documents) or ())

@@ -11,6 +11,7 @@ from typing import Any, Self, TypedDict, Unpack
 
 from langchain_core.runnables import RunnableConfig
 
+from langchain_rerank.base_retrievers.stages import as_stage
 from langchain_rerank.checks import (
     check_fits,
     check_flag,
@@ -28,7 +29,7 @@ from langchain_rerank.evaluation.run.environment import now
 from langchain_rerank.evaluation.run.identity import Unsaid, identity
 from langchain_rerank.evaluation.run.journal import Journal
 from langchain_rerank.evaluation.run.progress import Progress
-from langchain_rerank.evaluation.run.systems import FirstStageLike, Reranker, as_runnable, own_order
+from langchain_rerank.evaluation.run.systems import FirstStageLike, Reranker, own_order
 from langchain_rerank.resolving import LOAD_SETTINGS, ModelSettings, resolve_scorer
 
 Identity = str | Mapping[str, str]
@@ -177,7 +178,7 @@ class Setting:
         return replace(
             cls.of(**given),
             dataset=as_dataset(dataset),
-            retriever=as_runnable(retriever),
+            retriever=as_stage(retriever, "retriever"),
             k=whole_number(k, "first_stage_k"),
             metadata_fields=tuple(listed(metadata_fields, "metadata_fields", "names")),
             config=RunnableConfig() if config is None else config,

@@ -10,17 +10,18 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from langchain_core.documents import BaseDocumentCompressor, Document
 from langchain_core.retrievers import BaseRetriever
-from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
+from langchain_core.runnables import Runnable, RunnableConfig
 
 from langchain_rerank import ranking
 from langchain_rerank.base_retrievers.depth import FirstStage
+from langchain_rerank.base_retrievers.stages import documents_of
 from langchain_rerank.documents import (
     RELEVANCE_SCORE,
     first_stage_score,
     scored_text,
     with_metadata,
 )
-from langchain_rerank.errors import ConfigurationError, InputTypeError
+from langchain_rerank.errors import InputTypeError
 from langchain_rerank.evaluation.data.questions import Record
 from langchain_rerank.evaluation.run.environment import scorer_settings
 from langchain_rerank.evaluation.run.stage import Found, Stage, stopwatch
@@ -55,22 +56,6 @@ class ChainKeys:
     question: str | None = None
     answer: str = "answer"
     contexts: str = "context"
-
-
-def as_runnable(system: Any) -> FirstStage:
-    """Return a retriever, a chain or a function as a runnable.
-
-    Raises:
-        ConfigurationError: It is neither a runnable nor a callable.
-    """
-    if isinstance(system, Runnable):
-        return system
-    if callable(system) and not isinstance(system, type):
-        return RunnableLambda(system)
-    raise ConfigurationError(
-        f"A retriever, a runnable from a question to documents or a callable was expected, got "
-        f"{system!r}. A vector store becomes one by .as_retriever()."
-    )
 
 
 def own_order(model: object) -> TypeIs[BaseDocumentCompressor | Runnable[Any, Any]]:
@@ -133,7 +118,9 @@ def system(
         response = None
         if isinstance(output, Mapping):
             response, output = _of_chain(name, output, talk, answers=answers)
-        found = Found.of(_documents(name, output)[:top_n], key, latency_ms=times)
+        more = ". A chain returns a dictionary with its answer and its contexts."
+        documents = documents_of(output, name, more=more, texts=True)[:top_n]
+        found = Found.of(documents, key, latency_ms=times)
         scores = _scores([found.documents[one] for one in found.keys])
         return {name: replace(found, scores=scores, response=response)}
 
@@ -152,25 +139,6 @@ async def _awaited(own: Callable[..., Any], blocking: Callable[..., Any], *given
         return await own(*given)
     except NotImplementedError:
         return await asyncio.to_thread(blocking, *given)
-
-
-def check_documents(
-    found: Any, name: str, more: str = ".", kinds: type | tuple[type, ...] = Document
-) -> None:
-    """Raise where what `name` returned is no list of documents; `more` ends the message.
-
-    Raises:
-        InputTypeError: It is something else, or a list with something else.
-    """
-    if not isinstance(found, (list, tuple)):
-        raise InputTypeError(
-            f"{name} must return a list of documents, got {type(found).__name__}{more}"
-        )
-    for one in found:
-        if not isinstance(one, kinds):
-            raise InputTypeError(
-                f"{name} must return a list of documents, got one with {type(one).__name__}{more}"
-            )
 
 
 def _of_chain(
@@ -194,12 +162,6 @@ def text_of(answer: Any) -> str | None:
         if answer is None or isinstance(answer, str)
         else str(getattr(answer, "text", answer))
     )
-
-
-def _documents(name: str, output: Any) -> list[Document]:
-    told = ". A chain returns a dictionary with its answer and its contexts."
-    check_documents(output, name, told, (str, Document))
-    return [one if isinstance(one, Document) else Document(one) for one in output]
 
 
 def _scores(documents: Sequence[Document]) -> tuple[float, ...]:
@@ -246,7 +208,7 @@ async def reranked(
     if not isinstance(model, BaseDocumentCompressor):
         raise InputTypeError(f"{reranker_name(model)} is asked questions, not candidates.")
     copies = [with_metadata(one, {}) for one in candidates.values()]
-    output = await _awaited(
+    compressed = await _awaited(
         model.acompress_documents,
         model.compress_documents,
         copies,
@@ -254,7 +216,7 @@ async def reranked(
         config.get("callbacks"),
     )
     times = {"rerank": elapsed()}
-    check_documents(output, reranker_name(model))
+    output = documents_of(compressed, reranker_name(model))
     by_text = {one.page_content: name for name, one in reversed(list(candidates.items()))}
 
     def known(document: Document) -> str:

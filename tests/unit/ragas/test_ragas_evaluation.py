@@ -153,7 +153,7 @@ def test_rows_of_other_questions_are_not_compared():
         ({"max_concurrency": 0}, "at least 1"),
         ({"top_n": 0}, "top_n=0"),
         ({"systems": {}}, "no system to evaluate"),
-        ({"systems": 3}, "A retriever, a runnable"),
+        ({"systems": 3}, "must be a LangChain retriever or a Runnable"),
     ],
 )
 def test_what_cannot_work_is_refused_at_once(settings, message):
