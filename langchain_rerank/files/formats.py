@@ -13,7 +13,7 @@ from typing import Any
 from langchain_rerank.errors import DataFileError
 from langchain_rerank.files.front_matter import split_front_matter
 from langchain_rerank.files.html import declared_encoding, shown_text
-from langchain_rerank.files.walking import HTML_SUFFIXES, UNREAD_PAGES
+from langchain_rerank.files.walking import HTML_SUFFIXES, MARKDOWN_SUFFIXES, UNREAD_PAGES
 from langchain_rerank.files.word import document_text
 from langchain_rerank.optional import require
 from langchain_rerank.reading.text import read_bytes, read_text
@@ -23,6 +23,7 @@ _OTHER_KINDS = {
     **dict.fromkeys((".doc", ".odt", ".rtf"), "save it as DOCX"),
     **dict.fromkeys((".ppt", ".pptx", ".odp", ".epub"), "save it as PDF"),
     **dict.fromkeys((".xls", ".xlsx", ".ods"), "save the sheet as CSV (UTF-8)"),
+    ".ipynb": "save it as Markdown (jupyter nbconvert --to markdown)",
 }
 
 
@@ -79,7 +80,7 @@ def read_parts(path: Path, *, encoding: str | None = None) -> list[Part]:
     text = _lines(read_text(path, encoding=encoding))
     metadata: dict[str, Any] = {}
     before = 0
-    if suffix in {".md", ".markdown"}:
+    if suffix in MARKDOWN_SUFFIXES:
         metadata, body = split_front_matter(text)
         before = text.count("\n", 0, len(text) - len(body))
         text = body

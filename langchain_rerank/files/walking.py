@@ -18,7 +18,8 @@ from langchain_rerank.reading.text import is_folder
 if TYPE_CHECKING:
     from langchain_core.documents import Document
 
-TEXT_SUFFIXES = (".txt", ".md", ".markdown")
+MARKDOWN_SUFFIXES = (".md", ".markdown", ".mdx")
+TEXT_SUFFIXES = (".txt", *MARKDOWN_SUFFIXES, ".rst", ".adoc", ".org")
 HTML_SUFFIXES = (".html", ".htm")
 FOLDER_SUFFIXES = (*TEXT_SUFFIXES, *HTML_SUFFIXES, ".pdf", ".docx", ".jsonl", ".json")
 """What is read of a folder; a file that is named itself may have any suffix."""

@@ -39,7 +39,7 @@ def load(name):
 
 
 @pytest.mark.parametrize(
-    ("name", "ndcg"), [("scifact", 0.680), ("chunking_eval", 0.791), ("clapnq_dev", 0.931)]
+    ("name", "ndcg"), [("scifact", 0.680), ("chunking_eval", 0.791), ("clapnq_dev", 0.932)]
 )
 def test_bm25_has_the_quality_of_the_baseline(name, ndcg):
     ir_measures = pytest.importorskip("ir_measures")

@@ -408,6 +408,7 @@ def test_docx_is_read_wherever_its_text_stands(tmp_path):
         ("a.doc", b"\xd0\xcf", r"\.doc files are not read; save it as DOCX"),
         ("a.rtf", b"{\\rtf1", r"\.rtf files are not read"),
         ("a.png", b"\x89PNG\r\n\x1a\n\0\0", "not UTF-8"),
+        ("a.ipynb", b'{"cells": []}', r"\.ipynb files are not read; save it as Markdown"),
     ],
 )
 def test_a_named_file_that_is_damaged_or_of_another_kind_is_one_clear_error(
@@ -448,6 +449,16 @@ def test_others_are_named_with_a_count_and_do_not_hide_the_good_ones(tmp_path):
     assert "1 .pptx" in message
     assert "1 without a suffix" in message
     assert "broken.pdf: cannot be read as PDF" in message
+
+
+def test_other_markup_is_text_and_that_of_sites_has_front_matter(tmp_path):
+    for name in ("a.rst", "b.adoc", "c.org"):
+        write(tmp_path / name, "Cats\n====\nsleep.")
+    write(tmp_path / "d.mdx", "---\ntitle: Dogs\n---\nbark.")
+    found = load_documents(tmp_path)
+    assert [one.metadata["source"] for one in found] == ["a.rst", "b.adoc", "c.org", "d.mdx"]
+    assert found[0].page_content == "Cats\n====\nsleep."
+    assert (found[3].page_content, found[3].metadata["title"]) == ("bark.", "Dogs")
 
 
 @pytest.mark.parametrize(

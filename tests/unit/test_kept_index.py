@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
+import pickle
 import signal
 import sqlite3
 import subprocess
@@ -17,6 +19,7 @@ import numpy as np
 import pytest
 from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
+from langchain_core.runnables import ConfigurableField
 
 from langchain_rerank import optional
 from langchain_rerank.errors import ConfigurationError, DataFileError, InputError, RerankWarning
@@ -112,6 +115,17 @@ async def test_it_is_a_retriever_with_a_depth_and_async(notes, kept):
     assert await retriever.ainvoke("cats", k=2) == retriever.invoke("cats", k=2)
     with pytest.raises(ConfigurationError, match="fliter"):
         retriever.invoke("cats", fliter={})
+
+
+def test_configurable_and_copied_it_keeps_what_it_holds(notes, kept):
+    retriever = opened_index(notes, kept, k=4)
+    configurable = retriever.configurable_fields(k=ConfigurableField(id="k"))
+    for k in (1, 2):
+        assert len(configurable.invoke("cats", {"configurable": {"k": k}})) == k
+    for copied in (copy.deepcopy(retriever), pickle.loads(pickle.dumps(retriever))):
+        assert copied.invoke("cats") == retriever.invoke("cats")
+        assert copied != retriever
+    assert retriever == copy.copy(retriever)
 
 
 def test_a_second_opening_reads_and_embeds_nothing(notes, kept, monkeypatch):

@@ -44,7 +44,7 @@ def no_progress(what: str, done: int, total: int) -> None:
     """Say nothing."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # arrays have no plain equality
 class Refreshed:
     """What files hold, in order, with what was computed of it.
 

@@ -15,7 +15,7 @@ from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
 from langchain_core.retrievers import BaseRetriever
 from langchain_core.runnables import RunnableConfig
-from pydantic import ConfigDict, Field, PrivateAttr, field_validator
+from pydantic import ConfigDict, Field, field_validator
 
 from langchain_rerank.base_retrievers.overriding import AsyncFollowsSync
 from langchain_rerank.checks import is_one_of, shown, whole_number
@@ -73,11 +73,12 @@ class IndexRetriever(AsyncFollowsSync, CheckedAssignment, BaseRetriever):
     """Whether links out of a folder are followed."""
     store: Path | None = Field(default=None, repr=False)
     """Where the index is kept; None keeps nothing."""
+    held: Any = Field(default=None, repr=False)
+    """What the last refresh found and built; no setting. A field, since LangChain's configurable
+    fields rebuild a retriever from its fields alone."""
 
     # What a call may override.
     call_arguments: ClassVar[frozenset[str]] = frozenset({"k", "filter"})
-
-    _built_of: tuple[BaseRetriever, Refreshed] | None = PrivateAttr(default=None)
 
     model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
 
@@ -179,7 +180,8 @@ class IndexRetriever(AsyncFollowsSync, CheckedAssignment, BaseRetriever):
                 progress=progress,
             ),
         )
-        self._built_of = self._built(found, terms), found
+        # Past the fields that somebody set: it says nothing of how the retriever was set up.
+        self.__dict__["held"] = self._built(found, terms), found
         return found
 
     def _built(self, found: Refreshed, terms: Terms | None) -> BaseRetriever:
@@ -213,12 +215,13 @@ class IndexRetriever(AsyncFollowsSync, CheckedAssignment, BaseRetriever):
 
     @property
     def _state(self) -> tuple[BaseRetriever, Refreshed]:
-        if self._built_of is None:
+        state: tuple[BaseRetriever, Refreshed] | None = self.held
+        if state is None:
             raise ConfigurationError(
                 "This index holds nothing yet: build it with IndexRetriever.from_files(files), or "
                 "call refresh()."
             )
-        return self._built_of
+        return state
 
     def _get_relevant_documents(
         self,
