@@ -219,7 +219,11 @@ def _function(function: Callable[..., Any], unsaid: Unsaid, inside: tuple[int, .
 
 def _part(one: Any, unsaid: Unsaid, inside: tuple[int, ...]) -> Any:
     """Return what identifies something that a function holds; None where that is not known."""
-    if one is None or isinstance(one, (ModuleType, type)):
+    if one is None or isinstance(one, ModuleType):
+        return None
+    if isinstance(one, type):
+        kept = vars(one).values()
+        unsaid.held |= any(isinstance(each, _PARTS) or _corpus(each) for each in kept)
         return None
     said = isinstance(one, (*_SETTINGS, *_PARTS)) or identity_of(one) is not None
     if said or is_function(one) or _corpus(one):
