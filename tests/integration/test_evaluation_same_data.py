@@ -3,6 +3,7 @@
 import json
 import random
 from functools import lru_cache, partial
+from operator import itemgetter
 from typing import Any
 
 import pytest
@@ -295,6 +296,7 @@ def test_nothing_is_asked_twice_of_what_asks_a_language_model(tmp_path):
         (*[RunnableLambda(lambda _, *, k=k: k) for k in (1, 2)],),
         (RunnableLambda(len, afunc=chained), RunnableLambda(len, afunc=swept)),
         (lru_cache(of_a_global), lru_cache(chained)),
+        (RunnableLambda(itemgetter("a")), RunnableLambda(itemgetter("b"))),
         (lambda _: DOCUMENTS_OF["a"], lambda _: DOCUMENTS_OF["b"]),
         ([Document("a", metadata={"x": 1})], [Document("a", metadata={"x": 2})]),
         ({"a": Document("a")}, {"a": Document("b")}),

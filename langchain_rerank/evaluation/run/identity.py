@@ -205,6 +205,8 @@ def _function(function: Callable[..., Any], unsaid: Unsaid, inside: tuple[int, .
         function = inspect.unwrap(function)
     if not is_function(function):
         bound, function = function, type(function).__call__
+        if not hasattr(function, "__code__"):
+            return _told(bound)  # operator.itemgetter("question")
     named = f"{function.__module__}.{function.__qualname__}"
     if not hasattr(function, "__code__"):  # one of Python's own
         _part(bound, unsaid, inside)
@@ -241,7 +243,7 @@ def _corpus(thing: Any) -> bool:
 
 def _look_into(thing: Any, unsaid: Unsaid) -> None:
     """Note whether an object of anybody's holds more than plain values, or a language model."""
-    if type(thing).__module__.startswith("langchain_rerank."):
+    if type(thing).__module__.startswith("langchain_rerank.") and not isinstance(thing, Scorer):
         return  # an index of what is known
     if isinstance(thing, Mapping):
         parts = list(thing.values())
