@@ -95,6 +95,10 @@ def test_what_answers_is_read_and_a_distractor_is_no_label(row, expected):
     assert labels(as_pandas) == (expected or {"x": 3, "n": 0})
 
 
+def test_what_passages_say_of_themselves_is_no_grade_of_ids_beside_them():
+    assert labels([{**MARCO, "gold_ids": ["a", "b", "c"]}]) == ("a", "b", "c")
+
+
 def test_arrays_inside_of_a_row_are_lists():
     sentences = np.array([np.array(["No."]), np.array(["It is.", " So it is."])], dtype=object)
     row = {**HOTPOT, "context": {"title": np.array(["B", "A"]), "sentences": sentences}}
@@ -145,6 +149,8 @@ def test_the_passage_of_a_question_that_it_does_not_answer_is_no_label(row):
     answered = {"question": "r", "context": "x", "answers": {"text": ["a"], "answer_start": [0]}}
     record, other = from_records([{"question": "q", **row}, answered]).records[:2]
     assert (record.problem, record.reference, record.reference_contexts) == (None, None, ())
+    named = from_records([{"question": "q", **row, "gold_ids": ["d"]}, answered]).records[0]
+    assert named.reference_context_ids == ("d",)
     if "context" in row:
         assert other.reference_contexts == ("x",)
 
@@ -232,6 +238,8 @@ def test_a_source_of_grade_0_is_no_label():
     rows = [{"question": "q", "source": f"{n}.md", "relevance": n} for n in (0, 2, 1)]
     (record,) = from_records(rows).records
     assert record.expected_source == ("2.md", "1.md")
+    rows = [{"question": "q", "expected_passage": f"p{n}", "relevance": n} for n in (0, 2)]
+    assert [one.expected_passage for one in from_records(rows).records] == [None, "p2"]
     # A class beside a source is no grade.
     (record,) = from_records([{"question": "q", "expected_source": "a.md", "label": 0}]).records
     assert record.expected_source == ("a.md",)

@@ -67,7 +67,7 @@ GRADES = SURE_GRADES | {
     *("relevance_label", "relevance_grade", "relevance_suggestion"),
 }
 _OUTPUT = re.compile(r"^((reference|expected)_)?outputs?_")
-_SURE = {name for key in LABELS for name in (key, *SYNONYMS.get(key, ()))} - _WEAK
+SURE_LABELS = {name for key in LABELS for name in (key, *SYNONYMS.get(key, ()))} - _WEAK
 _QUESTIONS = {"question", *SYNONYMS["question"]}
 _NESTED = {"inputs", "outputs", "input", "output", "reference_outputs", "expected"}
 _NESTED |= {"expected_output"}
@@ -111,7 +111,7 @@ def mapping(names: Iterable[str], known: Iterable[str], *, judged: bool = False)
         plain = _plain(name)
         # LangSmith keeps labels among expected outputs.
         inside = plain.removeprefix("outputs_").removeprefix("expected_")
-        by_name.setdefault(inside if inside in _SURE else plain, []).append(name)
+        by_name.setdefault(inside if inside in SURE_LABELS else plain, []).append(name)
     if {"contexts", "evolution_type"} <= by_name.keys():
         # Of RAGAS 0.1, a test set: elsewhere they are what a system retrieved.
         by_name["reference_contexts"] = by_name.pop("contexts")

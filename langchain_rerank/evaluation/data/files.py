@@ -28,10 +28,11 @@ def load_dataset(
 ) -> Dataset:
     """Return the questions in a file, by its suffix, or in a folder.
 
-    Read are JSONL, JSON (an array, an object of rows or of columns, SQuAD's), CSV and its relatives
-    (commas, semicolons, tabs, bars; a first line `sep=;`), Parquet, folders that `datasets` saved,
-    and collections as of BEIR and MTEB; files may be packed by gzip. CSV has a header; an empty
-    cell is absent, and one that holds a list (`["a.pdf", "b.pdf"]`) is read as that list.
+    Read are JSONL, JSON (an array, an object of rows or of columns, SQuAD's, LlamaIndex'), CSV and
+    its relatives (commas, semicolons, tabs, bars; a first line `sep=;`), Parquet, folders that
+    `datasets` saved, and collections as of BEIR and MTEB; files may be packed by gzip. CSV has a
+    header, except for lines of an id, a tab and a text; an empty cell is absent, and one that holds
+    a list (`["a.pdf", "b.pdf"]`) is read as that list.
 
     Args:
         path: The file or folder.

@@ -22,7 +22,7 @@ from langchain_rerank.evaluation.data.values import (
 from langchain_rerank.evaluation.data.written import unwritten
 from langchain_rerank.reading.names import normal
 
-_GRADED = ("reference_context_ids", "reference_contexts", "expected_source")
+_GRADED = ("reference_context_ids", "reference_contexts", "expected_source", "expected_passage")
 # Words for grades, from 0 upwards: a column is of the first scale that has all its words.
 _SCALES = (
     ("irrelevant", "relevant", "highly_relevant", "perfectly_relevant"),
@@ -136,7 +136,8 @@ def with_grades(labels: Mapping[str, Any], cell: Any, names: Mapping[str, str]) 
                 f"a whole number for each of {len(named)} was expected, got {cell!r}."
             )
         if key != "reference_context_ids":
-            found[key] = [one for one, grade in zip(named, grades, strict=True) if grade > 0]
+            kept = [one for one, grade in zip(named, grades, strict=True) if grade > 0]
+            found[key] = kept if key != "expected_passage" else next(iter(kept), None)
             continue
         found["qrels"] = {}
         for one, grade in zip(named, grades, strict=True):

@@ -110,12 +110,13 @@ def from_records(
 
     A record without an id is called by its position, from 1. Of records with the same id, the
     second becomes `id#2`. Where a column has a grade for each id or context beside it (`relevance`,
-    `label`, ...), rows of the same question are one record; also without grades, where they name
-    different documents.
+    `label`, ...; whole numbers, or words such as "relevant" and "no"), rows of the same question
+    are one record; also without grades, where they name different documents.
 
     Args:
-        rows: The records: dictionaries, objects of `Record` or of another dataclass, questions, or
-            a table (pandas, pyarrow, datasets, RAGAS).
+        rows: The records: dictionaries, objects of `Record` or of another dataclass, questions, a
+            table (pandas, pyarrow, datasets, RAGAS), or a mapping that holds them (columns, SQuAD,
+            LlamaIndex).
         name: What the data set is called in reports.
         where: Where each record stands in a file, for messages.
         split: Which split, where the table has several.
@@ -138,8 +139,8 @@ def from_records(
     if grades is None:
         keys = columns.mapping(names, KEYS)
     made = [_record(row, str(n), keys, grades) for n, row in enumerate(listed, 1)]
-    join = repeated.with_joined_labels if grades is None else repeated.with_joined_grades
-    read = join(list(zip(made, places, strict=True)), by_id="id" in keys.values())
+    placed = list(zip(made, places, strict=True))
+    read = repeated.joined(placed, by_id="id" in keys.values(), graded=grades is not None)
     spoken = columns.spoken(listed, keys, grades)
     found, warnings = repeated.told_apart(read)
     if all(record.problem for record in found):
@@ -227,7 +228,7 @@ def _read(
         )
     held = {key: row[name] for key, name in columns_of.items() if key in _READERS}
     if _is_unanswerable(row, held.get("reference")):
-        held = {key: one for key, one in held.items() if key in {"qrels", "tags"}}
+        held = {key: held[key] for key in held.keys() - {"reference", "reference_contexts"}}
     if grades is not None and "qrels" not in held:
         try:
             held = graded.with_grades(held, row.get(grades), columns_of)

@@ -16,20 +16,33 @@ Placed = tuple[Record, str]
 _SAID = 4  # records of which a warning says each by itself
 
 
-def with_joined_grades(records: Sequence[Placed], *, by_id: bool) -> list[Placed]:
-    """Return the first record of each question, with the labels of all that are about it.
+def joined(records: Sequence[Placed], *, by_id: bool, graded: bool) -> list[Placed]:
+    """Return records of which those are one that each name a part of what answers a question.
+
+    They ask the same, and where they have no grades, expect the same answer and name different
+    documents: rows that say the same twice stay what they are.
 
     Args:
-        records: Records, each with what one row judges, and where they stand.
+        records: Records, each with what one row says, and where they stand.
         by_id: Whether their ids say which question they are about, besides its text.
+        graded: Whether each row judges what it names.
     """
-    groups: dict[Hashable, list[Placed]] = {}
-    # Where each row has an id of its own, that is no question's.
-    by_id = by_id and len({one.id for one, _ in records}) < len(records)
-    for position, (one, place) in enumerate(records):
-        asked: Hashable = (one.id if by_id else "", one.question)
-        groups.setdefault(position if one.problem else asked, []).append((one, place))
-    return [(_one_of([one for one, _ in group]), group[0][1]) for group in groups.values()]
+    if graded:  # where each row has an id of its own, that is no question's
+        by_id = by_id and len({one.id for one, _ in records}) < len(records)
+    groups: dict[Hashable, list[int]] = {}
+    for position, (one, _) in enumerate(records):
+        answer = None if graded else one.reference
+        asked: Hashable = (one.id if by_id else "", one.question, answer, one.expected_passage)
+        alone = one.problem or (not graded and (one.qrels or not any(_named(one))))
+        groups.setdefault(position if alone else asked, []).append(position)
+    found = dict(enumerate(records))
+    for first, *others in groups.values():
+        group = [records[position][0] for position in (first, *others)]
+        if graded or len(set(map(_named, group))) > 1:
+            found[first] = (_one_of(group) if graded else _merged(group), records[first][1])
+            for position in others:
+                del found[position]
+    return list(found.values())
 
 
 def _one_of(group: Sequence[Record]) -> Record:
@@ -61,32 +74,6 @@ def _merged(group: Sequence[Record]) -> Record:
 
 def _union(named: Iterable[Sequence[str]]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(itertools.chain.from_iterable(named)))
-
-
-def with_joined_labels(records: Sequence[Placed], *, by_id: bool) -> list[Placed]:
-    """Return records of which those are one that each name a part of what answers a question.
-
-    They ask the same, expect the same answer, and name different documents, without grades. Rows
-    that say the same twice stay what they are.
-
-    Args:
-        records: Records, each with what one row says, and where they stand.
-        by_id: Whether their ids say which question they are about, besides its text.
-    """
-    groups: dict[Hashable, list[int]] = {}
-    for position, (one, _) in enumerate(records):
-        answer = (one.reference, one.expected_passage)
-        asked: Hashable = (one.id if by_id else "", one.question, answer)
-        alone = one.problem or one.qrels or not any(_named(one))
-        groups.setdefault(position if alone else asked, []).append(position)
-    found = dict(enumerate(records))
-    for first, *others in groups.values():
-        group = [records[position][0] for position in (first, *others)]
-        if len(set(map(_named, group))) > 1:
-            found[first] = (_merged(group), records[first][1])
-            for position in others:
-                del found[position]
-    return list(found.values())
 
 
 def _named(record: Record) -> tuple[tuple[str, ...], ...]:

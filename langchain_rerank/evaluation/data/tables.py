@@ -18,7 +18,7 @@ def as_rows(data: Any, split: str | None = None) -> list[Any]:
 
     Taken are a pandas or polars DataFrame, a Series (of questions, or of rows), a pyarrow Table, a
     `Dataset` of the package datasets, a `DatasetDict` with one split or a named one, a RAGAS test
-    set, and any iterable of rows.
+    set, a data set of LlamaIndex, a mapping as files hold one, and any iterable of rows.
 
     Raises:
         ConfigurationError: It is none of these, or has several splits and none was named.

@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Any
 
 from langchain_rerank.errors import InputTypeError
-from langchain_rerank.evaluation.data.columns import GRADES, JUDGED_TEXTS, SYNONYMS
+from langchain_rerank.evaluation.data.columns import GRADES, JUDGED_TEXTS, SURE_LABELS, SYNONYMS
 from langchain_rerank.evaluation.data.graded import several
 from langchain_rerank.evaluation.data.values import TEXT_KEYS, plain_value, read_text
 from langchain_rerank.reading.names import normal
@@ -27,7 +27,7 @@ def unfolded(row: Mapping[str, Any]) -> Mapping[str, Any]:
         {'reference_context_ids': [7], 'rating': [2]}
     """
     names = {normal(key): key for key in row}
-    for holder in _HOLDERS:
+    for holder in () if SURE_LABELS & names.keys() - {"qrels"} else _HOLDERS:
         parts = _parts(row[names[holder]]) if holder in names else {}
         if "sentences" in parts and "supporting_facts" in names:
             parts = _of_facts(parts, _parts(row[names["supporting_facts"]]))
