@@ -338,3 +338,16 @@ def test_a_process_that_multiplies_float32_in_less_is_no_fault_of_the_model(prod
                 assert scorer.path == "predict"
     finally:
         torch.set_float32_matmul_precision("highest")
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+@pytest.mark.parametrize(
+    ("kind", "settings"),
+    [("ConvBertConfig", {"head_ratio": 1, "embedding_size": 32}), ("FNetConfig", {})],
+)
+def test_a_model_that_mixes_texts_with_padding_is_refused_in_any_precision(
+    kind, settings, dtype, tmp_path
+):
+    folder = other_encoder(kind, tmp_path, **settings)
+    with pytest.raises(ModelLoadError, match=r"another score beside other pairs|made ready"):
+        CrossEncoderScorer(folder, device="cpu", dtype=dtype).load()

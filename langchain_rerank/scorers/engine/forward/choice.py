@@ -142,7 +142,7 @@ def _choose(
         )
         reasons = [reason]
     if chosen is None and finite:
-        refuse_company(predict, dtype, settings.name, max_length)
+        refuse_company(*_in_float32(loaded, predict), settings.name, max_length)
         _, *following = model
         parts = [model.transformers_model, *following]
         shape = ", ".join(type(part).__name__ for part in parts)
@@ -214,6 +214,23 @@ def _copy_of(model: CrossEncoder, device: torch.device, dtype: torch.dtype) -> C
     kept = [model.tokenizer, model[0].processor, model.model_card_data]
     copied: CrossEncoder = view_of(model, device, dtype, kept)
     return copied
+
+
+def _in_float32(loaded: _Loaded, predict: Predict) -> tuple[Predict, torch.dtype]:
+    """Return `predict` of a copy in float32 where there is room, and its precision.
+
+    16 bits could hide what a convolution over padding changes, say.
+    """
+    import torch
+
+    weights = sum(one.numel() for one in loaded.model.parameters())
+    if torch.finfo(loaded.dtype).bits >= 32 or weights > _MOST_COPIED:
+        return predict, loaded.dtype
+    copied = _copy_of(loaded.model, loaded.device, torch.float32)
+    return Predict(copied, own=True), torch.float32
+
+
+_MOST_COPIED = 1_000_000_000  # weights
 
 
 def _openvino(
