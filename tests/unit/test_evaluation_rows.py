@@ -234,6 +234,25 @@ def test_grades_that_are_words_are_read_in_qrels_and_no_line_of_them_is_taken_fo
     assert read_qrels(tmp_path / "qrels.txt") == {"qa": {"e": 0}}
 
 
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["relevant", "irrelevant"], {"a": 1, "b": 0}),
+        (["E", "S", "C", "I"], {"a": 3, "b": 2}),
+        (["LABEL_0", "LABEL_1"], {"a": 0, "b": 1}),
+    ],
+)
+def test_numbers_that_a_data_set_has_for_words_are_those_words(names, expected):
+    datasets = pytest.importorskip("datasets")
+    rows = {"query": ["q", "q", "q"], "doc_id": ["a", "b", None], "label": [0, 1, -1]}
+    kinds = {
+        **dict.fromkeys(rows, datasets.Value("string")),
+        "label": datasets.ClassLabel(names=names),
+    }
+    data = datasets.Dataset.from_dict(rows, features=datasets.Features(kinds))
+    assert labels(data) == expected
+
+
 def test_a_source_of_grade_0_is_no_label():
     rows = [{"question": "q", "source": f"{n}.md", "relevance": n} for n in (0, 2, 1)]
     (record,) = from_records(rows).records

@@ -6,7 +6,7 @@ so that a document in a row need not be a relevant one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -91,11 +91,9 @@ def several(value: Any, *, strict: bool = False) -> list[Any]:
 def _numbered(rows: Sequence[Any], name: str) -> list[Any]:
     """Return rows with numbers for the words of a scale in one of their columns."""
     cells = [several(row.get(name)) if isinstance(row, Mapping) else [] for row in rows]
-    words = {_word(one) for cell in cells for one in cell if isinstance(one, str)} - {""}
-    scale = next((one for one in _SCALES if words and words <= {*one}), None)
-    if scale is None:
+    grades = scale_of(one for cell in cells for one in cell if isinstance(one, str))
+    if not grades:
         return list(rows)
-    grades = {word: scale.index(word) for word in words}
     return [
         {
             **row,
@@ -105,6 +103,18 @@ def _numbered(rows: Sequence[Any], name: str) -> list[Any]:
         else row
         for row, cell in zip(rows, cells, strict=True)
     ]
+
+
+def scale_of(names: Iterable[str]) -> dict[str, int]:
+    """Return the grades of words, by `_word`, in the first scale that has all; nothing for none.
+
+    Examples:
+        >>> scale_of(["Irrelevant", "related"]), scale_of(["entity", "number"])
+        ({'irrelevant': 0, 'partially_relevant': 1}, {})
+    """
+    words = sorted({_word(one) for one in names} - {""})
+    scale = next((one for one in _SCALES if {*words} <= {*one}), ())
+    return {word: scale.index(word) for word in words if scale}
 
 
 def _word(text: str) -> str:

@@ -253,12 +253,11 @@ _UNANSWERABLE = {"is_impossible": 1, "answerable": 0, "is_answerable": 0}
 
 def _is_unanswerable(row: Mapping[str, Any], answers: Any) -> bool:
     """Return whether a row says that nothing answers it: its passage is then no label."""
-    if isinstance(answers, Mapping) and not values.is_there(
-        values.plain_value(answers.get("text", 1))
-    ):
-        return True
-    said = {normal(key): values.read_grade(one) for key, one in row.items()}
-    return any(said.get(key) == grade for key, grade in _UNANSWERABLE.items())
+    given = answers.get("text", True) if isinstance(answers, Mapping) else True
+    said = [(normal(key), one) for key, one in row.items() if normal(key) in _UNANSWERABLE]
+    return not values.is_there(values.plain_value(given)) or any(
+        values.read_grade(one) == _UNANSWERABLE[key] for key, one in said
+    )
 
 
 _READERS: dict[str, Callable[[Any], Any]] = {

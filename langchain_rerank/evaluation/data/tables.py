@@ -8,6 +8,7 @@ from typing import Any
 
 from langchain_rerank.errors import ConfigurationError
 from langchain_rerank.evaluation.data.columns import asks, holds_question
+from langchain_rerank.evaluation.data.graded import scale_of
 from langchain_rerank.evaluation.data.values import read_id
 from langchain_rerank.reading.columnar import chosen_split
 from langchain_rerank.reading.squad import paragraphs, squad_articles
@@ -49,10 +50,27 @@ def _of_table(data: Any) -> list[Any]:
         asked = any(data.index.names) and all(isinstance(one, str) for one in data)
         return _of_table(data.to_frame("question")) if asked else list(data.to_list())
     if isinstance(data, Iterable):
-        return list(data)
+        features = getattr(data, "features", None)
+        return _with_words(data, features) if isinstance(features, Mapping) else list(data)
     if hasattr(data, "to_pandas"):  # a test set of RAGAS
         return as_rows(data.to_pandas())
     raise _no_table(data)
+
+
+def _with_words(rows: Iterable[Mapping[str, Any]], features: Mapping[str, Any]) -> list[Any]:
+    """Return the rows of a data set, whose grades may be numbers of words: the first need not be 0.
+
+    Numbers of other classes stay what they are.
+    """
+    named = {key: getattr(one, "names", None) or () for key, one in features.items()}
+    words = {key: names for key, names in named.items() if scale_of(names)}
+    return [
+        {
+            key: words[key][one] if key in words and one is not None and one >= 0 else one
+            for key, one in row.items()
+        }
+        for row in rows
+    ]
 
 
 def _no_table(data: Any) -> ConfigurationError:

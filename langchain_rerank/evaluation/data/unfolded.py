@@ -12,7 +12,7 @@ from langchain_rerank.evaluation.data.graded import several
 from langchain_rerank.evaluation.data.values import TEXT_KEYS, plain_value, read_text
 from langchain_rerank.reading.names import normal
 
-_HOLDERS = (*JUDGED_TEXTS, "context", "ratings", "judgments", "judgements", "qrels")
+_HOLDERS = {*JUDGED_TEXTS, "context", "ratings", "judgments", "judgements", "qrels"}
 _FLAGS = GRADES - {"score", "scores", "relevance_score"}  # those are what a system gave
 _IDS = ("_id", "id", *SYNONYMS["reference_context_ids"])
 
@@ -27,8 +27,10 @@ def unfolded(row: Mapping[str, Any]) -> Mapping[str, Any]:
         {'reference_context_ids': [7], 'rating': [2]}
     """
     names = {normal(key): key for key in row}
-    for holder in () if SURE_LABELS & names.keys() - {"qrels"} else _HOLDERS:
-        parts = _parts(row[names[holder]]) if holder in names else {}
+    if SURE_LABELS & names.keys() - {"qrels"}:
+        return row
+    for holder in (one for one in names if one in _HOLDERS):
+        parts = _parts(row[names[holder]])
         if "sentences" in parts and "supporting_facts" in names:
             parts = _of_facts(parts, _parts(row[names["supporting_facts"]]))
         flag = next((one for one in parts if one in _FLAGS), None)
