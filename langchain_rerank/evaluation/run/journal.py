@@ -184,12 +184,17 @@ class Journal:
 
     def _load(self, path: Path, head: Row) -> bool:
         """Read the file. Return False where not even a head is whole."""
-        named: list[tuple[tuple[str, str, str], Row]] = []
         new: list[str] = []
         number = 0
         for number, text in lines.whole_lines(path, _BEGIN):
             try:
-                self._take(lines.unsealed(text), number, head, path, new, named)
+                found = lines.unsealed(text)
+                if "fingerprint" in found:
+                    same_run(found["fingerprint"], head, path)
+                    self._runs.add(found["run"])
+                    new = []  # of a row that was never whole
+                else:
+                    new = self._take(found, new)
             except ConfigurationError:
                 raise
             except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -200,7 +205,7 @@ class Journal:
                     line=number,
                 ) from error
         unknown = [name for one in self.unsaid.values() for name in one.scorers]
-        if named and unknown:
+        if self._rows and unknown:
             raise ConfigurationError(
                 f"The journal {path} cannot be resumed: {', '.join(unknown)} has no "
                 f"identity, so its results could be taken for another one's. Give it an attribute "
@@ -210,39 +215,25 @@ class Journal:
         # Without its documents, as where somebody removed a line, a row is not finished.
         self._rows = {
             key: row
-            for key, row in named
+            for key, row in self._rows.items()
             if all(one in self.documents for one in row.get("keys", ()))
         }
         self._finished = {(system, query) for system, query, _ in self._rows}
         return number > 0
 
-    def _take(
-        self,
-        found: Row,
-        number: int,
-        head: Row,
-        path: Path,
-        new: list[str],
-        named: list[tuple[tuple[str, str, str], Row]],
-    ) -> None:
-        """Take over a line; `new` are the documents since the last row, `named` all rows."""
-        if "fingerprint" in found:
-            same_run(found["fingerprint"], head, path)
-            self._runs.add(found["run"])
-            new.clear()  # of a row that was never whole
-            return
-        if number == 1 or found["run"] not in self._runs:
+    def _take(self, found: Row, new: list[str]) -> list[str]:
+        """Take over a document or a row; return the documents that no row has named yet."""
+        if found["run"] not in self._runs:
             raise ValueError("it belongs to no run that this file knows")
         if "document" in found:
-            new.append(found["document"])
             self.documents[found["document"]] = Document(**found["fields"])
-            return
+            return [*new, found["document"]]
         system, query, row = found["system"], found["query"], found["row"]
         if new:
             self._brought[system, query] = tuple(new)
-            new.clear()
         if not row.get("error"):
-            named.append(((system, query, found.get("given", "")), row))
+            self._rows[system, query, found.get("given", "")] = row
+        return []
 
 
 def _locked(path: Path) -> FileLock | None:
