@@ -20,7 +20,7 @@ from langchain_rerank.errors import ConfigurationError, DataFileError
 from langchain_rerank.evaluation import EvaluationChain, compare_rerank, sweep_k
 from langchain_rerank.evaluation.judge.verdicts import Verdicts
 from langchain_rerank.evaluation.ragas import ChainKeys, RagasEvaluation
-from langchain_rerank.evaluation.run import lines
+from langchain_rerank.evaluation.run import lines, stage
 from langchain_rerank.evaluation.run.functions import code_of
 from langchain_rerank.evaluation.run.identity import Unsaid, identity
 from langchain_rerank.evaluation.run.journal import Journal
@@ -270,6 +270,28 @@ def test_what_cannot_be_asked_again_loses_nothing_that_is_finished(tmp_path):
     away["questions"].add(RECORDS[0]["question"])
     report = compared(flaky, tmp_path / "j", resume=True)
     assert report.counts["ok"] == len(RECORDS)
+
+
+@pytest.mark.parametrize(("ms", "asked_again"), [(0, 8), (600, 3)])
+def test_three_questions_are_asked_again_and_more_while_that_takes_no_second(
+    ms, asked_again, tmp_path, monkeypatch
+):
+    now, asked = [0.0], []
+    monkeypatch.setattr(stage, "perf_counter", lambda: now[0])
+
+    def slow(question):
+        asked.append(question)
+        now[0] += ms / 1000
+        return HELD["documents"][:4]
+
+    compared(slow, tmp_path / "j")
+    asked.clear()
+    compared(slow, tmp_path / "j", resume=True)
+    assert len(asked) == len(set(asked)) == asked_again
+    asked.clear()
+    monkeypatch.setitem(HELD, "documents", None)  # it raises, and is left alone
+    compared(slow, tmp_path / "j", resume=True)
+    assert len(asked) == 1
 
 
 def test_nothing_is_asked_twice_of_what_asks_a_language_model(tmp_path):

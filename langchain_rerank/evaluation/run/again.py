@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping, Sequence
+import random
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,12 +21,12 @@ from langchain_rerank.evaluation.data.questions import Record
 from langchain_rerank.evaluation.run.collect import Collector, spread
 from langchain_rerank.evaluation.run.journal import Journal
 from langchain_rerank.evaluation.run.lines import Row
-from langchain_rerank.evaluation.run.stage import Found, Stage
+from langchain_rerank.evaluation.run.stage import Found, Stage, stopwatch
 
 logger = logging.getLogger(__name__)
 
 _FEWEST = 3
-_MOST_MS = 1000.0  # what more than the fewest may take, by the time that they took
+_MOST_MS = 1000.0  # after which no more than the fewest are asked
 _CLOSE = 0.05  # by how much a score may move from machine to machine
 _KEPT = "What the journal {path} has is kept. Start anew without resume to ask every question now."
 
@@ -80,12 +81,7 @@ async def confirm(
         # What gets candidates may be a server that costs.
         if whole and (stage.given or not any(one.held for one in notes)):
             continue
-        changes = [
-            found
-            for one in _few(journal, stage, finished)
-            if (found := await _change(journal, stage, one, config)) is not None
-        ]
-        _judge(journal, stage, changes)
+        _judge(journal, stage, [one async for one in _changes(journal, stage, finished, config)])
 
 
 def _finished(journal: Journal, stage: Stage, record: Record) -> bool:
@@ -97,34 +93,37 @@ def _row(journal: Journal, stage: Stage, name: str, record: Record) -> Row | Non
     return journal.get(name, record.id, stage.given(record) if stage.given else "")
 
 
-def _few(journal: Journal, stage: Stage, finished: Sequence[Record]) -> list[Record]:
-    """Return the questions to ask again: three, and more where they took little time."""
-    rows = [_row(journal, stage, stage.names[-1], one) or {} for one in finished]
-    times = [row.get("latency_ms", {}).get("total", _MOST_MS) for row in rows]
-    most = int(_MOST_MS * len(times) / max(sum(times), 1.0))
-    return spread(finished, max(_FEWEST, most))
+async def _changes(
+    journal: Journal, stage: Stage, finished: Sequence[Record], config: RunnableConfig
+) -> AsyncIterator[_Change]:
+    """Yield how systems differ from what the journal says: three questions, and more in a second.
 
-
-async def _change(
-    journal: Journal, stage: Stage, record: Record, config: RunnableConfig
-) -> _Change | None:
-    """Return how a system differs from what the journal says; None where it does not, or fails."""
-    found = await _asked(stage, record, config)
-    for name, now in found.items():
-        then = Found.from_row(_row(journal, stage, name, record) or {"keys": ()})
-        held = {key: journal.documents[key] for key in then.keys}
-        altered = _altered(held, now, journal.brought(name, record.id))
-        again = now.beside(journal.documents).once()
-        if altered is None and again.keys == then.once().keys:
-            continue
-        second = (await _asked(stage, record, config)).get(name, now)
-        common = len(set(then.keys) & set(again.keys))
-        return _Change(
-            said=_said(name, record, then, again, altered, common),
-            certain=altered is not None or 2 * common < max(len(then.keys), len(again.keys)),
-            steady=second.keys == now.keys and not _altered(now.documents, second, now.keys),
-        )
-    return None
+    What fails is asked no more: each other question could take as long to say so.
+    """
+    elapsed = stopwatch()
+    first = spread(finished, _FEWEST)
+    others = [one for one in finished if one not in first]
+    random.Random(0).shuffle(others)  # noqa: S311 - a sample, not a secret
+    for asked, record in enumerate([*first, *others]):
+        if asked >= _FEWEST and elapsed() > _MOST_MS:
+            return
+        found = await _asked(stage, record, config)
+        if not found:
+            return
+        for name, now in found.items():
+            then = Found.from_row(_row(journal, stage, name, record) or {"keys": ()})
+            held = {key: journal.documents[key] for key in then.keys}
+            altered = _altered(held, now, journal.brought(name, record.id))
+            again = now.beside(journal.documents).once()
+            if altered is None and again.keys == then.once().keys:
+                continue
+            second = (await _asked(stage, record, config)).get(name, now)
+            common = len(set(then.keys) & set(again.keys))
+            yield _Change(
+                said=_said(name, record, then, again, altered, common),
+                certain=altered is not None or 2 * common < max(len(then.keys), len(again.keys)),
+                steady=second.keys == now.keys and not _altered(now.documents, second, now.keys),
+            )
 
 
 async def _asked(stage: Stage, record: Record, config: RunnableConfig) -> dict[str, Found]:
