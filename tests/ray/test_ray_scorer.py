@@ -114,6 +114,16 @@ def test_actors_that_die_before_they_have_loaded_are_not_the_texts_fault(local_r
         assert [len(one) for one in answers] == [20, 20, 20]
 
 
+def test_actors_that_the_cluster_has_no_room_for_keep_nobody_waiting(shared, tiny_model):
+    # Two of four cores are taken, so that there is room for one of these.
+    with RayScorer(tiny_model, num_actors=2, num_cpus=1.5, **SETTINGS) as scorer:
+        for n in (1, 10):
+            answers = deadline.within(100.0, "", lambda n=n: scorer.score_many(pairs(n)))
+            assert [len(one) for one in answers] == [20] * n
+        assert sorted(member.placed for member in scorer._members) == [False, True]
+        assert [member.waiting for member in scorer._members] == [0, 0]
+
+
 def test_a_model_that_cannot_be_loaded_is_that_error_and_no_death(local_ray, tmp_path):
     with RayScorer(str(tmp_path / "nowhere"), num_actors=1) as scorer:
         with pytest.raises(ModelLoadError):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,8 +16,9 @@ class Member:
     """An actor of the pool and the estimated tokens that it still has to compute."""
 
     handle: Any
-    loaded: Any  # a reference that is there once the model is
+    loaded: Any  # a reference that is there once the model is, or the actor died
     waiting: int = 0
+    placed: bool = False  # that the reference is there; before, the cluster may have no room for it
 
 
 class ModelCopy:
@@ -42,6 +43,16 @@ class ModelCopy:
         self.ready()
         scores = self._scorer.score(query, texts)
         return list(scores), scores.truncated
+
+
+def usable(ray: Any, members: Sequence[Member]) -> Sequence[Member]:
+    """Return the actors that are there, or all if none is: an actor may wait for room for ever."""
+    coming = {member.loaded: member for member in members if not member.placed}
+    if coming:
+        ready, _ = ray.wait([*coming], num_returns=len(coming), timeout=0)
+        for reference in ready:
+            coming[reference].placed = True
+    return [member for member in members if member.placed] or members
 
 
 def had_loaded(ray: Any, member: Member) -> bool:

@@ -35,6 +35,7 @@ from langchain_rerank.scorers.ray.actors import (
     model_name,
     resources_of,
     session_of,
+    usable,
 )
 from langchain_rerank.scorers.ray.chunks import Chunk, chunks_of
 
@@ -51,7 +52,9 @@ class RayScorer(ClosedOnExit):
     Each call is cut into chunks of up to 64 texts; a chunk goes to the actor that has the fewest
     tokens left to compute (estimated from characters). Where an actor dies, a new one takes its
     place and what it had not answered is scored elsewhere: nothing is lost, and nothing counted
-    twice. Where none is to be had, the call waits, as Ray does, up to a deadline if there is one.
+    twice. Actors for which the cluster has no room, as after the loss of a machine, are left out
+    until it has. Where none is to be had, the call waits, as Ray does, up to a deadline if there is
+    one.
 
     Cheap to construct: the actors start on first use, in the cluster that `ray.init` connected to,
     else on this machine, and stop with `close`. A closed scorer starts them again, and so does one
@@ -182,11 +185,16 @@ class RayScorer(ClosedOnExit):
         stillborn: set[Member] = set()
         try:
             while waiting or under_way:
-                while waiting and len(under_way) < _AHEAD * self.num_actors:
-                    self._send(requests, waiting.popleft(), members, under_way)
-                ready, _ = ray.wait([*under_way], num_returns=1, timeout=deadline.remaining())
+                asked = usable(ray, list(members))
+                waiting.extendleft(self._recalled(ray, asked, under_way))
+                while waiting and len(under_way) < _AHEAD * len(asked):
+                    self._send(requests, waiting.popleft(), members, asked, under_way)
+                # Where no actor is there yet, the first that comes will do.
+                coming = [member.loaded for member in asked if not member.placed]
+                ready, _ = ray.wait([*under_way, *coming], timeout=deadline.remaining())
                 if not ready:
                     deadline.check(self.name)
+                if not ready or ready[0] not in under_way:
                     continue
                 chunk, member = under_way.pop(ready[0])
                 self._finished(member, chunk)
@@ -215,18 +223,32 @@ class RayScorer(ClosedOnExit):
                 ray.cancel(reference)  # What has not begun never does.
         return [[parts[start] for start in sorted(parts)] for parts in done]
 
+    def _recalled(
+        self, ray: Any, asked: Sequence[Member], under_way: dict[Any, tuple[Chunk, Member]]
+    ) -> list[Chunk]:
+        """Take back what actors were sent that are not there, while others are."""
+        recalled = []
+        for reference, (chunk, member) in list(under_way.items()):
+            if member not in asked and not member.placed:
+                del under_way[reference]
+                self._finished(member, chunk)
+                ray.cancel(reference)
+                recalled.append(chunk)
+        return recalled
+
     def _send(
         self,
         requests: Sequence[Request],
         chunk: Chunk,
         members: Sequence[Member],
+        asked: Sequence[Member],
         under_way: dict[Any, tuple[Chunk, Member]],
     ) -> None:
         query, texts = requests[chunk.request]
         with self._lock:
             if members is not self._members:
                 raise ScorerClosedError(f"{self.name} was closed before it answered.")
-            member = min(members, key=lambda one: one.waiting)
+            member = min(asked, key=lambda one: one.waiting)
             member.waiting += chunk.tokens
             handle = member.handle
         reference = handle.score.remote(query, list(texts[chunk.start : chunk.end]))
