@@ -39,6 +39,8 @@ def plain_value(value: Any) -> Any:
         >>> plain_value(numpy.int64(2)), plain_value(numpy.array(["a"])), plain_value(float("nan"))
         (2, ['a'], None)
     """
+    if type(value) in {str, int, type(None)}:  # most are, and are asked for several times a row
+        return value
     for method in ("as_py", "tolist"):  # pyarrow; NumPy and pandas
         if callable(getattr(value, method, None)) and not isinstance(value, type):
             value = getattr(value, method)()
