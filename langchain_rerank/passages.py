@@ -52,7 +52,8 @@ def read_passages(path: Path, source: str, *, form: Form | None = None) -> list[
     articles = squad_articles(rows[0][1]) if len(rows) == 1 else None
     if articles is not None:
         return [_of_paragraph(one) for one in paragraphs(articles, path)]
-    corpus = rows[0][1].get("corpus") if len(rows) == 1 and isinstance(rows[0][1], Mapping) else {}
+    alone = rows[0][1] if len(rows) == 1 and isinstance(rows[0][1], Mapping) else {}
+    corpus = None if any(map(_holds_text, map(str, alone))) else alone.get("corpus")
     if isinstance(corpus, Mapping) and corpus:  # a data set of LlamaIndex: texts by their ids
         held = [one if isinstance(one, Mapping) else {"text": one} for one in corpus.values()]
         rows = [(1, {"id": id_, **one}) for id_, one in zip(corpus, held, strict=True)]

@@ -24,6 +24,12 @@ def test_passages_of_jsonl_keep_their_ids_and_their_length(tmp_path):
     assert (second.id, second.metadata) == ("2", {"source": "corpus.jsonl"})
 
 
+def test_a_passage_with_a_corpus_of_its_own_is_one_passage(tmp_path):
+    row = {"_id": "p", "text": "b", "corpus": {"name": "mine"}}
+    (found,) = load_documents([jsonl(tmp_path / "a.jsonl", row)])
+    assert (found.id, found.page_content, found.metadata["corpus"]) == ("p", "b", {"name": "mine"})
+
+
 def test_the_metadata_of_a_passage_is_the_users(tmp_path):
     row = {"_id": "p", "text": LONG, "lang": "en", "metadata": {"chunk": "user's", "source": "s"}}
     (whole,) = load_documents([jsonl(tmp_path / "a.jsonl", row)])
