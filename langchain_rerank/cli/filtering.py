@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
+from unicodedata import normalize
 
 import typer
 
@@ -44,6 +45,9 @@ def document_filter(
         >>> keep = document_filter(["tags=b"], [Document("x", metadata={"tags": ["a", "b"]})])
         >>> keep(Document("y", metadata={"tags": "b"})), keep(Document("z"))
         (True, False)
+        >>> cafe = Document("x", metadata={"source": "cafe\N{COMBINING ACUTE ACCENT}.md"})
+        >>> document_filter(["source=café.md"], [cafe])(cafe)
+        True
     """
     wanted: dict[str, list[str]] = {}
     for one in given or ():
@@ -75,4 +79,5 @@ def _is(held: Any, value: str) -> bool:
         return any(_is(one, value) for one in held)
     if isinstance(held, bool):
         return str(held).lower() == value.lower()
-    return str(held) == value
+    # A letter with a mark may be one character or two, in names of files above all.
+    return normalize("NFC", str(held)) == normalize("NFC", value)
