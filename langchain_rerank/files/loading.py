@@ -222,7 +222,7 @@ def _named(part: Part, source: str) -> dict[str, Any]:
 
 def _chunks(parts: Sequence[Part], name: str, settings: ChunkSettings) -> list[Document]:
     """Return the chunks of a text, with the ids `name#1`, `name#2` and on."""
-    splitters = require("langchain_text_splitters", extra="cli")
+    splitters = require("langchain_text_splitters", extra="files")
     size, overlap = settings.resolved
     splitter = splitters.RecursiveCharacterTextSplitter(
         chunk_size=size, chunk_overlap=overlap, add_start_index=True
