@@ -2,6 +2,7 @@ import time
 
 import ir_measures
 import pytest
+from ir_measures import AP, RR, R, nDCG
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.documents import Document
 from langchain_core.runnables import RunnableLambda
@@ -58,7 +59,8 @@ def test_both_orders_are_judged_on_the_same_candidates_scored_once():
 
 def test_the_means_are_what_ir_measures_computes_from_the_written_files(tmp_path):
     records = [*questions(), {"id": "nothing", "question": "zzz", "qrels": {"adapters-0": 1}}]
-    names = ["nDCG@10", "RR@10", "R@5", "AP@10"]
+    measures = [nDCG @ 10, RR @ 10, R @ 5, AP @ 10]
+    names = list(map(str, measures))
     report = compare_rerank(bm25(), WordOverlapScorer(), records, measures=names, progress=False)
     write_qrels(tmp_path / "qrels", {row.query_id: row.qrels for row in report.queries})
     qrels = list(ir_measures.read_trec_qrels(str(tmp_path / "qrels")))
@@ -66,8 +68,7 @@ def test_the_means_are_what_ir_measures_computes_from_the_written_files(tmp_path
         rows = {row.query_id: row.systems[system] for row in report.queries}
         write_run(tmp_path / "run", {q: (row.ids, row.scores) for q, row in rows.items()})
         run = list(ir_measures.read_trec_run(str(tmp_path / "run")))
-        for name in names:
-            measure = ir_measures.parse_measure(name)
+        for measure, name in zip(measures, names, strict=True):
             values = {
                 found.query_id: found.value
                 for found in ir_measures.iter_calc([measure], qrels, run)

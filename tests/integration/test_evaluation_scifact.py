@@ -4,6 +4,7 @@ from pathlib import Path
 
 import ir_measures
 import pytest
+from ir_measures import AP, RR, R, nDCG
 
 from langchain_rerank.evaluation import compare_rerank, load_collection, sweep_k, write_run
 from langchain_rerank.first_stage import BM25Retriever
@@ -25,7 +26,8 @@ def scifact():
 
 def test_bm25_has_its_known_quality_and_ir_measures_agrees_to_the_last_bit(scifact, tmp_path):
     retriever, data = scifact
-    names = ["nDCG@10", "RR@10", "R@100", "AP@100"]
+    measures = [nDCG @ 10, RR @ 10, R @ 100, AP @ 100]
+    names = list(map(str, measures))
     report = compare_rerank(
         retriever,
         WordOverlapScorer(),
@@ -40,12 +42,10 @@ def test_bm25_has_its_known_quality_and_ir_measures_agrees_to_the_last_bit(scifa
         run = {row.query_id: row.systems[system] for row in report.queries}
         write_run(tmp_path / "run", {query: (one.ids, one.scores) for query, one in run.items()})
         written = list(ir_measures.read_trec_run(str(tmp_path / "run")))
-        for name in names:
+        for measure, name in zip(measures, names, strict=True):
             values = {
                 found.query_id: found.value
-                for found in ir_measures.iter_calc(
-                    [ir_measures.parse_measure(name)], qrels, written
-                )
+                for found in ir_measures.iter_calc([measure], qrels, written)
             }
             assert {query: one.measures[name] for query, one in run.items()} == values
             assert summary.measures[name].mean == pytest.approx(

@@ -4,32 +4,38 @@ import ir_measures
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from ir_measures import AP, RR, Judged, P, R, Success, nDCG
 
 from langchain_rerank.evaluation.score.measures import oracle, parse_measure
 
-NAMES = [
-    "nDCG",
-    "nDCG@1",
-    "nDCG@5",
-    "nDCG@10",
-    "RR",
-    "RR@3",
-    "RR(rel=2)@10",
-    "R@1",
-    "R@10",
-    "R(rel=2)@5",
-    "P@1",
-    "P@10",
-    "P(rel=2)@3",
-    "Success@1",
-    "Success@10",
-    "Success(rel=3)@5",
-    "AP",
-    "AP@5",
-    "AP(rel=2)@10",
-    "Judged@10",
-    "Judged@3",
-]
+# Not by its own parser: 0.4.3 uses ast.Num, which Python 3.14 no longer has.
+MEASURES = {
+    str(one): one
+    for one in (
+        nDCG,
+        nDCG @ 1,
+        nDCG @ 5,
+        nDCG @ 10,
+        RR,
+        RR @ 3,
+        RR(rel=2) @ 10,
+        R @ 1,
+        R @ 10,
+        R(rel=2) @ 5,
+        P @ 1,
+        P @ 10,
+        P(rel=2) @ 3,
+        Success @ 1,
+        Success @ 10,
+        Success(rel=3) @ 5,
+        AP,
+        AP @ 5,
+        AP(rel=2) @ 10,
+        Judged @ 10,
+        Judged @ 3,
+    )
+}
+NAMES = list(MEASURES)
 
 IDS = st.sampled_from([f"d{n}" for n in range(15)])
 QRELS = st.dictionaries(IDS, st.integers(min_value=-1, max_value=3), min_size=1, max_size=12)
@@ -41,10 +47,9 @@ def reference(name: str, ids: list[str], qrels: dict[str, int]) -> float:
     # An empty run, written or not, is a query that is missing from it.
     run = {"q": {one: float(len(unique) - rank) for rank, one in enumerate(unique)}}
     run = run if unique else {"other": {"d0": 1.0}}
-    measure = ir_measures.parse_measure(name)
     return next(
         found.value
-        for found in ir_measures.iter_calc([measure], {"q": qrels}, run)
+        for found in ir_measures.iter_calc([MEASURES[name]], {"q": qrels}, run)
         if found.query_id == "q"
     )
 
@@ -63,7 +68,7 @@ def test_a_missing_query_counts_zero_as_in_ir_measures(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_measures_are_named_as_ir_measures_names_them(name):
-    assert str(parse_measure(name)) == str(ir_measures.parse_measure(name)) == name
+    assert str(parse_measure(name)) == name
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if not name.startswith("Judged")])
