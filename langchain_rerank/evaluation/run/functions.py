@@ -33,11 +33,7 @@ def _constant(value: Any) -> str:
 
 
 def held_by(function: Any) -> Iterator[tuple[str, Any]]:
-    """Yield by name what a function depends on, but for what it counts itself.
-
-    These are its defaults, what it is closed over, and what it reads of its module: functions of
-    that, values and objects.
-    """
+    """Yield by name the defaults of a function and what it is closed over, but for its counts."""
     code, defaults = function.__code__, function.__defaults__ or ()
     yield from zip(code.co_varnames[code.co_argcount - len(defaults) :], defaults, strict=False)
     yield from (function.__kwdefaults__ or {}).items()
@@ -45,7 +41,11 @@ def held_by(function: Any) -> Iterator[tuple[str, Any]]:
     for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
         if name not in counted and _filled(cell):
             yield name, cell.cell_contents
-    known = function.__globals__
+
+
+def read_by(function: Any) -> Iterator[tuple[str, Any]]:
+    """Yield by name what a function reads of its module: functions of that, values, objects."""
+    code, known = function.__code__, function.__globals__
     read = set(_names(code, "LOAD_GLOBAL")) - set(_names(code, "STORE_GLOBAL"))
     for name in sorted(read & known.keys()):
         one = known[name]

@@ -22,7 +22,7 @@ from langchain_core.vectorstores import VectorStore
 from pydantic import BaseModel
 
 from langchain_rerank.evaluation.data.plain import plain
-from langchain_rerank.evaluation.run.functions import code_of, held_by, is_function
+from langchain_rerank.evaluation.run.functions import code_of, held_by, is_function, read_by
 from langchain_rerank.reranking import Reranking
 from langchain_rerank.scorers.contract import Scorer, scorer_name
 from langchain_rerank.scorers.cross_encoder import CrossEncoderScorer
@@ -212,9 +212,13 @@ def _function(function: Callable[..., Any], unsaid: Unsaid, inside: tuple[int, .
         _part(bound, unsaid, inside)
         return named
     named += f" {code_of(function.__code__)}"
-    named_parts = [("self", bound), *held_by(function)]
-    parts = [one for name, one in named_parts if not _secret(name, one)]
-    found = [_part(one, unsaid, inside) for one in parts]
+    parts = [("self", bound), *held_by(function)]
+    for name, one in read_by(function):
+        if isinstance(one, _SETTINGS):
+            unsaid.held = True  # It may be a setting, or how long to wait.
+        else:
+            parts.append((name, one))
+    found = [_part(one, unsaid, inside) for name, one in parts if not _secret(name, one)]
     held = [one for one in found if one is not None]
     return [named, *held] if held else named
 
