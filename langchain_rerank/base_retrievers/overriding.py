@@ -11,6 +11,8 @@ from langchain_core.runnables.config import run_in_executor
 _TWINS = (
     ("_get_relevant_documents", "_aget_relevant_documents"),
     ("compress_documents", "acompress_documents"),
+    ("rerank", "arerank"),
+    ("search", "asearch"),
 )
 
 

@@ -101,6 +101,23 @@ async def test_an_override_of_a_compressor_serves_async_calls_too():
     assert [one.id for one in found] == ["3"]
 
 
+async def test_an_override_of_rerank_or_search_serves_their_async_twins_too():
+    class Narrow(CrossEncoderReranker):
+        def rerank(self, documents, query, callbacks=None, **settings):
+            return super().rerank(documents[:2], query, callbacks, **settings)
+
+    class Lowered(CrossEncoderRerankRetriever):
+        def search(self, query, config=None, **kwargs):
+            return super().search(query.lower(), config, **kwargs)
+
+    found = await Narrow(model=WordOverlapScorer()).acompress_documents(DOCUMENTS, "cats", top_n=5)
+    assert [one.id for one in found] == ["0", "1"]
+    base = BM25Retriever.from_documents(DOCUMENTS)
+    retriever = Lowered(base_retriever=base, model=WordOverlapScorer())
+    assert (await retriever.asearch("CATS 4", top_n=2)).query == "cats 4"
+    assert [one.id for one in (await retriever.asearch("CATS 4", top_n=1)).documents] == ["4"]
+
+
 @pytest.mark.parametrize("kind", [BM25Retriever, DenseRetriever, HybridRetriever])
 def test_a_filter_that_an_override_no_longer_takes_is_refused(kind, tmp_path):
     class OfTheTeam(kind):
