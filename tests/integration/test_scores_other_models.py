@@ -340,6 +340,19 @@ def test_a_process_that_multiplies_float32_in_less_is_no_fault_of_the_model(prod
         torch.set_float32_matmul_precision("highest")
 
 
+def test_a_recurrence_that_begins_in_the_padding_is_refused_also_where_it_moves_little(tmp_path):
+    build_tiny_model("llama", tmp_path)
+    (tmp_path / "chat_template.jinja").unlink()
+    sizes = transformers.AutoConfig.from_pretrained(tmp_path).to_dict()
+    for name in ("model_type", "architectures", "head_dim", "rope_parameters", "layer_types"):
+        sizes.pop(name, None)
+    config = transformers.RecurrentGemmaConfig(**{**sizes, "lru_width": 32})
+    torch.manual_seed(6)
+    transformers.AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path)
+    with pytest.raises(ModelLoadError, match="another score beside other pairs"):
+        CrossEncoderScorer(tmp_path, device="cpu", dtype="float32", prompt=YES_NO).load()
+
+
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
 @pytest.mark.parametrize(
     ("kind", "settings"),

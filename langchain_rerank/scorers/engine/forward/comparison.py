@@ -13,7 +13,7 @@ from langchain_rerank.scorers.engine.forward.predict import Predict, precision_o
 from langchain_rerank.scorers.engine.forward.verdicts import Verdicts
 from langchain_rerank.scorers.engine.settings import DEFAULT_MAX_LENGTH
 from langchain_rerank.scorers.engine.tokens.pairs import Pair, Tokenize
-from langchain_rerank.scorers.engine.tokens.probes import LONG_QUERY, PROBES
+from langchain_rerank.scorers.engine.tokens.probes import LONG_QUERY, PROBES, long_text
 from langchain_rerank.scorers.engine.tokens.reference import Reference
 from langchain_rerank.scorers.engine.tokens.templates import long_probes, same_tokens
 
@@ -200,11 +200,13 @@ def refuse_company(predict: Predict, dtype: torch.dtype, name: str, max_length: 
     import numpy as np
     import torch
 
-    pairs = short_pairs()
+    # Beside a longer one all have padding.
+    longer = long_text(100, lambda text: len(text.split()))
+    pairs = [*short_pairs(), (LONG_QUERY, longer)]
     together = np.asarray(predict(pairs, max_length))
     alone = np.asarray([predict([pair], max_length)[0] for pair in pairs])
     coarse = 0.0125 if dtype == torch.float16 else 0.1
-    tolerance = 1e-3 if _is_exact(dtype) else coarse
+    tolerance = 1e-4 if _is_exact(dtype) else coarse
     difference = np.max(np.abs(together - alone))
     if difference > tolerance * np.max(np.maximum(1.0, np.abs(alone))):
         raise ModelLoadError(
