@@ -157,7 +157,7 @@ def test_a_warning_is_shown_without_the_code_that_gave_it(docs):
 def test_a_folder_without_documents_is_one_clear_message(run, tmp_path):
     code, _, err = search(run, "anything", tmp_path)
     assert code == 2
-    assert "no file that ends in .txt, .md, .markdown, .html" in err
+    assert "no file that ends in .txt, .md, .markdown, .mdx" in err
 
 
 def test_an_empty_query_is_one_clear_message(run, docs):
