@@ -65,6 +65,7 @@ def test_every_figure_is_in_the_file_and_the_table_on_the_screen(model, tmp_path
     assert all(f"Left out: {skipped['name']}" in result.output for skipped in report["skipped"])
 
 
+@pytest.mark.slow
 def test_without_callers_and_in_float32_there_is_less_to_measure(model):
     result = run("--model", model, "--callers", "0", "--dtype", "float32", "--json", "-")
     assert result.exit_code == 0, result.output
@@ -81,6 +82,7 @@ def test_without_callers_and_in_float32_there_is_less_to_measure(model):
     assert all(row["max_difference"] < 1e-5 for row in one_caller)
 
 
+@pytest.mark.slow
 def test_an_interrupt_shows_what_was_measured_so_far(model, monkeypatch, tmp_path):
     one_batch_system = systems.one_batch_system
 

@@ -276,6 +276,7 @@ def test_a_run_that_was_killed_resumes_to_the_same_report(run, collection, model
     assert scores == pytest.approx(other, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_ctrl_c_says_how_to_go_on(collection, model, tmp_path):
     out = tmp_path / "out"
     collection = shutil.copytree(collection, tmp_path / "long")  # seconds, and not a few moments

@@ -119,6 +119,7 @@ def test_a_verdict_is_of_the_versions_that_rounded(bert):
     assert not about()["converted_by"]
 
 
+@pytest.mark.slow
 def test_what_cannot_be_rounded_computes_in_the_next_precision(bert, caplog, monkeypatch):
     monkeypatch.setattr(int8, "_ROUND", "raise SystemExit('no such layer')")
     with CrossEncoderScorer(bert, dtype="int8", calibration_texts=["No layer."]) as scorer:
@@ -248,6 +249,7 @@ def _missing(package, *, extra):
     require_installed(f"no-{package}", extra=extra)
 
 
+@pytest.mark.slow
 def test_the_compressor_takes_it_as_a_setting(bert, lenient, documents):
     settings = {"dtype": "int8", "calibration_texts": OWN_TEXTS}
     with CrossEncoderReranker(model=str(bert), **settings) as reranker:

@@ -262,6 +262,7 @@ def test_another_instruction_is_another_identity(folder):
     assert scorer.identity != before
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
 def test_a_forked_child_scores_although_its_parent_used_several_threads(folder):
     program = f"""

@@ -419,6 +419,7 @@ def test_identity_starts_no_cuda_in_this_process(folder, monkeypatch):
     assert identity["dtype"] == str(device.choose_dtype("auto", torch.device("cpu")))[6:]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
 def test_a_child_forked_during_a_load_loads_and_scores(folder):
     program = f"""
