@@ -120,9 +120,15 @@ def test_serve_answers_with_a_key_until_it_is_told_to_end(tiny_model, environmen
             assert len(scorer.score("fox", ["a"] * 31)) == 31  # in two requests
             with pytest.raises(RequestRejectedError, match="HTTP 401"):
                 stranger.score("fox", TEXTS)
+        # It answers a moment before it says so.
+        said = [server.stdout.readline()]
+        while "Serving" not in said[-1]:
+            said.append(server.stdout.readline())
+            assert said[-1]
     finally:
         server.terminate()
-        shown, _ = server.communicate(timeout=300)
+        rest, _ = server.communicate(timeout=300)
+    shown = "".join([*said, rest])
     assert f"Serving {tiny_model} at {url}." in shown.replace("\n", "")
     assert "Traceback" not in shown
     assert "sk-test" not in shown
