@@ -135,7 +135,8 @@ class CachedScorer(Wrapper):
         missing = list({key for row in keys for key in row if key not in found})
         if missing and self._disk is not None:
             nothing: dict[bytes, Entry] = {}
-            on_disk = yield Do(partial(self._spared, partial(self._disk.get, missing), nothing))
+            read = partial(self._spared, partial(self._disk.get, missing), nothing)
+            on_disk = yield Do(read, self.name)
             self._memory.put(on_disk)
             found |= on_disk
         truncated: list[int | None] = [0] * len(requests)
@@ -155,7 +156,7 @@ class CachedScorer(Wrapper):
                 truncated[position] = scores.truncated
             self._memory.put(fresh)
             if self._disk is not None:
-                yield Do(partial(self._spared, partial(self._disk.put, fresh), None))
+                yield Do(partial(self._spared, partial(self._disk.put, fresh), None), self.name)
             found |= fresh
         return [
             _scores([found[key] for key in row], texts, cut)

@@ -85,7 +85,7 @@ class MixedScorer(Wrapper):
         answers = yield Ask(self.scorers[0], requests)
         mixed = []
         for (query, texts), scores in zip(requests, answers, strict=True):
-            cosines = yield Do(partial(self._cosines, query, texts))
+            cosines = yield Do(partial(self._cosines, query, texts), self.name)
             values = ranking.interpolate(scores, cosines, self._weight)
             mixed.append(
                 Scores(values, truncated=scores.truncated, best_passages=scores.best_passages)

@@ -109,9 +109,15 @@ def _outcome(call: Callable[[], list[Scores]]) -> list[Scores] | Exception:
 
 @dataclass(frozen=True)
 class Do:
-    """A step: the result of a call that may block for some milliseconds."""
+    """A step: the result of a call that may block for some milliseconds.
+
+    Attributes:
+        call: What to do.
+        name: The wrapper that does it.
+    """
 
     call: Callable[[], Any]
+    name: str
 
     def now(self) -> Any:
         """Return the result, computed on this thread."""
@@ -119,7 +125,7 @@ class Do:
 
     async def soon(self) -> Any:
         """Return the result without blocking the event loop."""
-        return await contract.in_thread(self.call, "a wrapper")
+        return await contract.in_thread(self.call, self.name)
 
 
 Step: TypeAlias = Ask | AskAll | Do

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from contextlib import closing
 
 import pytest
 from langchain_core.documents import Document
@@ -20,6 +21,7 @@ from langchain_rerank.wrappers import (
     CascadeScorer,
     FallbackScorer,
     LongDocumentScorer,
+    MixedScorer,
     ShardedScorer,
 )
 
@@ -240,3 +242,23 @@ def test_a_scorer_that_hangs_for_hours_does_not_use_up_the_threads(called, stuck
     while deadline._left:
         time.sleep(0.001)
     assert searched(called, retriever(stuck, timeout=5.0)).scores == [1.0, 1.0]
+
+
+def test_a_wrapper_that_hangs_holds_no_other_wrapper_up(stuck, tmp_path, monkeypatch):
+    class Hanging:
+        def embed_query(self, _text):
+            stuck.go.wait()
+            return [1.0]
+
+        def embed_documents(self, texts):
+            return [[1.0]] * len(texts)
+
+    monkeypatch.setattr(deadline, "_MOST_LEFT", 1)
+    mixed = MixedScorer(WordOverlapScorer(), Hanging())
+    assert isinstance(
+        searched("async", retriever(mixed, timeout=0.05, on_error="first_stage")).error,
+        ScorerTimeoutError,
+    )
+    with closing(CachedScorer(WordOverlapScorer(), path=tmp_path / "scores.db")) as cached:
+        assert searched("async", retriever(cached, timeout=5.0)).scores == [1.0, 0.5]
+    stuck.go.set()
