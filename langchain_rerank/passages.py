@@ -16,7 +16,7 @@ from langchain_rerank.documents import is_missing
 from langchain_rerank.errors import DataFileError
 from langchain_rerank.reading import Form, read_rows
 from langchain_rerank.reading.json_values import parse
-from langchain_rerank.reading.names import normal
+from langchain_rerank.reading.names import DOCUMENT_IDS, normal
 from langchain_rerank.reading.squad import Paragraph, paragraphs, squad_articles
 
 # The first that a row has counts. "_id" and "text" are BEIR's, "page_content" is LangChain's.
@@ -24,10 +24,7 @@ TEXT_KEYS = (
     *("text", "page_content", "content", "contents", "passage", "body", "passage_text"),
     *("document_text", "product_text", "product_title"),
 )
-ID_KEYS = (
-    *("_id", "id", "docid", "doc_id", "pid", "passage_id", "document_id", "corpus_id", "docno"),
-    *("doc_no", "product_id"),
-)
+ID_KEYS = ("_id", "id", *DOCUMENT_IDS)
 _EXPECTED = (
     'expected an object with a string "text" or "page_content" (and "_id" or "id", "title" and an '
     'object "metadata" where there are any)'

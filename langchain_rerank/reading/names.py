@@ -5,6 +5,12 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
+DOCUMENT_IDS = (
+    *("docid", "doc_id", "pid", "passage_id", "document_id", "corpus_id", "docno", "doc_no"),
+    "product_id",
+)
+"""What a document's id is called in corpora and judgements; the first that a row has counts."""
+
 
 @lru_cache(maxsize=1024)  # a file has a handful, asked for at every row
 def normal(name: str) -> str:

@@ -15,7 +15,7 @@ from langchain_rerank.errors import DataFileError
 from langchain_rerank.evaluation.data.columns import GRADES
 from langchain_rerank.evaluation.data.values import read_grade, read_id
 from langchain_rerank.reading import ROW_SUFFIXES, Form, read_rows, suffix_of
-from langchain_rerank.reading.names import normal
+from langchain_rerank.reading.names import DOCUMENT_IDS, normal
 from langchain_rerank.reading.text import read_text
 
 Run = dict[str, list[tuple[str, float]]]
@@ -150,10 +150,7 @@ def _judged_rows(path: Path, encoding: str | None) -> Iterator[tuple[int, str, s
 
 _COLUMNS = (
     {"query_id", "queryid", "query", "qid", "q_id", "topic", "topic_id", "question_id"},
-    {
-        *("corpus_id", "corpusid", "doc_id", "docid", "document_id", "doc", "document", "docno"),
-        *("doc_no", "pid", "passage_id", "product_id"),
-    },
+    {*DOCUMENT_IDS, "corpusid", "doc", "document"},
     GRADES,
 )
 
