@@ -72,6 +72,8 @@ def _has(held: Any, values: Sequence[Any]) -> bool:
 
 def _kept(given: Callable[[Document], Any], document: Document) -> bool:
     kept = given(document)
+    if isinstance(kept, bool):  # nearly always, and asked of every document
+        return kept
     if inspect.isawaitable(kept):
         if inspect.iscoroutine(kept):
             kept.close()

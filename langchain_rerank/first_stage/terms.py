@@ -168,8 +168,8 @@ class Terms:
             ]
         if self.language in STEMMED.values() and words:
             words = _stemmer(str(self.language)).stemWords(words)
-        if self.language is not None:
-            # After the stemmer, which goes by the accents.
+        if self.language not in {None, ENGLISH}:
+            # After the stemmer, which goes by the accents; English lost them before.
             words = [unaccented(word) for word in words]
         return words + characters
 

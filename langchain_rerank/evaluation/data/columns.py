@@ -6,6 +6,7 @@ import difflib
 import re
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from functools import lru_cache
 from typing import Any
 
 from langchain_rerank.errors import InputTypeError
@@ -56,7 +57,8 @@ LABELS = (
 )
 # Names that many tables use for other things: read as labels only where nothing else is one.
 _WEAK = {"source", "sources", "source_file", "context", "doc_id", "document_id", "docid"}
-_WEAK |= {"positive", "pos", *_JUDGED_IDS, *JUDGED_TEXTS}
+_JUDGED = {*_JUDGED_IDS, *JUDGED_TEXTS}
+_WEAK |= {"positive", "pos", *_JUDGED}
 SURE_GRADES = {
     *("relevance", "rel", "grade", "judgment", "judgement", "relevancy", "qrel", "esci_label"),
     *("is_relevant", "is_selected", "is_supporting", "gain"),
@@ -75,6 +77,7 @@ _NESTED |= {"expected_output"}
 _WRAPS = ("eval_sample", "row", "vars", "fields", "data")
 
 
+@lru_cache(maxsize=4_096)
 def _plain(name: str) -> str:
     """Return a name as `SYNONYMS` has it: what is in inputs or outputs under one name for each."""
     return _OUTPUT.sub("outputs_", re.sub(r"^input_", "inputs_", normal(name)))
@@ -124,7 +127,7 @@ def mapping(names: Iterable[str], known: Iterable[str], *, judged: bool = False)
             name
             for one in synonyms
             if not (labelled and one in _WEAK)
-            if judged or one not in {*_JUDGED_IDS, *JUDGED_TEXTS}
+            if judged or one not in _JUDGED
             # Beside the key itself, a name that is nearly the same is a misspelling.
             if not (key in by_name and nearest(one, [key]))
             for name in by_name.get(one, ())
