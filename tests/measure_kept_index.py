@@ -28,7 +28,7 @@ import sys, time
 from langchain_rerank import CrossEncoderRerankRetriever, CrossEncoderScorer, IndexRetriever
 from langchain_rerank.first_stage import default_embeddings
 from langchain_rerank.first_stage.embeddings import embedding_name
-from langchain_rerank.scorers.engine.loading import fingerprint
+from langchain_rerank.scorers.engine.model_files import fingerprint
 embeddings, scorer = default_embeddings(), CrossEncoderScorer("embedded")
 scorer.load()
 embeddings.embed_query("warm")

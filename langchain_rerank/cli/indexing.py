@@ -57,7 +57,7 @@ def open_index(
     """
     from langchain_rerank.cli.model_names import check_embedder
     from langchain_rerank.first_stage.embeddings import default_embeddings, embedding_name
-    from langchain_rerank.scorers.engine.loading import fingerprint
+    from langchain_rerank.scorers.engine.model_files import fingerprint
 
     embeddings = key = None
     if kind is not FirstStage.bm25:

@@ -36,7 +36,7 @@ from langchain_rerank.first_stage.kept.store import default_store
 from langchain_rerank.first_stage.terms import ENGLISH, Terms
 from langchain_rerank.reading import Form
 from langchain_rerank.scorers.contract import Scorer
-from langchain_rerank.scorers.engine.loading import fingerprint
+from langchain_rerank.scorers.engine.model_files import fingerprint
 
 JOURNAL = "journal.jsonl"
 INTERRUPTED = 130  # what shells report of a program that Ctrl-C stopped

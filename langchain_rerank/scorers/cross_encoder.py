@@ -17,6 +17,7 @@ from langchain_rerank.scorers.contract import ClosedOnExit, Request, Scores, che
 from langchain_rerank.scorers.engine import registry
 from langchain_rerank.scorers.engine.device import precision
 from langchain_rerank.scorers.engine.metrics import Metrics
+from langchain_rerank.scorers.engine.model_files import content_of
 from langchain_rerank.scorers.engine.settings import (
     INT8,
     LoadSettings,
@@ -169,7 +170,7 @@ class CrossEncoderScorer(ClosedOnExit):
         if not isinstance(settings.model, str):
             return None
         return {
-            "model": held.entry.key.content if held else registry.content_of(settings),
+            "model": held.entry.key.content if held else content_of(settings),
             "revision": settings.revision,
             "dtype": self._computed_in or precision(settings.dtype, settings.device),
             "backend": settings.backend,

@@ -14,7 +14,7 @@ from langchain_rerank.checks import whole_number
 from langchain_rerank.errors import ConfigurationError, RerankError, ScorerUnavailableError
 from langchain_rerank.optional import require
 from langchain_rerank.scorers.cross_encoder import DEFAULT_MODEL, CrossEncoderScorer
-from langchain_rerank.scorers.engine.registry import content_of
+from langchain_rerank.scorers.engine.model_files import content_of
 from langchain_rerank.scorers.ray.actors import model_name, resources_of
 from langchain_rerank.serve import files
 

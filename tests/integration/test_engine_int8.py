@@ -19,7 +19,7 @@ from langchain_rerank.embedded import CORPUS_FOLDER
 from langchain_rerank.errors import ConfigurationError, InputTypeError, MissingExtraError
 from langchain_rerank.optional import version_of
 from langchain_rerank.resolving import resolve_scorer
-from langchain_rerank.scorers.engine import loading, registry
+from langchain_rerank.scorers.engine import loading, model_files, registry
 from langchain_rerank.scorers.engine.forward import (
     choice,
     comparison,
@@ -112,7 +112,7 @@ def test_a_model_whose_order_suffers_computes_in_the_next_precision_with_one_war
 def test_a_verdict_is_of_the_versions_that_rounded(bert):
     def about(**settings):
         settings = CrossEncoderScorer(bert, **settings).settings
-        return loading.verdict_key(settings, torch.device("cpu"), torch.float32, 384)
+        return model_files.verdict_key(settings, torch.device("cpu"), torch.float32, 384)
 
     assert f"nncf {version_of('nncf')}" in about(dtype="int8")["converted_by"]
     assert "openvino" in about(backend="openvino")["converted_by"]

@@ -14,7 +14,7 @@ from langchain_rerank.evaluation.compare import compare_rerank
 from langchain_rerank.evaluation.data.datasets import from_records
 from langchain_rerank.first_stage.kept.refresh import BLOCK
 from langchain_rerank.resolving import LOAD_SETTINGS
-from langchain_rerank.scorers.engine.loading import fingerprint
+from langchain_rerank.scorers.engine.model_files import fingerprint
 from langchain_rerank.testing import WordOverlapScorer
 
 

@@ -139,7 +139,7 @@ class IndexRetriever(AsyncFollowsSync, CheckedAssignment, BaseRetriever):
             )
         if kind != "bm25" and embeddings is None:
             from langchain_rerank.first_stage.embeddings import default_embeddings, embedding_name
-            from langchain_rerank.scorers.engine.loading import fingerprint
+            from langchain_rerank.scorers.engine.model_files import fingerprint
 
             embeddings, embedding_key = default_embeddings(), fingerprint(embedding_name(None))
         path = default_store() if store == "default" else None if store is None else Path(store)

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
-import sys
 import traceback
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
-from langchain_rerank.embedded import MODEL_FOLDER
 from langchain_rerank.errors import (
     ModelLoadError,
     RerankError,
@@ -20,12 +16,8 @@ from langchain_rerank.errors import (
     see,
 )
 from langchain_rerank.locks import building
-from langchain_rerank.optional import require_installed, version_of, versions
-from langchain_rerank.scorers.engine.device import (
-    choose_device,
-    choose_dtype,
-    float32_products,
-)
+from langchain_rerank.optional import require_installed
+from langchain_rerank.scorers.engine.device import choose_device, choose_dtype
 from langchain_rerank.scorers.engine.forward.openvino_package import openvino
 from langchain_rerank.scorers.engine.forward.predict import foreign_code, precision_of, unpatched
 from langchain_rerank.scorers.engine.memory import is_out_of_memory
@@ -34,7 +26,6 @@ from langchain_rerank.scorers.engine.settings import EMBEDDED, INT8, LoadSetting
 from langchain_rerank.scorers.engine.tokens.setup import (
     answer_with,
     check_setup,
-    model_file,
     refuse_listwise,
 )
 
@@ -43,54 +34,6 @@ if TYPE_CHECKING:
     from sentence_transformers import CrossEncoder
 
 logger = logging.getLogger(__name__)
-
-
-# What people and training leave beside a model, and loading does not read.
-_NOT_READ = frozenset(
-    {".log", ".md", ".csv", ".tsv", ".jsonl", ".png", ".jpg", ".svg", ".html", ".ipynb", ".out"}
-    | {".err", ".tmp", ".lock", ".pt", ".pth", ".yaml", ".yml", ".zip", ".gz"}
-)
-_LEFT_BY_TRAINING = ("trainer_state.json", "training_args.bin", "_results.json")
-
-
-def fingerprint(model: str) -> str:
-    """Return what tells one model from another: its name, and the files of a local folder.
-
-    Only files that loading reads count: a log beside the weights makes no other model.
-
-    Args:
-        model: Hub name or path.
-    """
-    folder = Path(model)
-    if not folder.is_dir():
-        return model
-    # Sizes and times stand for the contents: hashing gigabytes of weights would cost seconds.
-    facts = [
-        (str(one.relative_to(folder)), one.stat().st_size, one.stat().st_mtime_ns)
-        for one in sorted(_files_in(folder))
-    ]
-    return json.dumps([str(folder.resolve()), facts])
-
-
-def _files_in(folder: Path) -> Iterator[Path]:
-    for place in (folder, folder / "additional_chat_templates", *_modules(folder)):
-        if place.is_dir():
-            yield from (one for one in place.iterdir() if one.is_file() and _is_read(one))
-
-
-def _modules(folder: Path) -> set[Path]:
-    """Return the folders of the modules that sentence-transformers finds in `folder`."""
-    try:
-        modules = json.loads((folder / "modules.json").read_text("utf-8"))
-        return {folder / module["path"] for module in modules if module["path"]}
-    except (OSError, ValueError, TypeError, KeyError):
-        return set()  # There is none, or loading will say what is wrong with it.
-
-
-def _is_read(file: Path) -> bool:
-    if file.name.startswith(".") or file.name.endswith(_LEFT_BY_TRAINING):
-        return False
-    return file.suffix.lower() not in _NOT_READ
 
 
 def load_cross_encoder(settings: LoadSettings) -> tuple[CrossEncoder, torch.device, torch.dtype]:
@@ -153,49 +96,6 @@ def placement(settings: LoadSettings, model: CrossEncoder) -> tuple[torch.device
     device = model.device if settings.device == "auto" else choose_device(settings.device)
     own = precision_of(model)
     return device, own if settings.dtype == "auto" else choose_dtype(settings.dtype, device)
-
-
-def verdict_key(
-    settings: LoadSettings, device: torch.device, dtype: torch.dtype, max_length: int
-) -> dict[str, Any] | None:
-    """Return what decides how a model computes, as JSON data; None where its files are unknown."""
-    import torch
-    import transformers
-
-    files = _files(settings)
-    if files is None:
-        return None
-    packages = {"openvino": ("openvino",), INT8: ("openvino", "nncf")}
-    converted_by = packages.get(INT8 if settings.dtype == INT8 else settings.backend, ())
-    return {
-        "files": files,
-        "converted_by": versions(converted_by),
-        "torch": torch.__version__,
-        "transformers": transformers.__version__,
-        # Asked for without importing it: the embedded model does without.
-        "sentence_transformers": version_of("sentence-transformers"),
-        "langchain_rerank": sys.modules["langchain_rerank"].__version__,  # no import upwards
-        "device": device.type,
-        "dtype": str(dtype),
-        "float32_products": float32_products(),
-        "max_length": max_length,
-        "prompt": repr(settings.prompt),
-        "calibration_texts": settings.calibration_digest,
-        "model_kwargs": repr(sorted(settings.stated_kwargs.items())),
-    }
-
-
-def _files(settings: LoadSettings) -> str | None:
-    """Return what stands for a model's files: those of a folder, or the commit of a hub model."""
-    if not isinstance(settings.model, str):
-        return None
-    if settings.model == EMBEDDED:
-        return fingerprint(str(MODEL_FOLDER))
-    if Path(settings.model).is_dir():
-        return fingerprint(settings.model)
-    config = model_file(settings.model, "config.json", settings.revision)
-    # A folder of the hub's cache has the commit in its path, and is never changed.
-    return str(Path(config).parent) if config else None
 
 
 def preparation_failed(settings: LoadSettings, error: Exception) -> ScorerError:

@@ -22,12 +22,12 @@ from functools import cache
 from queue import SimpleQueue
 from typing import Any, NamedTuple
 
-from langchain_rerank.embedded import MODEL_FOLDER
 from langchain_rerank.errors import ModelLoadError, ScorerOutOfMemoryError
 from langchain_rerank.scorers.engine.device import choose_device, choose_dtype
 from langchain_rerank.scorers.engine.engine import Engine
-from langchain_rerank.scorers.engine.loading import fingerprint, placement
-from langchain_rerank.scorers.engine.settings import EMBEDDED, INT8, LoadSettings
+from langchain_rerank.scorers.engine.loading import placement
+from langchain_rerank.scorers.engine.model_files import content_of
+from langchain_rerank.scorers.engine.settings import INT8, LoadSettings
 
 logger = logging.getLogger(__name__)
 
@@ -123,16 +123,6 @@ def _threads() -> ThreadPoolExecutor:
 _loaded_in: set[int] = set()
 _numbers: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()
 _next_number = itertools.count()
-
-
-def content_of(settings: LoadSettings) -> str | None:
-    """Return what tells the model from others of its name; None for one that was passed in.
-
-    A folder in which a model was trained anew holds another one.
-    """
-    if not isinstance(settings.model, str):
-        return None
-    return fingerprint(str(MODEL_FOLDER) if settings.model == EMBEDDED else settings.model)
 
 
 def key_of(settings: LoadSettings) -> Key:

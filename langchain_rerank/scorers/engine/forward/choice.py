@@ -32,7 +32,8 @@ from langchain_rerank.scorers.engine.forward.predict import (
     precision_of,
 )
 from langchain_rerank.scorers.engine.forward.verdicts import Verdicts
-from langchain_rerank.scorers.engine.loading import placement, verdict_key
+from langchain_rerank.scorers.engine.loading import placement
+from langchain_rerank.scorers.engine.model_files import verdict_key
 from langchain_rerank.scorers.engine.settings import (
     DEFAULT_MAX_LENGTH,
     INT8,
