@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 from langchain_core.embeddings import Embeddings
@@ -39,11 +38,7 @@ class KeptEmbeddings(Embeddings):
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
         """Return one vector per text, kept ones as they were made first."""
-        if not texts:
-            return []
-        return with_store(self._store, self._embedded(texts))
 
-    def _embedded(self, texts: list[str]) -> Callable[[Store], list[list[float]]]:
         def embedded(store: Store) -> list[list[float]]:
             numbers = store.ask(texts)
             keep_vectors(store, self._model, self._embeddings.embed_documents, self._progress)
@@ -51,7 +46,7 @@ class KeptEmbeddings(Embeddings):
             vectors: list[list[float]] = matrix[[rows[numbers[sha(t)]] for t in texts]].tolist()
             return vectors
 
-        return embedded
+        return with_store(self._store, embedded) if texts else []
 
     def embed_query(self, text: str) -> list[float]:
         """Return the vector of a query."""

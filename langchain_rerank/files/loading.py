@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from os import PathLike
 from pathlib import Path
@@ -121,8 +121,14 @@ def load_documents(
     roots = as_paths(paths)
     found: list[Document] = []
     for root, files, left_out in files_below(roots, follow_symlinks=follow_symlinks):
-        for _, documents in read_each(root, files, left_out, settings):
-            found.extend(documents)
+        read = 0
+        for file in files:
+            documents = read_unless(root, file, settings, left_out)
+            if documents is not None:
+                read += 1
+                left_out.look_at(file, documents)
+                found.extend(documents)
+        check_read(root, read, left_out)
         left_out.warn(root, stacklevel=2)
     return checked(found, roots)
 
@@ -146,31 +152,25 @@ def as_paths(paths: Iterable[str | PathLike[str]] | str | PathLike[str]) -> list
     return [Path(path).expanduser() for path in several]
 
 
-def read_each(
-    root: Path, files: Sequence[Found], left_out: LeftOut, settings: ChunkSettings
-) -> Iterator[tuple[Found, list[Document]]]:
-    """Yield each file with its passages; what cannot be read goes into `left_out`.
+def read_unless(
+    root: Path, file: Found, settings: ChunkSettings, left_out: LeftOut
+) -> list[Document] | None:
+    """Return the passages of a file below `root`; None for one that goes into `left_out`.
 
     Raises:
-        DataFileError: The only file that was named cannot be read, or nothing below the folder.
-        MissingExtraError: As `load_documents`.
+        DataFileError: It cannot be read, and is `root` itself.
+        MissingExtraError: Likewise.
     """
-    read = 0
-    for file in files:
-        try:
-            # Whole files: half of one would be searched as if it were all of it.
-            documents = read_file(file, settings)
-        except MissingExtraError as error:
-            if file.path == root:
-                raise
-            left_out.errors.append(DataFileError(str(error), path=file.path))
-        except DataFileError as error:
-            left_out.errors.append(error)
-        else:
-            read += 1
-            left_out.look_at(file, documents)
-            yield file, documents
-    check_read(root, read, left_out)
+    try:
+        # Whole files: half of one would be searched as if it were all of it.
+        return read_file(file, settings)
+    except (DataFileError, MissingExtraError) as error:
+        if file.path == root:
+            raise
+        left_out.errors.append(
+            error if isinstance(error, DataFileError) else DataFileError(str(error), path=file.path)
+        )
+        return None
 
 
 def check_read(root: Path, read: int, left_out: LeftOut) -> None:

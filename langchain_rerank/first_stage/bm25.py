@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from os import PathLike
@@ -12,7 +11,6 @@ import numpy as np
 from langchain_core.callbacks import CallbackManagerForRetrieverRun
 from langchain_core.documents import Document
 from langchain_core.retrievers import BaseRetriever
-from langchain_core.runnables.config import run_in_executor
 from numpy.typing import NDArray
 from pydantic import ConfigDict, Field
 
@@ -33,9 +31,10 @@ from langchain_rerank.first_stage.terms import (
     text_to_terms,
     warn_of_texts_without_terms,
 )
+from langchain_rerank.locks import ProcessLock
 
 # One for all retrievers: a lock inside one could neither be copied nor pickled.
-_CHANGING = threading.Lock()
+_changing = ProcessLock()
 
 
 class BM25Retriever(AsyncFollowsSync, CheckedAssignment, BaseRetriever):
@@ -202,7 +201,7 @@ class BM25Retriever(AsyncFollowsSync, CheckedAssignment, BaseRetriever):
         self._change(set(listed(ids, "ids", "strings")), [], [])
 
     def _change(self, without: set[str], added: list[Document], terms: list[list[str]]) -> None:
-        with _CHANGING:
+        with _changing():
             if not isinstance(self.index, BM25Index):
                 raise ConfigurationError(
                     "This retriever reads a kept index: change the files and refresh that."
@@ -265,14 +264,6 @@ class BM25Retriever(AsyncFollowsSync, CheckedAssignment, BaseRetriever):
                 f"BM25Retriever takes k and filter per call, got {', '.join(sorted(unknown))}."
             )
         return self._search(query, self.k if k is None else whole_number(k, "k"), filter)
-
-    async def _aget_relevant_documents(
-        self, query: str, *, run_manager: Any, **kwargs: Any
-    ) -> list[Document]:
-        # The default of BaseRetriever takes no arguments.
-        return await run_in_executor(
-            None, self._get_relevant_documents, query, run_manager=run_manager, **kwargs
-        )
 
     def _search(self, query: str, k: int, given: DocumentFilter | None) -> list[Document]:
         check_text(query)

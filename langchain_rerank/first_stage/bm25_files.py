@@ -151,11 +151,7 @@ def _check_plain(document: Document) -> None:
             f"The document {document.id!r} is a {type(document).__name__}; only plain documents "
             f"come back from a file as they were."
         )
-    try:
-        wrong = not_json(document.metadata, "metadata")
-    except RecursionError:
-        wrong = "metadata, which contains itself or is nested too deeply,"
-    if wrong:
+    if wrong := not_json(document.metadata, "metadata"):
         raise InputError(
             f"The document {document.id!r} cannot be saved: {wrong} would come back as something "
             f"else. JSON keeps strings, numbers, booleans, None, lists, and dictionaries with "

@@ -74,13 +74,16 @@ def reciprocal_rank_fusion(
         raise ConfigurationError(
             f"c={shown(c)}: expected a number of at least 0 (60 is the default)."
         )
-    parts: defaultdict[K, list[float]] = defaultdict(list)
-    best: dict[K, int] = {}
-    for ranking, weight in zip(rankings, weights, strict=True):
-        for rank, key in enumerate(dict.fromkeys(ranking) if weight else (), start=1):
-            parts[key].append(weight / (constant + rank))
-            best[key] = min(rank, best.get(key, rank))
-    return _best_first(parts, best)
+    return _summed(
+        [
+            [
+                (key, weight / (constant + rank))
+                for rank, key in enumerate(dict.fromkeys(ranking), 1)
+            ]
+            for ranking, weight in zip(rankings, weights, strict=True)
+            if weight
+        ]
+    )
 
 
 def normalised_score_fusion(
@@ -107,19 +110,14 @@ def normalised_score_fusion(
     """
     weights = checked_weights(weights, len(rankings))
     total = math.fsum(weights)
-    parts: defaultdict[K, list[float]] = defaultdict(list)
-    best: dict[K, int] = {}
+    summands = []
     for ranking, weight in zip(rankings, weights, strict=True):
-        if not weight:
-            continue
         first: dict[K, float] = {}
-        for key, score in ranking:
+        for key, score in ranking if weight else ():
             first.setdefault(key, score)
         shares = normalised(list(first.values()))
-        for rank, (key, share) in enumerate(zip(first, shares, strict=True), start=1):
-            parts[key].append(weight / total * share)
-            best[key] = min(rank, best.get(key, rank))
-    return _best_first(parts, best)
+        summands.append([(k, weight / total * s) for k, s in zip(first, shares, strict=True)])
+    return _summed(summands)
 
 
 def _rankings(rankings: Sequence[Sequence[K]]) -> list[list[K]]:
@@ -157,7 +155,14 @@ def normalised(scores: Sequence[float]) -> list[float]:
     return [(score * scale - low * scale) / span for score in scores]
 
 
-def _best_first(parts: Mapping[K, Sequence[float]], best: Mapping[K, int]) -> list[tuple[K, float]]:
+def _summed(rankings: Sequence[Sequence[tuple[K, float]]]) -> list[tuple[K, float]]:
+    """Return each key with the sum of what the rankings give it, best first."""
+    parts: defaultdict[K, list[float]] = defaultdict(list)
+    best: dict[K, int] = {}
+    for ranking in rankings:
+        for rank, (key, part) in enumerate(ranking, start=1):
+            parts[key].append(part)
+            best[key] = min(rank, best.get(key, rank))
     # fsum rounds once, so that the order of the addends does not show.
     scores = {key: math.fsum(values) for key, values in parts.items()}
     try:
@@ -222,21 +227,21 @@ def fused_documents(
     Raises:
         ConfigurationError: As for `reciprocal_rank_fusion`, or a document without a score.
     """
-    keys = _keys(rankings, id_key)
+    keyed = _keyed(rankings, id_key)
     kept: dict[_DocumentKey, tuple[tuple[bool, int, str, str], Document]] = {}
-    for ranking, ranking_keys in zip(rankings, keys, strict=True):
-        for rank, (document, key) in enumerate(zip(ranking, ranking_keys, strict=True), start=1):
+    for ranking in keyed:
+        for rank, (key, document) in enumerate(ranking, start=1):
             # Stages may leave different metadata; what decides between them at the same rank must
             # not be the order of the stages.
             place = (not document.id, rank, document.page_content, _shown(document.metadata))
             if key not in kept or place < kept[key][0]:
                 kept[key] = (place, document)
-    dense = _dense_scores(rankings, keys)
+    dense = _dense_scores(keyed)
     lowest = min(dense.values(), default=None)
     ranked = (
-        reciprocal_rank_fusion(keys, weights=weights, c=c)
+        reciprocal_rank_fusion([[k for k, _ in one] for one in keyed], weights=weights, c=c)
         if fusion == "ranks"
-        else normalised_score_fusion(_scored(rankings, keys), weights=weights)
+        else normalised_score_fusion(_scored(keyed), weights=weights)
     )
     fused = with_scores([kept[key][1] for key, _ in ranked], [score for _, score in ranked])
     for (key, _), document in zip(ranked, fused, strict=True):
@@ -247,6 +252,7 @@ def fused_documents(
 
 
 _DocumentKey = tuple[str, str]
+_Keyed = list[list[tuple[_DocumentKey, Document]]]
 
 
 def _shown(metadata: Mapping[Any, Any]) -> str:
@@ -256,13 +262,11 @@ def _shown(metadata: Mapping[Any, Any]) -> str:
         return ""
 
 
-def _scored(
-    rankings: Sequence[Sequence[Document]], keys: Sequence[Sequence[_DocumentKey]]
-) -> list[list[tuple[_DocumentKey, float]]]:
+def _scored(keyed: _Keyed) -> list[list[tuple[_DocumentKey, float]]]:
     scored: list[list[tuple[_DocumentKey, float]]] = []
-    for number, (ranking, names) in enumerate(zip(rankings, keys, strict=True), start=1):
+    for number, ranking in enumerate(keyed, start=1):
         scored.append([])
-        for document, key in zip(ranking, names, strict=True):
+        for key, document in ranking:
             score = first_stage_score(document)
             if score is None:
                 raise ConfigurationError(
@@ -276,24 +280,21 @@ def _scored(
     return scored
 
 
-def _dense_scores(
-    rankings: Sequence[Sequence[Document]], keys: Sequence[Sequence[_DocumentKey]]
-) -> dict[_DocumentKey, float]:
+def _dense_scores(keyed: _Keyed) -> dict[_DocumentKey, float]:
     """Return the embeddings' scores by document where one ranking alone has them, else nothing."""
     found: list[dict[_DocumentKey, float]] = []
-    for ranking, ranking_keys in zip(rankings, keys, strict=True):
+    for ranking in keyed:
         scores: dict[_DocumentKey, float] = {}
-        for document, key in zip(ranking, ranking_keys, strict=True):
-            score = dense_score(document)
-            if score is not None:
+        for key, document in ranking:
+            if (score := dense_score(document)) is not None:
                 scores.setdefault(key, score)
         if scores:
             found.append(scores)
     return found[0] if len(found) == 1 else {}
 
 
-def _keys(rankings: Sequence[Sequence[Document]], id_key: str | None) -> list[list[_DocumentKey]]:
-    """Return what identifies each document: its metadata of `id_key`, its id, or its text."""
+def _keyed(rankings: Sequence[Sequence[Document]], id_key: str | None) -> _Keyed:
+    """Return each document after what identifies it: metadata of `id_key`, its id, or its text."""
     ids_with_text: defaultdict[str, set[str]] = defaultdict(set)
     for ranking in rankings:
         for document in ranking:
@@ -308,4 +309,4 @@ def _keys(rankings: Sequence[Sequence[Document]], id_key: str | None) -> list[li
         ids = ids_with_text[document.page_content]
         return ("id", next(iter(ids))) if len(ids) == 1 else ("text", document.page_content)
 
-    return [[key(document) for document in ranking] for ranking in rankings]
+    return [[(key(document), document) for document in ranking] for ranking in rankings]

@@ -14,7 +14,6 @@ from __future__ import annotations
 import asyncio
 import inspect
 import math
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
@@ -26,6 +25,7 @@ from typing import Protocol, Self, TypeAlias, TypeVar, cast, runtime_checkable
 
 from langchain_rerank.checks import check_text, listed, real_number, shown, whole_number
 from langchain_rerank.errors import InputTypeError, ScorerContractError, see
+from langchain_rerank.locks import in_forked_children
 from langchain_rerank.scorers import deadline
 
 T = TypeVar("T")
@@ -263,9 +263,8 @@ def set_scorer_threads(count: int) -> None:
     _threads.cache_clear()
 
 
-if hasattr(os, "register_at_fork"):  # not on Windows, which cannot fork
-    # A forked child inherits the pool without its threads, and would wait for them for ever.
-    os.register_at_fork(after_in_child=_threads.cache_clear)
+# A forked child inherits the pool without its threads, and would wait for them for ever.
+in_forked_children(_threads.cache_clear)
 
 
 async def ascore(scorer: Scorer, query: str, texts: Sequence[str]) -> Scores:

@@ -8,7 +8,6 @@ scorer that knows nothing of deadlines runs on; what it returns too late is drop
 from __future__ import annotations
 
 import asyncio
-import os
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -18,6 +17,7 @@ from contextvars import ContextVar, copy_context
 from typing import Any, TypeVar
 
 from langchain_rerank.errors import ScorerTimeoutError, ScorerUnavailableError, see
+from langchain_rerank.locks import in_forked_children
 
 T = TypeVar("T")
 
@@ -25,9 +25,7 @@ T = TypeVar("T")
 # else end out of threads where something hangs for hours.
 _left: set[tuple[str, Future[Any]]] = set()
 _MOST_LEFT = 1000
-
-if hasattr(os, "register_at_fork"):  # not on Windows, which cannot fork
-    os.register_at_fork(after_in_child=_left.clear)  # their threads are the parent's
+in_forked_children(_left.clear)  # their threads are the parent's
 
 _deadline: ContextVar[float | None] = ContextVar("langchain_rerank_deadline", default=None)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import operator
 import os
-import threading
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -18,7 +17,7 @@ from langchain_rerank.errors import (
     ScorerOutOfMemoryError,
     see,
 )
-from langchain_rerank.locks import building
+from langchain_rerank.locks import ProcessLock, building
 from langchain_rerank.scorers.contract import ClosedOnExit, Scores, check_request, checked
 from langchain_rerank.scorers.engine.device import choose_device, choose_dtype
 from langchain_rerank.scorers.engine.memory import is_out_of_memory
@@ -90,7 +89,7 @@ class ListwiseScorer(ClosedOnExit):
             "model_kwargs": dict(model_kwargs or {}),
         }
         self._model: Any = None
-        self._lock = threading.Lock()
+        self._lock = ProcessLock()
 
     def __reduce__(self) -> tuple[Any, ...]:
         # A copy loads the model for itself: neither a lock nor a model's own code can be copied.
@@ -109,7 +108,7 @@ class ListwiseScorer(ClosedOnExit):
             ModelLoadError: There is no such model, or it offers no `rerank`.
             ScorerOutOfMemoryError: It does not fit in memory.
         """
-        with self._lock:
+        with self._lock():
             self._loaded()
 
     def score(self, query: str, texts: Sequence[str]) -> Scores:
@@ -126,7 +125,7 @@ class ListwiseScorer(ClosedOnExit):
         texts = check_request(query, texts)
         if not texts:
             return Scores()
-        with self._lock:
+        with self._lock():
             model = self._loaded()
             try:
                 answer = model.rerank(query, list(texts))
@@ -140,7 +139,7 @@ class ListwiseScorer(ClosedOnExit):
 
     def close(self) -> None:
         """Unload the model; the next use loads it again."""
-        with self._lock:
+        with self._lock():
             self._model = None
 
     def _in_order(self, answer: Iterable[Any], n: int) -> list[Any]:

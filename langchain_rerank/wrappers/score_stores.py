@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import sqlite3
-import threading
 import time
 import weakref
 import zlib
@@ -18,6 +16,7 @@ from typing import NamedTuple
 import tenacity
 
 from langchain_rerank.errors import DataFileError, ScorerClosedError, ScorerUnavailableError
+from langchain_rerank.locks import ProcessLock, in_forked_children
 from langchain_rerank.scorers import deadline
 
 logger = logging.getLogger(__name__)
@@ -60,12 +59,12 @@ class MemoryStore:
     def __init__(self, max_entries: int) -> None:
         self._max_entries = max_entries
         self._entries: OrderedDict[bytes, Entry] = OrderedDict()
-        self._lock = threading.Lock()
+        self._lock = ProcessLock()
 
     def get(self, keys: Sequence[bytes]) -> dict[bytes, Entry]:
         """Return the entries that are there, by key."""
         found: dict[bytes, Entry] = {}
-        with self._lock:
+        with self._lock():
             for key in keys:
                 entry = self._entries.get(key)
                 if entry is not None:
@@ -75,7 +74,7 @@ class MemoryStore:
 
     def put(self, entries: Mapping[bytes, Entry]) -> None:
         """Keep `entries`; drop those that were used longest ago beyond the bound."""
-        with self._lock:
+        with self._lock():
             for key, entry in entries.items():
                 self._entries[key] = entry
                 self._entries.move_to_end(key)
@@ -97,7 +96,7 @@ class SqliteStore:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path).expanduser()
-        self._lock = threading.Lock()
+        self._lock = ProcessLock()
         self._closed = False
         self._rests_until = 0.0
         with self._errors():
@@ -173,7 +172,7 @@ class SqliteStore:
 
     @contextlib.contextmanager
     def _turn(self, seconds: float) -> Iterator[None]:
-        lock = self._lock  # a forked child gets another
+        lock = self._lock()
         got = lock.acquire(timeout=seconds)
         try:
             if self._closed:
@@ -218,15 +217,14 @@ class SqliteStore:
 
     def close(self) -> None:
         """Close the file; later calls raise `ScorerClosedError`. Closing twice is fine."""
-        with self._lock:
+        with self._lock():
             if self._connection is not None:
                 self._connection.close()
             self._connection = None
             self._closed = True
 
     def leave_to_parent(self) -> None:
-        """In a child that was just forked: keep off the connection and the lock of the parent."""
-        self._lock = threading.Lock()  # a thread of the parent may hold the other for ever
+        """In a child that was just forked: keep off the connection of the parent."""
         if self._connection is not None:
             _inherited.append(self._connection)
             self._connection = None
@@ -240,8 +238,7 @@ def _leave_all_to_parent() -> None:
         store.leave_to_parent()
 
 
-if hasattr(os, "register_at_fork"):  # not on Windows, which cannot fork
-    os.register_at_fork(after_in_child=_leave_all_to_parent)
+in_forked_children(_leave_all_to_parent)
 
 
 # Of two connections that change the mode at once, SQLite refuses one without waiting.

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Sequence
 from typing import Any
 
 from langchain_rerank.errors import ConfigurationError, RequestRejectedError, ScorerError
+from langchain_rerank.locks import ProcessLock
 from langchain_rerank.scorers.contract import Passage, Request, Scorer, Scores, add_counts
 from langchain_rerank.wrappers.wrapper import Ask, AskAll, Steps, Wrapper, identity_of
 
@@ -68,7 +68,7 @@ class ShardedScorer(Wrapper):
         if not copies:
             raise ConfigurationError("ShardedScorer needs at least one scorer; none was given.")
         super().__init__(*copies)
-        self._lock = threading.Lock()
+        self._lock = ProcessLock()
         self._waiting = [0] * len(copies)  # characters that each copy is at work on
         self._rests_until = [0.0] * len(copies)
 
@@ -132,7 +132,7 @@ class ShardedScorer(Wrapper):
 
     def _take(self, sizes: Sequence[int], able: Sequence[int]) -> list[int]:
         """Return those with the least work, one per share, and note the work that they get."""
-        with self._lock:
+        with self._lock():
             idle_first = sorted(able, key=self._waiting.__getitem__)
             copies = idle_first[: len(sizes)]
             for copy, size in zip(copies, sizes, strict=True):
@@ -140,7 +140,7 @@ class ShardedScorer(Wrapper):
             return copies
 
     def _give_back(self, copies: Sequence[int], sizes: Sequence[int]) -> None:
-        with self._lock:
+        with self._lock():
             for copy, size in zip(copies, sizes, strict=True):
                 self._waiting[copy] -= size
 

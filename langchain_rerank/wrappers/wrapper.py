@@ -132,42 +132,32 @@ Step: TypeAlias = Ask | AskAll | Do
 Steps: TypeAlias = Generator[Step, Any, list[Scores]]
 
 
-@dataclass(frozen=True)
-class _Done:
-    answers: list[Scores]
-
-
-def _advance(move: Callable[[], Step]) -> Step | _Done:
-    try:
-        return move()
-    except StopIteration as end:
-        return _Done(end.value)
-
-
 def run(steps: Steps) -> list[Scores]:
     """Return what `steps` return, each step taken on the calling thread."""
-    step = _advance(partial(next, steps))
-    while not isinstance(step, _Done):
+    move = partial(next, steps)
+    while True:
         try:
-            answer = step.now()
+            step = move()
+        except StopIteration as end:
+            return cast("list[Scores]", end.value)
+        try:
+            move = partial(steps.send, step.now())
         except BaseException as error:  # noqa: BLE001 - the steps decide
-            step = _advance(partial(steps.throw, error))
-        else:
-            step = _advance(partial(steps.send, answer))
-    return step.answers
+            move = partial(steps.throw, error)
 
 
 async def arun(steps: Steps) -> list[Scores]:
     """Return what `steps` return, without blocking the event loop."""
-    step = _advance(partial(next, steps))
-    while not isinstance(step, _Done):
+    move = partial(next, steps)
+    while True:
         try:
-            answer = await step.soon()
+            step = move()
+        except StopIteration as end:
+            return cast("list[Scores]", end.value)
+        try:
+            move = partial(steps.send, await step.soon())
         except BaseException as error:  # noqa: BLE001 - the steps decide
-            step = _advance(partial(steps.throw, error))
-        else:
-            step = _advance(partial(steps.send, answer))
-    return step.answers
+            move = partial(steps.throw, error)
 
 
 class Wrapper(ABC):

@@ -23,7 +23,7 @@ from langchain_core.runnables import ConfigurableField
 
 from langchain_rerank import optional
 from langchain_rerank.errors import ConfigurationError, DataFileError, InputError, RerankWarning
-from langchain_rerank.files import load_documents
+from langchain_rerank.files import load_documents, loading
 from langchain_rerank.first_stage import IndexRetriever, hybrid_retriever, with_depth
 from langchain_rerank.first_stage.kept import database, refresh, store, upkeep
 from langchain_rerank.first_stage.kept.opening import opened
@@ -133,7 +133,7 @@ def test_a_second_opening_reads_and_embeds_nothing(notes, kept, monkeypatch):
     settled(monkeypatch)
     opened_index(notes, kept)
     model = Letters()
-    monkeypatch.setattr(refresh, "read_file", lambda *_: pytest.fail("a file was read"))
+    monkeypatch.setattr(loading, "read_file", lambda *_: pytest.fail("a file was read"))
     found = opened_index(notes, kept, model)
     assert model.embedded == []
     assert len(found.documents) == 14
@@ -429,7 +429,7 @@ def test_a_clock_that_is_set_changes_no_hit(notes, kept, monkeypatch, hours):
 def test_files_that_change_or_vanish_while_they_are_read_are_read_as_they_are_next_time(
     notes, kept, monkeypatch
 ):
-    read = refresh.read_file
+    read = loading.read_file
 
     def disturbed(file, settings):
         if file.source == "02.md":
@@ -440,7 +440,7 @@ def test_files_that_change_or_vanish_while_they_are_read_are_read_as_they_are_ne
             write(notes / "07.md", "Changed after it was read!")
         return found
 
-    monkeypatch.setattr(refresh, "read_file", disturbed)
+    monkeypatch.setattr(loading, "read_file", disturbed)
     first = opened_index(notes, kept).documents
     assert "05.md" not in [d.metadata["source"] for d in first]
     assert "Changed after it was listed." in [d.page_content for d in first]

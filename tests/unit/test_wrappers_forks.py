@@ -149,3 +149,73 @@ os.waitpid(child, 0)
 
 def test_ascore_answers_in_a_forked_child():
     assert output_of(ASCORE_ANSWERS) == ["[1.0]"] * 4
+
+
+HELD_BY_A_THREAD = """
+import os, sys, threading
+from langchain_rerank.first_stage.bm25 import BM25Retriever
+from langchain_rerank.first_stage.bm25_index import BM25Index
+from langchain_rerank.scorers.remote import RemoteScorer
+from langchain_rerank.testing import WordOverlapScorer
+from langchain_rerank.wrappers import ShardedScorer
+from langchain_rerank.wrappers.score_stores import MemoryStore
+
+inside, forked = threading.Event(), threading.Event()
+
+
+def after_the_fork(call):
+    def waits(*arguments):
+        inside.set()
+        forked.wait()
+        return call(*arguments)
+
+    return waits
+
+
+def bm25():
+    retriever = BM25Retriever.from_texts(["a fox"], ids=["1"])
+    BM25Index.changed = after_the_fork(BM25Index.changed)
+    return lambda: retriever.delete(["1"])
+
+
+def memory():
+    class Key(bytes):
+        __hash__ = after_the_fork(bytes.__hash__)
+
+    store = MemoryStore(3)
+    return lambda: store.get([Key(b"a")])
+
+
+def sharded():
+    class Work(list):
+        __getitem__ = after_the_fork(list.__getitem__)
+
+    scorer = ShardedScorer(WordOverlapScorer(), WordOverlapScorer())
+    scorer._waiting = Work(scorer._waiting)
+    return lambda: scorer.score("fox", ["a fox"])
+
+
+def remote():
+    scorer = RemoteScorer("http://127.0.0.1:9", dialect="tei")
+    scorer._open_connection = after_the_fork(scorer._open_connection)
+    return scorer._connect
+
+
+use = {"bm25": bm25, "memory": memory, "sharded": sharded, "remote": remote}[sys.argv[1]]()
+threading.Thread(target=use, daemon=True).start()
+inside.wait()
+child = os.fork()
+if child == 0:
+    forked.set()
+    done = threading.Event()
+    threading.Thread(target=lambda: (use(), done.set()), daemon=True).start()
+    print(done.wait(10), flush=True)
+    os._exit(0)
+os.waitpid(child, 0)
+os._exit(0)
+"""
+
+
+@pytest.mark.parametrize("what", ["bm25", "memory", "sharded", "remote"])
+def test_a_lock_that_a_thread_held_at_the_fork_is_free_in_the_child(what):
+    assert output_of(HELD_BY_A_THREAD, what) == ["True"]

@@ -16,8 +16,8 @@ import numpy as np
 from langchain_core.documents import Document
 from numpy.typing import NDArray
 
-from langchain_rerank.errors import DataFileError, InputError, MissingExtraError
-from langchain_rerank.files.loading import ChunkSettings, check_read, checked, read_file
+from langchain_rerank.errors import InputError
+from langchain_rerank.files.loading import ChunkSettings, check_read, checked, read_unless
 from langchain_rerank.files.walking import Found, LeftOut, files_below
 from langchain_rerank.first_stage.kept.store import KeptFile, NewFile, Store, sha
 from langchain_rerank.first_stage.plain import not_json
@@ -152,20 +152,13 @@ def _of_root(
     waiting: list[NewFile] = []
     for position, (key, file) in enumerate(stale.items(), 1):
         now = time.time_ns()
-        try:
-            fresh[key] = read_file(file, settings)
-        except (DataFileError, MissingExtraError) as error:
-            if file.path == root:
-                raise
-            left_out.errors.append(
-                error
-                if isinstance(error, DataFileError)
-                else DataFileError(str(error), path=file.path)
-            )
+        documents = read_unless(root, file, settings, left_out)
+        if documents is None:
             if key in kept:
                 store.forget_files([kept[key].n])
             continue
-        waiting.append(_new(key, file, now, fresh[key]))
+        fresh[key] = documents
+        waiting.append(_new(key, file, now, documents))
         if len(waiting) == _FILES or position == len(stale):
             store.put_files(name, settings.key, waiting)
             waiting = []
@@ -200,10 +193,7 @@ def _stamp(facts: os.stat_result) -> str:
 
 def _new(key: tuple[str, str], file: Found, now: int, documents: Sequence[Document]) -> NewFile:
     path, source = key
-    try:
-        plain = all(not_json(one.metadata, "metadata") is None for one in documents)
-    except RecursionError:
-        plain = False
+    plain = all(not_json(one.metadata, "metadata") is None for one in documents)
     # A file whose metadata JSON cannot hold (dates of a Parquet file) is read each time, and so is
     # a folder, whose own time says nothing of what is in it.
     stamp = _stamp(file.stat) if plain and not is_folder(file.path) else ""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import threading
 import weakref
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
@@ -15,6 +14,7 @@ from urllib.parse import urlsplit
 
 from langchain_rerank.checks import check_flag, check_seconds, is_one_of, shown, whole_number
 from langchain_rerank.errors import ConfigurationError
+from langchain_rerank.locks import ProcessLock
 from langchain_rerank.optional import require
 from langchain_rerank.scorers import deadline
 from langchain_rerank.scorers.contract import ClosedOnExit, Request, Scores, check_request
@@ -31,7 +31,7 @@ KEY_VARIABLE = "RERANK_API_KEY"
 _OUR_FIELDS = {"query", "texts", "documents", "text_1", "text_2", "top_n", "model"}
 
 # Guards a few assignments of every scorer; one per scorer would break deepcopy and pickle.
-_lock = threading.Lock()
+_lock = ProcessLock()
 
 
 class RemoteScorer(ClosedOnExit):
@@ -205,7 +205,7 @@ class RemoteScorer(ClosedOnExit):
 
     def close(self) -> None:
         """Close the connections; requests under way are answered with `ScorerClosedError`."""
-        with _lock:
+        with _lock():
             connection, self._connection = self._connection, None
             finalizer, self._finalizer = self._finalizer, None
         if finalizer is not None:
@@ -225,7 +225,7 @@ class RemoteScorer(ClosedOnExit):
         mine = Connection(
             _key(self._api_key), max_concurrency=self._server.max_concurrency, name=self.name
         )
-        with _lock:
+        with _lock():
             connection = self._open_connection()
             if connection is None:
                 self._connection = connection = mine
