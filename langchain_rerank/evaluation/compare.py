@@ -108,8 +108,9 @@ def compare_models(
         EvaluationError: Every question failed.
     """
     parsed = parse_measures(measures)
-    setting = Setting.of_reranking(retriever, dataset, first_stage_k, **settings)
-    setting = setting.mixing(first_stage_weight)
+    setting = Setting.of_reranking(
+        retriever, dataset, first_stage_k, first_stage_weight, **settings
+    )
     return run(_compared(setting, setting.rerankers(_named(models)), parsed))
 
 

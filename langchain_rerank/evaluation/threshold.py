@@ -63,8 +63,9 @@ def tune_threshold(
     folds = whole_number(folds, "folds", least=2)
     check_no_answer(no_answer)
     no_answer = float(no_answer)
-    setting = Setting.of_reranking(retriever, dataset, first_stage_k, **settings)
-    setting = setting.mixing(first_stage_weight)
+    setting = Setting.of_reranking(
+        retriever, dataset, first_stage_k, first_stage_weight, **settings
+    )
 
     def ranking(judgement: Judgement, candidates: Found, reranked: Found) -> Ranking:
         scores = dict(zip(reranked.keys, reranked.scores, strict=True))

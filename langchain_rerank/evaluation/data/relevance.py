@@ -17,7 +17,6 @@ from langchain_rerank.evaluation.data import checking
 from langchain_rerank.evaluation.data.labels import ChunkPolicy, Grader, LabelReading, Rule
 from langchain_rerank.evaluation.data.questions import Record
 from langchain_rerank.evaluation.data.texts import contains, covered, squeezed
-from langchain_rerank.evaluation.data.unmatched import Unmatched
 from langchain_rerank.evaluation.data.values import read_grade
 
 _PASSAGE = "expected passage"
@@ -167,7 +166,9 @@ class Relevance(LabelReading):
         """
         return checking.check(self, judged)
 
-    def unmatched(self, judged: Sequence[tuple[Record, Sequence[Document]]]) -> Unmatched | None:
+    def unmatched(
+        self, judged: Sequence[tuple[Record, Sequence[Document]]]
+    ) -> checking.Unmatched | None:
         """Return the labels that no document has; None where each has one.
 
         Ids and sources are looked for in `corpus`, or in what was returned for any question; texts

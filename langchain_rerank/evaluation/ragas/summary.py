@@ -15,7 +15,7 @@ from langchain_rerank.evaluation.ragas.metrics import Cell, Metric
 from langchain_rerank.evaluation.ragas.report import RagasReport, texts_of
 from langchain_rerank.evaluation.report.rendering.words import system_label
 from langchain_rerank.evaluation.run.environment import environment
-from langchain_rerank.evaluation.score import assemble, comparing
+from langchain_rerank.evaluation.score import assemble
 from langchain_rerank.evaluation.score.results import (
     Comparison,
     QueryRow,
@@ -49,7 +49,7 @@ def report_of(
         baseline=baseline,
         measures=tuple(one.name for one in said or metrics),
         systems=summary,
-        comparisons=comparing.adjusted(
+        comparisons=assemble.adjusted(
             [
                 found
                 for one in said
@@ -125,7 +125,7 @@ def _comparisons(
         for one in queries
         if all(name in one.systems and metric.name in one.systems[name].measures for name in names)
     ]
-    found = comparing.comparisons(
+    found = assemble.comparisons(
         paired,
         summary,
         baseline,

@@ -17,7 +17,7 @@ from langchain_rerank.evaluation.run.setting import Setting
 from langchain_rerank.evaluation.run.stage import FIRST_STAGE, Found
 from langchain_rerank.evaluation.run.systems import Reranker, reranker_settings, reranks
 from langchain_rerank.evaluation.run.unseen import without_terms
-from langchain_rerank.evaluation.score import assemble, comparing
+from langchain_rerank.evaluation.score import assemble
 from langchain_rerank.evaluation.score.measures import Measure
 from langchain_rerank.evaluation.score.results import QueryRow
 
@@ -76,6 +76,14 @@ def judgements(work: Pass, *found: ByQuery) -> dict[str, Judgement]:
     }
 
 
+def units_of(
+    work: Pass, found: ByQuery, judged: Mapping[str, Judgement]
+) -> dict[str, tuple[str, ...]]:
+    """Return the ranking of units that was found for each record, by id."""
+    relevance = work.relevance
+    return {one.id: relevance.ids(judged[one.id], found[one.id].keys) for one in work.records}
+
+
 def query_rows(
     work: Pass,
     measures: Sequence[Measure],
@@ -120,8 +128,7 @@ def pass_report(
     else the report compares.
     """
     systems = list(models)
-    relevance, setting = work.relevance, work.setting
-    units = {one.id: relevance.ids(judged[one.id], candidates[one.id].keys) for one in work.records}
+    setting, units = work.setting, units_of(work, candidates, judged)
     # What is asked by itself has no candidates to put in order.
     reorders = [name for name, one in models.items() if reranks(one)]
     return built(
@@ -173,14 +180,14 @@ def built(
     compared = [
         one
         for baseline, others in against
-        for one in comparing.comparisons(rows, summary, baseline, others, measures, setting.seed)
+        for one in assemble.comparisons(rows, summary, baseline, others, measures, setting.seed)
     ]
     return Report(
         title=title,
         baseline=systems[0],
         measures=tuple(map(str, measures)),
         systems=summary,
-        comparisons=comparing.adjusted(compared, beside),
+        comparisons=assemble.adjusted(compared, beside),
         queries=tuple(rows),
         settings={
             "dataset": setting.dataset.name,

@@ -10,16 +10,15 @@ import numpy as np
 
 from langchain_rerank.errors import EvaluationError
 from langchain_rerank.evaluation.data.relevance import Judgement
-from langchain_rerank.evaluation.report.build import judgements, query_rows
-from langchain_rerank.evaluation.run.collect import ByQuery
+from langchain_rerank.evaluation.report.build import judgements, query_rows, units_of
 from langchain_rerank.evaluation.run.depths import Depths
 from langchain_rerank.evaluation.run.latency import FEWEST_TIMED, Times
 from langchain_rerank.evaluation.run.passes import Pass, mixed
 from langchain_rerank.evaluation.run.stage import Found
 from langchain_rerank.evaluation.score import assemble
-from langchain_rerank.evaluation.score.bootstrap import Floats, mean
+from langchain_rerank.evaluation.score.bootstrap import Floats
 from langchain_rerank.evaluation.score.choice import Choice
-from langchain_rerank.evaluation.score.measures import Measure, ceilings
+from langchain_rerank.evaluation.score.measures import Measure
 from langchain_rerank.evaluation.score.pareto import pareto
 from langchain_rerank.evaluation.score.results import (
     FIRST_STAGE,
@@ -139,20 +138,6 @@ def _orders(
     }
 
 
-def _ceilings(
-    work: Pass, found: ByQuery, judged: Mapping[str, Judgement], measure: Measure
-) -> tuple[float, float]:
-    """Return the means of `measures.ceilings` over labelled records, at least one."""
-    both = []
-    for record in work.records:
-        if work.relevance.rule_for(record) is not None:
-            judgement = judged[record.id]
-            ids = work.relevance.ids(judgement, found[record.id].keys)
-            both.append(ceilings(measure, ids, judgement.qrels, work.setting.top_n))
-    best, reach = (mean(one) for one in zip(*both, strict=True))
-    return best, reach
-
-
 def within_budget(curve: Curve, budget_ms: float | None) -> list[bool] | None:
     """Return whether each depth is within the budget; None where nothing decides that."""
     fewest = min(
@@ -176,9 +161,10 @@ def points(
     main: Measure,
 ) -> Iterator[SweepPoint]:
     """Yield what a report says about each depth."""
+    counted = [row for row in curve.rows[0] if assemble.counts(row)]
     for i, k in enumerate(curve.ks):
-        found = curve.passed.candidates[k or curve.passed.shown]
-        best, reach = _ceilings(work, found, curve.judged, main)
+        found = units_of(work, curve.passed.candidates[k or curve.passed.shown], curve.judged)
+        best, reach = assemble.mean_ceilings(counted, found, main, work.setting.top_n)
         upper = choice.upper[i]
         yield SweepPoint(
             k=k,

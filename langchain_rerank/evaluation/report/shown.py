@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from langchain_rerank.errors import MissingExtraError
 from langchain_rerank.evaluation.report.plots import Plot, svg
-from langchain_rerank.evaluation.report.rendering import html, markdown, terminal
+from langchain_rerank.evaluation.report.rendering import html, terminal
 from langchain_rerank.evaluation.report.rendering.view import View
 from langchain_rerank.optional import require
 
@@ -54,7 +54,7 @@ class Shown:
 
     def to_markdown(self) -> str:
         """Return the summary as Markdown."""
-        return markdown.markdown(self._view())
+        return html.markdown(self._view())
 
     def to_html(self) -> str:
         """Return a page of its own; no request to anywhere.

@@ -10,7 +10,7 @@ from typing import Any
 from langchain_rerank.checks import with_setting
 from langchain_rerank.evaluation.report.folder import as_csv, write_text
 from langchain_rerank.evaluation.report.plots import Plot, png, svg
-from langchain_rerank.evaluation.report.plots.threshold import threshold_curve
+from langchain_rerank.evaluation.report.plots.curves import threshold_curve
 from langchain_rerank.evaluation.report.rendering.tables import Table
 from langchain_rerank.evaluation.report.rendering.view import View
 from langchain_rerank.evaluation.report.rendering.words import NOTHING, between, fraction, signed

@@ -159,12 +159,13 @@ class Setting:
         retriever: FirstStageLike,
         dataset: DatasetLike,
         k: int,
+        first_stage_weight: float = 0.0,
         **settings: Unpack[RerankingSettings],
     ) -> Self:
         """Return the setting of a first stage and rerankers, which `RerankingSettings` state.
 
         Raises:
-            ConfigurationError: No first stage, or an impossible depth.
+            ConfigurationError: No first stage, an impossible depth, or no share of its order.
             DataFileError: The data set cannot be read.
             InputTypeError: There is no such setting.
         """
@@ -180,6 +181,7 @@ class Setting:
             dataset=as_dataset(dataset),
             retriever=as_stage(retriever, "retriever"),
             k=whole_number(k, "first_stage_k"),
+            first_stage_weight=check_weight(first_stage_weight),
             metadata_fields=tuple(listed(metadata_fields, "metadata_fields", "names")),
             config=RunnableConfig() if config is None else config,
             load_settings=load,
@@ -193,14 +195,6 @@ class Setting:
             DataFileError: The data set cannot be read.
         """
         return replace(self, dataset=as_dataset(data), config=config, started=now())
-
-    def mixing(self, first_stage_weight: float) -> Self:
-        """Return this setting with a share of the first stage in the order of scorers.
-
-        Raises:
-            ConfigurationError: It is no share.
-        """
-        return replace(self, first_stage_weight=check_weight(first_stage_weight))
 
     def rerankers(self, models: Mapping[str, Any]) -> dict[str, Reranker]:
         """Return by their names what reranks: scorers, or what LangChain runs as it is.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 from langchain_core.documents import Document
@@ -10,17 +11,21 @@ from langchain_core.documents import Document
 from langchain_rerank.evaluation.data.questions import Record
 from langchain_rerank.evaluation.data.relevance import Judgement, Relevance
 from langchain_rerank.evaluation.run.stage import Found
-from langchain_rerank.evaluation.score import bootstrap
+from langchain_rerank.evaluation.score import bootstrap, statistics
 from langchain_rerank.evaluation.score.measures import Measure, ceilings, value_of
 from langchain_rerank.evaluation.score.results import (
+    Comparison,
     Latency,
     LossSplit,
     MeasureSummary,
+    QueryDifference,
     QueryRow,
     Status,
     SystemRow,
     SystemSummary,
 )
+
+_SHOWN_QUERIES = 10
 
 
 def judge(
@@ -176,6 +181,79 @@ def latency(times: Sequence[Mapping[str, float]]) -> dict[str, Latency]:
     return found
 
 
+def comparisons(
+    rows: Sequence[QueryRow],
+    summary: Mapping[str, SystemSummary],
+    baseline: str,
+    systems: Sequence[str],
+    measures: Sequence[Measure],
+    seed: int = 0,
+) -> tuple[Comparison, ...]:
+    """Return each of `systems` against the baseline by each measure.
+
+    `p_holm` is empty until `adjusted` has all comparisons of a report. Nothing is compared where no
+    query counts.
+    """
+    counted = [row for row in rows if counts(row)]
+    if not counted:
+        return ()
+    names = [str(one) for one in measures]
+    values = values_of(counted, [baseline, *systems], names)
+    columns = {
+        (system, name): (values[:, place, column].tolist(), values[:, 0, column].tolist())
+        for column, name in enumerate(names)
+        for place, system in enumerate(systems, 1)
+    }
+    pairs = statistics.paired(columns, seed=seed)
+    found = []
+    for (system, measure), (ours, theirs) in columns.items():
+        changes = sorted(
+            (
+                QueryDifference(row.query_id, row.question, a - b)
+                for row, a, b in zip(counted, ours, theirs, strict=True)
+                if a != b
+            ),
+            key=lambda one: one.difference,
+        )
+        pair, base = pairs[system, measure], bootstrap.mean(theirs)
+        added_ms, latency_factor = _cost(summary[system], summary[baseline])
+        found.append(
+            Comparison(
+                system=system,
+                baseline=baseline,
+                measure=measure,
+                baseline_mean=base,
+                mean=bootstrap.mean(ours),
+                **vars(pair),
+                p_holm=None,
+                improvement_percent=100.0 * pair.difference / base if base else None,
+                gained=tuple(one for one in changes[::-1] if one.difference > 0)[:_SHOWN_QUERIES],
+                lost=tuple(one for one in changes if one.difference < 0)[:_SHOWN_QUERIES],
+                added_ms=added_ms,
+                latency_factor=latency_factor,
+                note=statistics.too_few_queries(len(counted)),
+            )
+        )
+    return tuple(found)
+
+
+def adjusted(
+    compared: Sequence[Comparison], beside: Sequence[float | None] = ()
+) -> tuple[Comparison, ...]:
+    """Return all comparisons of a report with Holm's correction over them and p values beside."""
+    corrected = statistics.holm([*(one.p_value for one in compared), *beside])
+    return tuple(
+        replace(one, p_holm=p_holm) for one, p_holm in zip(compared, corrected, strict=False)
+    )
+
+
+def _cost(system: SystemSummary, baseline: SystemSummary) -> tuple[float | None, float | None]:
+    ours, theirs = system.latency.get("total"), baseline.latency.get("total")
+    if ours is None or theirs is None:
+        return None, None
+    return ours.p50 - theirs.p50, ours.p50 / theirs.p50 if theirs.p50 else None
+
+
 def loss_split(
     rows: Sequence[QueryRow],
     candidates: Mapping[str, Sequence[str]],
@@ -194,10 +272,24 @@ def loss_split(
         name = str(measure)
         if not counted or name.startswith("Judged"):
             continue
-        both = [ceilings(measure, candidates[one.query_id], one.qrels, top_n) for one in counted]
-        # R@1 of three relevant documents is a third at most: nobody's loss.
-        best, reach = (bootstrap.mean(one) for one in zip(*both, strict=True))
+        best, reach = mean_ceilings(counted, candidates, measure, top_n)
         for system in systems:
             actual = bootstrap.mean([row.systems[system].measures[name] for row in counted])
             found.append(LossSplit(system, name, k, best, actual, reach - best, best - actual))
     return tuple(found)
+
+
+def mean_ceilings(
+    rows: Sequence[QueryRow],
+    candidates: Mapping[str, Sequence[str]],
+    measure: Measure,
+    top_n: int | None,
+) -> tuple[float, float]:
+    """Return the means of `measures.ceilings` over rows that count, at least one.
+
+    `candidates` are units by query id.
+    """
+    # R@1 of three relevant documents is a third at most: nobody's loss.
+    both = [ceilings(measure, candidates[one.query_id], one.qrels, top_n) for one in rows]
+    best, reach = (bootstrap.mean(one) for one in zip(*both, strict=True))
+    return best, reach

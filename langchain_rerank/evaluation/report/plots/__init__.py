@@ -17,7 +17,7 @@ from langchain_rerank.evaluation.report.plots.by_query import (
     rank_movement,
 )
 from langchain_rerank.evaluation.report.plots.canvas import LONGEST_NAME
-from langchain_rerank.evaluation.report.plots.depth import depth_curve
+from langchain_rerank.evaluation.report.plots.curves import depth_curve
 from langchain_rerank.evaluation.report.plots.latency import quality_latency, timed
 from langchain_rerank.evaluation.report.rendering.words import (
     file_names,

@@ -1,4 +1,4 @@
-"""A result as a page of its own: no request to anywhere, works from a file, and offline.
+"""A result as a page of its own (no request to anywhere: it works offline), and as Markdown.
 
 The templates beside this module escape all that they are given.
 """
@@ -6,6 +6,7 @@ The templates beside this module escape all that they are given.
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Callable, Mapping
 from functools import cache
 from importlib.resources import files
@@ -14,13 +15,30 @@ from typing import Any
 from langchain_rerank.evaluation.report.rendering.queries import page_data
 from langchain_rerank.evaluation.report.rendering.view import View
 from langchain_rerank.evaluation.score.results import EvaluationResult
+from langchain_rerank.plain_text import printable
 
+_SPECIAL = re.compile(r"([\\`*_{}\[\]<>|#~$])")
 _OUTCOMES = ("all", "gained", "lost", "unchanged", "failed", "unlabelled", "invalid")
 
 
 def fragment(view: View) -> str:
     """Return `view` as HTML without styles or scripts, for a notebook cell."""
-    return rendered("cell.html", view=view)
+    return _rendered("cell.html", view=view)
+
+
+def markdown(view: View) -> str:
+    """Return `view` as Markdown, with tables as GitHub reads them."""
+    return _rendered("report.md", escaped, view=view)
+
+
+def escaped(text: str) -> str:
+    r"""Return `text` so that Markdown shows it as it is, on one line, without control characters.
+
+    Examples:
+        >>> escaped("a|b *c* <script>")
+        'a\\|b \\*c\\* \\<script\\>'
+    """
+    return _SPECIAL.sub(r"\\\1", " ".join(printable(text).split()))
 
 
 def page(view: View, figures: Mapping[str, str], result: EvaluationResult | None = None) -> str:
@@ -34,10 +52,10 @@ def page(view: View, figures: Mapping[str, str], result: EvaluationResult | None
     # As images: the ids inside two drawings cannot clash then, and no script in one would run.
     images = {one: base64.b64encode(svg.encode()).decode() for one, svg in figures.items()}
     if result is None:
-        return rendered("plain.html", view=view, figures=images)
+        return _rendered("plain.html", view=view, figures=images)
     data = page_data(result)
     systems = enumerate(data["systems"])
-    return rendered(
+    return _rendered(
         "report.html",
         view=view,
         figures=images,
@@ -48,7 +66,7 @@ def page(view: View, figures: Mapping[str, str], result: EvaluationResult | None
     )
 
 
-def rendered(template: str, escape: Callable[[str], str] | None = None, **values: Any) -> str:
+def _rendered(template: str, escape: Callable[[str], str] | None = None, **values: Any) -> str:
     """Return a template with its values, escaped by `escape` (None: as HTML)."""
     return str(_environment(escape).get_template(template).render(values))
 
