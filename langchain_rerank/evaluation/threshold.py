@@ -61,8 +61,7 @@ def tune_threshold(
     """
     tried = None if thresholds is None else _checked(thresholds)
     folds = whole_number(folds, "folds", least=2)
-    check_no_answer(no_answer)
-    no_answer = float(no_answer)
+    no_answer = check_no_answer(no_answer)
     setting = Setting.of_reranking(
         retriever, dataset, first_stage_k, first_stage_weight, **settings
     )

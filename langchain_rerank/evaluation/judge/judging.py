@@ -129,16 +129,15 @@ async def ajudge_relevance(
     records = dataset.usable
     collector = Collector(Journal(None, {}), config or RunnableConfig(), max_concurrency)
     pools, warnings = await _pools(retrievers, records, whole_number(k, "k"), collector, relevance)
-    pairs = [(one.question, text.page_content) for one in records for text in pools[one.id]]
-    verdicts = Verdicts(cache)
-    keys = {pair: verdict_key(judge.identity, _METRIC, _PROMPT, *pair) for pair in pairs}
-    missing = _missing(judge, keys, verdicts, max_calls, announce or logger.warning)
-    errors = await _ask(judge, missing, keys, verdicts, max_concurrency, progress, config)
-    warnings += _without_grade(errors, len(missing), len(keys))
+    pairs = ((one.question, text.page_content) for one in records for text in pools[one.id])
+    grades = _Grades(judge, cache, pairs)
+    (announce or logger.warning)(grades.announcement(max_calls))
+    with progress_of(progress, "Judging") as advance:
+        warnings += await grades.ask(max_concurrency, advance, config or {})
     return JudgedRelevance(
-        qrels=_qrels(records, pools, relevance, verdicts, keys),
-        pairs=len(keys),
-        calls=len(missing),
+        qrels=_qrels(records, pools, relevance, grades),
+        pairs=len(grades.keys),
+        calls=len(grades.missing),
         judge=judge.label,
         warnings=tuple(warnings),
     )
@@ -184,56 +183,58 @@ async def _pools(
     return pools, warnings
 
 
-def _missing(
-    judge: Judge,
-    keys: Mapping[_Pair, str],
-    verdicts: Verdicts,
-    max_calls: int | None,
-    announce: Callable[[str], None],
-) -> list[_Pair]:
-    """Return the pairs without a verdict, after it was said how many they are.
+class _Grades:
+    """The grades of a judge by question and text, those of earlier runs among them.
 
-    Raises:
-        ConfigurationError: They are more than `max_calls`.
+    Attributes:
+        keys: What names the verdict on each pair.
+        missing: The pairs without one.
     """
-    missing = [pair for pair, key in keys.items() if verdicts.get(key) is None]
-    said = (
-        f"Judging relevance with {judge.label}: {len(missing)} calls for {len(keys)} pairs of "
-        f"question and text ({len(keys) - len(missing)} are in the cache)."
-    )
-    if max_calls is not None and len(missing) > max_calls:
-        raise ConfigurationError(
-            f"{said} That is more than max_calls={max_calls}; lower k, or raise max_calls."
+
+    def __init__(self, judge: Judge, cache: str | Path | None, pairs: Iterable[_Pair]) -> None:
+        self._judge, self._verdicts = judge, Verdicts(cache)
+        content = (judge.identity, _METRIC, _PROMPT)
+        self.keys = {pair: verdict_key(*content, *pair) for pair in pairs}
+        self.missing = [pair for pair in self.keys if self.get(pair) is None]
+
+    def get(self, pair: _Pair) -> int | None:
+        """Return the grade, or None."""
+        grade: int | None = self._verdicts.get(self.keys[pair])
+        return grade
+
+    def announcement(self, max_calls: int | None) -> str:
+        """Return what is about to be asked.
+
+        Raises:
+            ConfigurationError: It is more than `max_calls`.
+        """
+        calls, pairs = len(self.missing), len(self.keys)
+        said = (
+            f"Judging relevance with {self._judge.label}: {calls} calls for {pairs} pairs of "
+            f"question and text ({pairs - calls} are in the cache)."
         )
-    announce(said)
-    return missing
+        if max_calls is not None and calls > max_calls:
+            raise ConfigurationError(
+                f"{said} That is more than max_calls={max_calls}; lower k, or raise max_calls."
+            )
+        return said
 
+    async def ask(self, limit: int, advance: Progress, config: RunnableConfig) -> list[str]:
+        """Ask for all that is missing, `limit` at a time; return what is to be said of failures.
 
-async def _ask(
-    judge: Judge,
-    pairs: Sequence[_Pair],
-    keys: Mapping[_Pair, str],
-    verdicts: Verdicts,
-    max_concurrency: int,
-    progress: Progress | bool | None,
-    config: RunnableConfig | None,
-) -> list[str]:
-    """Ask for every pair and keep the verdicts; return why pairs have none.
+        A judge that fails many times in a row is asked no more: what it said is kept.
 
-    A judge that fails many times in a row is asked no more: what it said is kept.
-
-    Raises:
-        EvaluationError: The judge cannot be reached from the start.
-    """
-    errors: list[str] = []
-    reach = Reach()
-    with progress_of(progress, "Judging") as advance:
+        Raises:
+            EvaluationError: The judge graded none, or cannot be reached from the start.
+        """
+        errors: list[str] = []
+        reach = Reach()
 
         async def grade(pair: _Pair) -> None:
             try:
                 reach.check()
                 prompt = _PROMPT.format(question=pair[0], passage=pair[1])
-                answer = await judge.answer(prompt, _Grade, config or {})
+                answer = await self._judge.answer(prompt, _Grade, config)
             except JudgeError as error:
                 errors.append(str(error))
                 reach.failed(error)
@@ -244,37 +245,28 @@ async def _ask(
                     ) from error
             else:
                 reach.answered()
-                verdicts.put(keys[pair], answer.grade, metric=_METRIC)
+                self._verdicts.put(self.keys[pair], answer.grade, metric=_METRIC)
 
-        await each(pairs, grade, limit=max_concurrency, advance=advance)
-    return errors
-
-
-def _without_grade(errors: Sequence[str], asked: int, pairs: int) -> list[str]:
-    """Return what is to be said of pairs without a grade.
-
-    Raises:
-        EvaluationError: They are all that the judge was asked for.
-    """
-    if not errors:
-        return []
-    if len(errors) == asked:
-        raise EvaluationError(f"The judge graded none of {asked} pairs: {errors[0]}")
-    return [f"{len(errors)} of {pairs} pairs have no grade; the first: {errors[0]}"]
+        await each(self.missing, grade, limit=limit, advance=advance)
+        if not errors:
+            return []
+        if len(errors) == len(self.missing):
+            raise EvaluationError(f"The judge graded none of {len(errors)} pairs: {errors[0]}")
+        count = f"{len(errors)} of {len(self.keys)} pairs have no grade"
+        return [f"{count}; the first: {errors[0]}"]
 
 
 def _qrels(
     records: Iterable[Record],
     pools: Mapping[str, Sequence[Document]],
     relevance: Relevance,
-    verdicts: Verdicts,
-    keys: Mapping[_Pair, str],
+    grades: _Grades,
 ) -> dict[str, dict[str, int]]:
     found: dict[str, dict[str, int]] = {}
     for record in records:
         known: dict[str, int] = {}
         for one in pools[record.id]:
-            grade = verdicts.get(keys[record.question, one.page_content])
+            grade = grades.get((record.question, one.page_content))
             if grade is not None:  # of several texts under one id, the best
                 key = relevance.key(one)
                 known[key] = max(grade, known.get(key, grade))

@@ -91,8 +91,8 @@ class ThresholdChoice:
     queries_needed: int | None
 
 
-def check_no_answer(worth: object) -> None:
-    """Refuse what no answer cannot be worth.
+def check_no_answer(worth: object) -> float:
+    """Return what no answer is worth, if it can be that.
 
     Raises:
         ConfigurationError: Not a number between 0 and 1, or one of them.
@@ -103,6 +103,7 @@ def check_no_answer(worth: object) -> None:
             f"no_answer={shown(worth)}: expected what no answer is worth, between that of a wrong "
             f"first document (0) and of a right one (1)."
         )
+    return number
 
 
 def choose_threshold(
