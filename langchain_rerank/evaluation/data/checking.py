@@ -132,12 +132,7 @@ def unmatched(relevance: LabelReading, judged: Judged) -> Unmatched | None:
 
 
 class _Texts:
-    """Says whether any of many documents holds a text.
-
-    Args:
-        relevance: Says what the source of a document is.
-        documents: The documents.
-    """
+    """Says whether any of many documents holds a text."""
 
     def __init__(self, relevance: LabelReading, documents: Sequence[Document]) -> None:
         self._relevance = relevance

@@ -145,10 +145,6 @@ def chosen(row: Mapping[str, Any], keys: Mapping[str, str]) -> dict[str, str]:
 
     A row that has an empty question has that question, whatever else is called like one.
 
-    Args:
-        row: The row, of plain values.
-        keys: What `mapping` returns.
-
     Examples:
         >>> names = ["question", "relevant_ids", "gold_ids"]
         >>> keys = mapping(names, ["question", "reference_context_ids"])
@@ -177,11 +173,6 @@ def spoken(rows: Iterable[Any], keys: Mapping[str, str], grades: str | None) -> 
     """Return a sentence on columns that were read under another name, and on labels that are none.
 
     None where there is nothing to say.
-
-    Args:
-        rows: The rows, of plain values.
-        keys: What `mapping` returns.
-        grades: The column of grades, if any.
     """
     held = [row for row in rows if isinstance(row, Mapping)]
     used = {name for row in held for name in chosen(row, keys).values()}

@@ -59,11 +59,7 @@ def load_dataset(
 
 
 def _check_cells(rows: Sequence[tuple[int, Any]], path: Path) -> None:
-    """Refuse cells of several values that begin as a list and are none.
-
-    Raises:
-        DataFileError: There is one; the message has its line.
-    """
+    """Refuse cells of several values that begin as a list and are none."""
     keys = mapping(rows[0][1] if rows else (), KEYS)
     several = {name: key for name, key in keys.items() if key in _SEVERAL}
     for line, row in rows:

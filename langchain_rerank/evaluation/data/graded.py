@@ -44,10 +44,6 @@ def with_numbers(rows: Sequence[Any], keys: Mapping[str, str]) -> tuple[list[Any
     """Return rows and their column of grades, in which words are numbers; None where there is none.
 
     One label has one grade beside it, and a list of labels a list of as many.
-
-    Args:
-        rows: The rows, of plain values.
-        keys: What `columns.mapping` returns.
     """
     mappings = [row for row in rows if isinstance(row, Mapping)]
     for name in dict.fromkeys(name for row in mappings for name in row if name not in keys):
@@ -77,11 +73,7 @@ def _label(row: Mapping[str, Any], keys: Mapping[str, str], graded: Sequence[str
 
 
 def several(value: Any, *, strict: bool = False) -> list[Any]:
-    """Return what a cell holds as a list, also where one became text.
-
-    Raises:
-        InputTypeError: It looks like one and cannot be read, and `strict` is to say so.
-    """
+    """Return what a cell holds as a list, also where one became text."""
     if isinstance(value, str):
         with suppress(*() if strict else (InputTypeError,)):
             value = unwritten(value)

@@ -181,11 +181,7 @@ class Relevance(LabelReading):
 
 
 def _graded(rule: Grader, record: Record, document: Document) -> int:
-    """Return the grade that a rule of the caller's gives.
-
-    Raises:
-        ConfigurationError: It raised, or gave no whole number.
-    """
+    """Return the grade that a rule of the caller's gives."""
     what = (
         f"The relevance rule, asked for the record {record.id!r} and the document {document.id!r},"
     )

@@ -91,11 +91,7 @@ def _check_columns(names: Iterable[Any]) -> None:
 
 
 def rows_inside(value: Mapping[Any, Any], path: str | Path) -> list[Any] | None:
-    """Return the rows in one object, or None where it is a row itself.
-
-    Raises:
-        DataFileError: It is SQuAD's, and its paragraphs are damaged; `path` names it.
-    """
+    """Return the rows in one object, or None where it is a row itself."""
     articles = squad_articles(value)
     if articles is not None or isinstance(value.get("queries"), Mapping):
         return _by_query(value) if articles is None else _of_articles(articles, path)

@@ -50,11 +50,7 @@ def _looks_written(text: str) -> bool:
 
 
 def _literal(text: str) -> Any:
-    """Return what a Python literal is; `['a' 'b']`, as NumPy writes lists, is none.
-
-    Raises:
-        ValueError: It is no literal.
-    """
+    """Return what a Python literal is; `['a' 'b']`, as NumPy writes lists, is none."""
     try:
         tokens = list(tokenize.generate_tokens(io.StringIO(text).readline))
         pairs = itertools.pairwise(tokens)

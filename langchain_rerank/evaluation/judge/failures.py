@@ -69,11 +69,7 @@ class Reach:
         self.never = not self._answered and not isinstance(cause, asyncio.TimeoutError)
 
     def check(self) -> None:
-        """Raise where asking on would only take time.
-
-        Raises:
-            JudgeError: The judge failed too often in a row.
-        """
+        """Raise where asking on would only take time."""
         if self._failures >= _GIVE_UP_AFTER:
             raise JudgeError(
                 f"not asked: the judge failed {self._failures} times in a row; the last time, "

@@ -154,11 +154,7 @@ async def _pools(
     collector: Collector,
     relevance: Relevance,
 ) -> tuple[dict[str, list[Document]], list[str]]:
-    """Return what the retrievers return for each record, and a warning for each that fails.
-
-    Raises:
-        EvaluationError: They return nothing.
-    """
+    """Return what the retrievers return for each record, and a warning for each that fails."""
     pooled = retrievers if isinstance(retrievers, (list, tuple)) else [retrievers]
     stages = [
         system(str(number), with_depth(as_stage(one, "A retriever"), k), relevance.key, top_n=k)

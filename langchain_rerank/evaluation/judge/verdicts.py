@@ -107,11 +107,7 @@ class Verdicts:
 
 
 def _read(line: bytes) -> lines.Row:
-    """Return what a line holds; those of 0.1.0 have no checksum.
-
-    Raises:
-        ValueError: It was damaged, or is something else.
-    """
+    """Return what a line holds; those of 0.1.0 have no checksum."""
     try:
         return lines.unsealed(line)
     except ValueError:

@@ -48,9 +48,6 @@ async def gather(
     """Return what every system found for every usable question.
 
     What may ask a language model runs only where `run_chains`; else its rows are assumed.
-
-    Raises:
-        EvaluationError: A system failed on every question.
     """
     records = dataset.usable
     runs = [0]

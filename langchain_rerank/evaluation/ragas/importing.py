@@ -49,11 +49,7 @@ def import_ragas(module: str = "ragas") -> Any:
 
 
 def require_installed() -> None:
-    """Raise where ragas is not installed, without importing it.
-
-    Raises:
-        MissingExtraError: ragas is not installed; the message has the pip command.
-    """
+    """Raise where ragas is not installed, without importing it."""
     if "ragas" not in sys.modules and importlib.util.find_spec("ragas") is None:
         require("ragas", extra="ragas")
 

@@ -31,12 +31,7 @@ def chain_report(
     measures: Sequence[Measure],
     settings: Mapping[str, Any],
 ) -> Report:
-    """Return the report on systems that were asked as they are.
-
-    Raises:
-        ConfigurationError: Labels that no document can be compared with.
-        EvaluationError: Every question of a system failed.
-    """
+    """Return the report on systems that were asked as they are."""
     ran = [row for row in rows if row.systems]
     for name in systems:
         refuse_total_failure({row.query_id: Found(error=row.systems[name].error) for row in ran})

@@ -20,10 +20,6 @@ def replace_folder(folder: Path, write: Callable[[Path], None]) -> Path:
     The new files are written beside the old ones first, so that what fails on the way leaves the
     old report whole. The files that the old `report.json` lists and the new one has no longer are
     removed; what is not listed is somebody else's and stays.
-
-    Args:
-        folder: A folder; made where it is not there.
-        write: Writes the files to an empty folder.
     """
     folder.mkdir(parents=True, exist_ok=True)
     old = _listed(folder)

@@ -89,11 +89,7 @@ def check_no_regression(
 def _check_new_systems(
     result: EvaluationResult, compared: Sequence[str], against: EvaluationResult
 ) -> None:
-    """Say which systems the earlier report has not.
-
-    Raises:
-        ConfigurationError: It has none but the baseline, which says nothing about the others.
-    """
+    """Say which systems the earlier report has not."""
     new = [one for one in result.systems if one not in against.systems]
     if new and set(compared) <= {result.baseline}:
         raise ConfigurationError(
@@ -144,11 +140,7 @@ def _systems(
 def _paired(
     result: EvaluationResult, system: str, other: EvaluationResult, reference: str, measure: str
 ) -> _Pairs:
-    """Return the values of the questions that both have a value for.
-
-    Raises:
-        ConfigurationError: There is none.
-    """
+    """Return the values of the questions that both have a value for."""
     now = _values(result, system, measure)
     then = now if other is result and reference == system else _values(other, reference, measure)
     shared = [one for one in now if one in then]
@@ -176,11 +168,7 @@ def _paired(
 
 
 def _values(result: EvaluationResult, system: str, measure: str) -> dict[tuple[str, str], float]:
-    """Return the value of each question, by its id and text.
-
-    Raises:
-        ConfigurationError: The measure is not there, or no query is labelled.
-    """
+    """Return the value of each question, by its id and text."""
     summary = result.systems[system].measures.get(measure)
     if summary is None:
         raise ConfigurationError(

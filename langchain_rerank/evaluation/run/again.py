@@ -57,13 +57,8 @@ async def confirm(
 
     A journal that is whole mixes nothing, so there only what is known to hold something is asked.
     Nothing is asked of what holds a language model or gave an answer. What differs a little, or
-    each time, is kept, and a warning of the journal.
-
-    Args:
-        collector: Has the journal.
-        stages: What is asked.
-        records: The questions.
-        systems: All that a whole journal has rows of; the stages' own where empty.
+    each time, is kept, and a warning of the journal. A whole journal has rows of all `systems`; of
+    the stages' own where there are none.
 
     Raises:
         ConfigurationError: Something else is found than was.
@@ -185,11 +180,7 @@ def _said(
 
 
 def _judge(journal: Journal, stage: Stage, changes: Sequence[_Change]) -> None:
-    """Refuse, or warn of, what changed.
-
-    Raises:
-        ConfigurationError: It is another thing that answers.
-    """
+    """Refuse, or warn of, what changed."""
     if not changes:
         return
     path, named = journal.path, " and ".join(stage.names)

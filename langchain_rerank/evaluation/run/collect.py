@@ -138,11 +138,7 @@ def spread(records: Sequence[Record], n: int) -> list[Record]:
 
 
 def refuse_total_failure(found: ByQuery) -> None:
-    """Raise where every question failed: an outage is no evaluation.
-
-    Raises:
-        EvaluationError: Every one of `found` is an error, and there is at least one.
-    """
+    """Raise where every question failed: an outage is no evaluation."""
     errors = [one.error for one in found.values()]
     if errors and all(errors):
         raise EvaluationError(

@@ -49,13 +49,7 @@ class Depths:
 
 
 async def at_depths(work: Pass, ks: Sequence[int], shown: int, model: Reranker) -> Depths:
-    """Retrieve and rerank at the depths `ks` (ascending), and retrieve `shown` candidates.
-
-    Raises:
-        ConfigurationError: The model is asked questions, or no document has the key that the labels
-            are compared with.
-        EvaluationError: Every question failed.
-    """
+    """Retrieve and rerank at the depths `ks` (ascending), and retrieve `shown` candidates."""
     if not reranks(model):
         raise ConfigurationError(
             f"{reranker_name(model)} is asked questions and reranks no candidates, so it has no "

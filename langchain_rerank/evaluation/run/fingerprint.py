@@ -13,11 +13,6 @@ from langchain_rerank.errors import ConfigurationError
 def same_run(old: Mapping[str, Any], new: Mapping[str, Any], path: Path) -> None:
     """Check that a journal was written by the run that is to go on with it.
 
-    Args:
-        old: The fingerprint in the journal.
-        new: That of this run, as JSON gives it back.
-        path: The journal.
-
     Raises:
         ConfigurationError: They differ; it names the first place.
     """

@@ -67,9 +67,6 @@ def identity(thing: Any, unsaid: Unsaid, inside: tuple[int, ...] = ()) -> Any:
         thing: A retriever, a chain, a model, a function, a setting.
         unsaid: Gets what is not known.
         inside: The ids of the objects that it is inside of.
-
-    Raises:
-        ModelLoadError: A scorer cannot be loaded.
     """
     scores = isinstance(thing, Scorer) and not isinstance(thing, type)
     if scores:

@@ -35,15 +35,7 @@ async def measured(
 
     A line through two depths misses the others by a quarter, so each is measured, in shuffled order
     within every question. What the journal has is not timed again; a timing that fails is missing.
-
-    Args:
-        work: Retrieves and scores.
-        records: The questions that can be asked.
-        depths: How many candidates are retrieved, by K. They are all reranked, but for K = 0.
-        model: The reranker.
-        queries: How many questions; None for as many as `timed_questions` allows.
-        budget: Whether a budget is decided by the times.
-        pairs: How many pairs the curve took.
+    `depths` has how many candidates are retrieved by K: all are reranked, but for K = 0.
     """
     queries = timed_questions(len(records), depths, queries, budget=budget, pairs=pairs)
     chance = random.Random(work.setting.seed)  # noqa: S311 - a sample, not a secret

@@ -49,13 +49,6 @@ def whole_lines(path: Path, begin: bytes) -> Iterator[tuple[int, bytes]]:
 
     A line is torn where a process was killed while it wrote: it has no end. Nothing is cut where
     who reads the lines raises, or where there is no whole one and the file is not one of ours.
-
-    Args:
-        path: The file.
-        begin: How files of ours begin.
-
-    Raises:
-        DataFileError: There is no whole line, and the file begins in another way.
     """
     data = path.read_bytes()
     end = data.rfind(b"\n") + 1

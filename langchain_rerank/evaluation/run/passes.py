@@ -82,11 +82,7 @@ class Pass:
         return self.setting.relevance
 
     async def retrieve(self, record: Record, k: int, config: RunnableConfig) -> Found:
-        """Return at most `k` candidates, without repeated ids, as a reranking retriever has them.
-
-        Raises:
-            InputTypeError: The first stage returned something else than documents.
-        """
+        """Return at most `k` candidates, each id once, as a reranking retriever has them."""
         elapsed = stopwatch()
         found: Any = await called(with_depth(self.setting.retriever, k), record.question, config)
         ms = elapsed()
@@ -145,12 +141,7 @@ class Pass:
         )
 
     async def warm_up(self, models: Mapping[str, Reranker], k: int) -> None:
-        """Ask the first unfinished question untimed.
-
-        Raises:
-            MissingExtraError: A model needs a package that is not installed.
-            ModelLoadError: A model cannot be loaded.
-        """
+        """Ask the first unfinished question untimed."""
         seen: dict[str, Mapping[str, Document]] = {}
 
         async def first(record: Record, config: RunnableConfig) -> dict[str, Found]:
@@ -175,11 +166,7 @@ class Pass:
         await self.collector.warm_up(stages, self.records)
 
     def check_labels(self, *found: ByQuery) -> list[str]:
-        """Return what `Relevance.check` says of labels that no document has.
-
-        Raises:
-            ConfigurationError: No document has the key that the labels are compared with.
-        """
+        """Return what `Relevance.check` says of labels that no document has."""
         return self.relevance.check(
             [
                 (one, [self.documents[key] for key in seen_by(one.id, found)])
@@ -201,11 +188,6 @@ async def opened(
     """Give the pass of a setting, with its journal open.
 
     `more` is what else than retrieving and scoring once progress is to count, as its cost.
-
-    Raises:
-        ConfigurationError: The journal is that of another run, or of another index, or another
-            process has it.
-        DataFileError: The journal cannot be read.
     """
     usable = len(setting.dataset.usable)
     steps, cost = usable * (1 + len(models)), usable * (1 + setting.k * len(models)) + more
@@ -237,12 +219,7 @@ async def opened(
 async def run_pass(
     work: Pass, models: Mapping[str, Reranker]
 ) -> tuple[ByQuery, dict[str, ByQuery]]:
-    """Return the candidates of every usable question, and what each model made of them.
-
-    Raises:
-        ConfigurationError: No document has the key that the labels are compared with.
-        EvaluationError: Every question failed.
-    """
+    """Return the candidates of every usable question, and what each model made of them."""
     await work.warm_up(models, work.setting.k)
     # All candidates before any score: wrong labels show before the expensive part.
     first = await work.collector.all([work.retrieval(work.setting.k)], work.records)

@@ -188,12 +188,7 @@ class Setting:
         )
 
     def on(self, data: DatasetLike, config: RunnableConfig) -> Self:
-        """Return this setting on other questions, from now on.
-
-        Raises:
-            ConfigurationError: No record, or none that can be used.
-            DataFileError: The data set cannot be read.
-        """
+        """Return this setting on other questions, from now on."""
         return replace(self, dataset=as_dataset(data), config=config, started=now())
 
     def rerankers(self, models: Mapping[str, Any]) -> dict[str, Reranker]:
@@ -225,11 +220,6 @@ class Setting:
         Its fingerprint holds what rows depend on: labels, measures and cutoffs may change. The
         argument says that besides data set and settings, given a dictionary for what it does not
         know, by system.
-
-        Raises:
-            ConfigurationError: The journal is that of another run, or another process has it.
-            DataFileError: The journal cannot be read.
-            ModelLoadError: A model cannot be loaded.
         """
         if self.journal is None:
             return Journal(None, {})

@@ -161,9 +161,6 @@ def thresholds_between(rankings: Sequence[Ranking | None]) -> list[float]:
 
     At most 20, at even distances among the questions; with each, at least one question is answered.
 
-    Args:
-        rankings: `(n,)` as for `choose_threshold`.
-
     Examples:
         >>> thresholds_between([[(0.91, True)], [(0.2, True), (0.1, False)], [(0.4312, True)], []])
         [0.3, 0.7]

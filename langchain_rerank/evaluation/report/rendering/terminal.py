@@ -23,9 +23,6 @@ def renderables(view: View, width: int) -> Iterator[RenderableType]:
     """Yield what a rich console prints for `view`: sentences, warnings, tables.
 
     A table that needs more than `width` characters is several, each with its words.
-
-    Raises:
-        MissingExtraError: rich is not installed.
     """
     rich_text = require("rich.text", extra="eval").Text
 
