@@ -9,7 +9,7 @@ from typing import Any, Unpack
 from langchain_rerank.checks import listed
 from langchain_rerank.errors import ConfigurationError
 from langchain_rerank.evaluation.data.datasets import DatasetLike
-from langchain_rerank.evaluation.report.build import judgements, pass_report, query_rows
+from langchain_rerank.evaluation.report.build import Judged
 from langchain_rerank.evaluation.report.report import Report
 from langchain_rerank.evaluation.run.background import run
 from langchain_rerank.evaluation.run.passes import opened, rankings, run_pass
@@ -119,24 +119,15 @@ async def _compared(
 ) -> Report:
     async with opened(setting, models) as work:
         candidates, found = await run_pass(work, models)
-        judged = judgements(work, candidates, *found.values())
+        judged = Judged(work, measures, [candidates, *found.values()])
 
         def orders(query: str) -> dict[str, Found]:
             reranked = {name: one[query] for name, one in found.items()}
             return rankings(candidates[query], reranked, setting.first_stage_weight)
 
         names = " and ".join(reranker_name(one) for one in models.values())
-        report = pass_report(
-            work,
-            query_rows(work, measures, judged, orders),
-            candidates,
-            judged,
-            title=f"{names} on {setting.dataset.name}",
-            models=models,
-            measures=measures,
-            k=setting.k,
-            seen=[candidates, *found.values()],
-        )
+        rows = judged.rows(orders)
+        report = judged.report(rows, candidates, title=names, models=models, k=setting.k)
     return replace(report, decision=among_systems(report, setting.k, setting.seed))
 
 

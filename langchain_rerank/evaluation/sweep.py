@@ -11,7 +11,7 @@ from langchain_rerank.checks import check_top_n, listed, real_number, shown, who
 from langchain_rerank.errors import ConfigurationError
 from langchain_rerank.evaluation.compare import DEFAULT_MEASURES
 from langchain_rerank.evaluation.data.datasets import DatasetLike
-from langchain_rerank.evaluation.report.build import pass_report
+from langchain_rerank.evaluation.report.build import Judged
 from langchain_rerank.evaluation.report.curve import (
     Curve,
     candidates,
@@ -29,7 +29,7 @@ from langchain_rerank.evaluation.run.latency import (
     measured,
     timed_questions,
 )
-from langchain_rerank.evaluation.run.passes import Pass, opened
+from langchain_rerank.evaluation.run.passes import opened
 from langchain_rerank.evaluation.run.setting import RerankingSettings, Setting
 from langchain_rerank.evaluation.run.systems import (
     FirstStageLike,
@@ -145,26 +145,23 @@ async def _swept(
             pairs=passed.pairs,
         )
         work.collector.advance(timing)  # All of it, though fewer may have been timed.
-        return _report(work, models, curve_of(work, passed, times, pairs, rule.measures), rule)
+        judged = Judged(work, rule.measures, list(passed.candidates.values()))
+        return _report(models, curve_of(judged, passed, times, pairs), rule)
 
 
-def _report(work: Pass, models: Mapping[str, Reranker], curve: Curve, rule: _Rule) -> Report:
-    seed, main = work.setting.seed, str(rule.main)
+def _report(models: Mapping[str, Reranker], curve: Curve, rule: _Rule) -> Report:
+    seed, main = curve.judged.work.setting.seed, str(rule.main)
     allowed = within_budget(curve, rule.budget_ms)
     choice = choose(curve.values, margin=rule.margin, allowed=candidates(allowed), seed=seed)
     at = decision.reranking(choice, curve.values, allowed)
     k, p_values = curve.ks[at], decision.p_values(curve.values, seed)
-    report = pass_report(
-        work,
+    report = curve.judged.report(
         curve.rows[k],
         curve.passed.candidates[k],
-        curve.judged,
-        title=f"Depth of {reranker_name(models[RERANKED])} on {work.setting.dataset.name}",
+        title=f"Depth of {reranker_name(models[RERANKED])}",
         models=models,
-        measures=rule.measures,
         k=k,
         settings={"ks": curve.ks[1:], "margin": rule.margin, "budget_ms": rule.budget_ms},
-        seen=list(curve.passed.candidates.values()),
         beside=[one for position, one in enumerate(p_values, 1) if position != at],
     )
     decided = decision.decide(
@@ -177,13 +174,12 @@ def _report(work: Pass, models: Mapping[str, Reranker], curve: Curve, rule: _Rul
         beside=[one.p_value for one in report.comparisons if one.measure != main],
         seed=seed,
     )
-    sweep = _sweep(work, curve, choice, decided, rule, allowed)
+    sweep = _sweep(curve, choice, decided, rule, allowed)
     warnings = (*report.warnings, *_warnings(sweep, choice, curve, allowed))
     return replace(report, sweep=sweep, decision=decided, warnings=warnings)
 
 
 def _sweep(
-    work: Pass,
     curve: Curve,
     choice: Choice,
     decided: Decision,
@@ -196,7 +192,7 @@ def _sweep(
         measure=str(rule.main),
         margin=rule.margin,
         budget_ms=rule.budget_ms,
-        points=tuple(points(work, curve, choice, allowed, rule.main)),
+        points=tuple(points(curve, choice, allowed)),
         recommended_k=decided.k,
         verdict=verdict if allowed is None or any(allowed) else "over_budget",
         reason=decided.reason,

@@ -5,13 +5,11 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from functools import lru_cache
 from typing import Any
 
-from langchain_rerank.errors import InputTypeError
 from langchain_rerank.evaluation.data.values import TEXT_KEYS, dumped, is_there
-from langchain_rerank.evaluation.data.written import unwritten
+from langchain_rerank.evaluation.data.written import opened
 from langchain_rerank.reading.names import normal
 
 # What may answer or not: a label only where a grade beside it says which.
@@ -203,11 +201,10 @@ def flattened(row: Mapping[Any, Any]) -> dict[str, Any]:
     """
     found: dict[str, Any] = {}
     for key, value in _opened(row).items():
-        inside = value
         nested = normal(str(key)) in _NESTED
-        if nested and isinstance(value, str) and value.startswith("{"):
-            with suppress(InputTypeError):
-                inside = unwritten(value)  # as LangSmith, or pandas, writes it into a cell
+        # As LangSmith, or pandas, writes it into a cell.
+        written = nested and isinstance(value, str) and value.startswith("{")
+        inside = opened(value) if written else value
         if nested and isinstance(inside, Mapping) and not set(inside) <= {*TEXT_KEYS}:
             found.update({f"{key}_{inner}": one for inner, one in inside.items()})
         else:  # a header of several lines makes tuples

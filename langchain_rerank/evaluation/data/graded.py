@@ -7,7 +7,6 @@ so that a document in a row need not be a relevant one.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from typing import Any
 
 from langchain_rerank.errors import InputTypeError
@@ -19,7 +18,7 @@ from langchain_rerank.evaluation.data.values import (
     read_grade,
     read_texts,
 )
-from langchain_rerank.evaluation.data.written import unwritten
+from langchain_rerank.evaluation.data.written import opened, unwritten
 from langchain_rerank.reading.names import normal
 
 _GRADED = ("reference_context_ids", "reference_contexts", "expected_source", "expected_passage")
@@ -74,9 +73,7 @@ def _label(row: Mapping[str, Any], keys: Mapping[str, str], graded: Sequence[str
 
 def several(value: Any, *, strict: bool = False) -> list[Any]:
     """Return what a cell holds as a list, also where one became text."""
-    if isinstance(value, str):
-        with suppress(*() if strict else (InputTypeError,)):
-            value = unwritten(value)
+    value = unwritten(value) if strict else opened(value)
     return list(value) if isinstance(value, (list, tuple, set, frozenset)) else [value]
 
 

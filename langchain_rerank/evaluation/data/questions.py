@@ -7,7 +7,6 @@ cannot be read makes that one record invalid, and all others run.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -16,7 +15,7 @@ from langchain_rerank.evaluation.data import columns, graded, repeated, values
 from langchain_rerank.evaluation.data.record import Record
 from langchain_rerank.evaluation.data.tables import as_rows
 from langchain_rerank.evaluation.data.unfolded import unfolded
-from langchain_rerank.evaluation.data.written import unwritten
+from langchain_rerank.evaluation.data.written import opened
 from langchain_rerank.reading.names import normal
 
 __all__ = ["KEYS", "Dataset", "Record", "from_records", "some"]
@@ -176,9 +175,7 @@ def _row(row: Any) -> Any:
 
 def _metadata(held: Any) -> Mapping[str, Any]:
     """Return the metadata of a row, also from a cell; what is no object is kept as it is."""
-    if isinstance(held, str):
-        with suppress(InputTypeError):
-            held = unwritten(held)
+    held = opened(held)
     if isinstance(held, Mapping):
         return held
     return {"metadata": held} if values.is_there(held) else {}

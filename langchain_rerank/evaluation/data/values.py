@@ -14,7 +14,7 @@ from uuid import UUID
 
 from langchain_rerank.checks import shown
 from langchain_rerank.errors import InputTypeError
-from langchain_rerank.evaluation.data.written import unwritten
+from langchain_rerank.evaluation.data.written import opened, unwritten
 from langchain_rerank.reading.names import normal
 
 # RAGAS writes it before each context of a question that needs several.
@@ -115,10 +115,8 @@ def read_question(value: Any) -> str:
         'Why?'
     """
     value = _text_in(plain_value(value))
-    chat = value
-    if isinstance(value, str) and value.lstrip().startswith("[{"):
-        with suppress(InputTypeError):
-            chat = unwritten(value)
+    written = isinstance(value, str) and value.lstrip().startswith("[{")
+    chat = opened(value) if written else value
     said = [_said(dumped(one)) for one in chat] if isinstance(chat, (list, tuple)) else []
     asked = [one for one in said if one]
     if len(asked) > 1:
@@ -184,8 +182,7 @@ def read_texts(value: Any) -> tuple[str, ...]:
         >>> read_texts("a"), read_texts(["a", 2]), read_texts("['a', 'b']")
         (('a',), ('a', '2'), ('a', 'b'))
     """
-    value = plain_value(value)
-    value = unwritten(value) if isinstance(value, str) else value
+    value = unwritten(plain_value(value))
     alone = isinstance(value, (str, bytes)) or not isinstance(value, Iterable)
     values = [value] if alone else value
     if isinstance(values, Mapping):
@@ -217,8 +214,7 @@ def read_contexts(value: Any) -> tuple[str, ...]:
         >>> read_contexts([{"docid": "7", "text": "LoRA trains adapters."}])
         ('LoRA trains adapters.',)
     """
-    value = dumped(plain_value(value))
-    value = unwritten(value) if isinstance(value, str) else value
+    value = unwritten(dumped(plain_value(value)))
     if isinstance(value, Mapping):
         value = [value]
     if isinstance(value, (list, tuple)):
@@ -238,8 +234,7 @@ def read_grades(value: Any) -> dict[str, int]:
         >>> read_grades({7: 1.0, "b": 0}), read_grades("{'d1': 2}")
         ({'7': 1, 'b': 0}, {'d1': 2})
     """
-    value = plain_value(value)
-    value = unwritten(value) if isinstance(value, str) else value
+    value = unwritten(plain_value(value))
     if not isinstance(value, Mapping):
         raise InputTypeError(f"a grade by document id was expected, got {shown(value)}.")
     found: dict[str, int] = {}

@@ -18,14 +18,17 @@ from langchain_rerank.reading.json_values import parse
 _QUOTED_FIRST = re.compile(r"^[\[(]\s*[rbu]?['\"]")
 
 
-def unwritten(text: str, *, strict: bool = False) -> Any:
+def unwritten(text: Any, *, strict: bool = False) -> Any:
     """Return the list or mapping that `text` was before it was written into a cell, or `text`.
 
-    With `strict`, all that begins with a bracket or a brace has to be one, as in a cell.
+    What is no text is returned as it is. With `strict`, all that begins with a bracket or a brace
+    has to be one, as in a cell.
 
     Raises:
         InputTypeError: It looks like one and cannot be read.
     """
+    if not isinstance(text, str):
+        return text
     inside = text.strip()
     if not (_looks_written(inside) or (strict and inside.startswith(("[", "{")))):
         return text
@@ -39,6 +42,13 @@ def unwritten(text: str, *, strict: bool = False) -> Any:
             f'({error}), nor is it one of Python. Write it as JSON (["a", "b"]); a text that '
             f"begins so is written as a list of one."
         ) from error
+
+
+def opened(value: Any) -> Any:
+    """Return what `unwritten` does, and what looks like a list and is none as it is."""
+    with suppress(InputTypeError):
+        return unwritten(value)
+    return value
 
 
 def _looks_written(text: str) -> bool:

@@ -170,11 +170,7 @@ def chat_model(
 ) -> BaseChatModel:
     """Return a chat model behind a server that speaks OpenAI's protocol.
 
-    Args:
-        base_url: The address, with `/v1` where the server has that.
-        model_name: The model, as the server calls it.
-        api_key: Where the server wants one; nothing is read from the environment.
-        **settings: What `ChatOpenAI` takes.
+    The arguments are those of `Judge.at`, the settings what `ChatOpenAI` takes.
 
     Raises:
         MissingExtraError: langchain-openai is not installed.

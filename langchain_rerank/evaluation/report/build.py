@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from langchain_core.documents import Document
@@ -59,97 +61,98 @@ def chain_report(
     )
 
 
-def judgements(work: Pass, *found: ByQuery) -> dict[str, Judgement]:
-    """Return the judgement of each record over all the candidates that were found for it, by id.
+@dataclass(frozen=True)
+class Judged:
+    """What a pass found, judged by measures.
 
-    A grader judges what was returned and a chunk counts where it was: judged depth by depth, each
-    depth would find all that is relevant.
+    Attributes:
+        work: The pass.
+        measures: The measures.
+        seen: All that was returned, of which a label may be.
     """
-    return {
-        one.id: assemble.judge(work.relevance, one, seen_by(one.id, found), work.documents)
-        for one in work.records
-    }
 
+    work: Pass
+    measures: Sequence[Measure]
+    seen: Sequence[ByQuery]
 
-def units_of(
-    work: Pass, found: ByQuery, judged: Mapping[str, Judgement]
-) -> dict[str, tuple[str, ...]]:
-    """Return the ranking of units that was found for each record, by id."""
-    relevance = work.relevance
-    return {one.id: relevance.ids(judged[one.id], found[one.id].keys) for one in work.records}
+    @cached_property
+    def judgements(self) -> dict[str, Judgement]:
+        """The judgement of each record that ran over all that was found for it, by id.
 
+        A grader judges what was returned and a chunk counts where it was: judged depth by depth,
+        each depth would find all that is relevant.
+        """
+        relevance, documents = self.work.relevance, self.work.documents
+        return {
+            one.id: assemble.judge(relevance, one, seen_by(one.id, self.seen), documents)
+            for one in self.work.records
+        }
 
-def query_rows(
-    work: Pass,
-    measures: Sequence[Measure],
-    judged: Mapping[str, Judgement],
-    orders: Callable[[str], Mapping[str, Found]],
-) -> list[QueryRow]:
-    """Return one row per record.
+    def units(self, found: ByQuery) -> dict[str, tuple[str, ...]]:
+        """Return the ranking of units that was found for each record, by id."""
+        judged, ids = self.judgements, self.work.relevance.ids
+        return {query: ids(judged[query], found[query].keys) for query in judged}
 
-    `judged` has nothing of a record that was not run; `orders` gives its rankings by system.
-    """
-    return [
-        assemble.query_row(
-            one,
-            orders(one.id) if one.id in judged else {},
+    def rows(self, orders: Callable[[str], Mapping[str, Found]]) -> list[QueryRow]:
+        """Return one row per record; `orders` gives its rankings by system."""
+        work = self.work
+        return [
+            assemble.query_row(
+                one,
+                orders(one.id) if one.id in self.judgements else {},
+                work.documents,
+                self.measures,
+                work.relevance,
+                work.setting.top_n,
+                self.judgements.get(one.id),
+            )
+            for one in work.setting.dataset.records
+        ]
+
+    def report(
+        self,
+        rows: Sequence[QueryRow],
+        candidates: ByQuery,
+        *,
+        title: str,
+        models: Mapping[str, Reranker],
+        k: int,
+        settings: Mapping[str, Any] | None = None,
+        beside: Sequence[float | None] = (),
+    ) -> Report:
+        """Return the report on a first stage and rerankers of its candidates.
+
+        `beside` are p values of what else the report compares.
+        """
+        work, setting, systems = self.work, self.work.setting, list(models)
+        # What is asked by itself has no candidates to put in order.
+        reorders = [name for name, one in models.items() if reranks(one)]
+        return built(
+            setting,
+            rows,
             work.documents,
-            measures,
-            work.relevance,
-            work.setting.top_n,
-            judged.get(one.id),
+            systems=[FIRST_STAGE, *systems],
+            against=[(FIRST_STAGE, systems), *([(systems[0], systems[1:])] if systems[1:] else [])],
+            measures=self.measures,
+            title=f"{title} on {setting.dataset.name}",
+            settings={
+                "first_stage": type(setting.retriever).__name__,
+                "first_stage_k": k,
+                "metadata_fields": list(setting.metadata_fields),
+                "first_stage_weight": setting.first_stage_weight,
+                **(settings or {}),
+                "models": {name: reranker_settings(one) for name, one in models.items()},
+            },
+            warnings=[
+                *work.warnings,
+                *work.check_labels(*self.seen),
+                *without_terms(setting.retriever, work.records),
+            ],
+            beside=beside,
+            loss_split=assemble.loss_split(
+                rows, self.units(candidates), reorders, self.measures, k, setting.top_n
+            ),
         )
-        for one in work.setting.dataset.records
-    ]
-
-
-def pass_report(
-    work: Pass,
-    rows: Sequence[QueryRow],
-    candidates: ByQuery,
-    judged: Mapping[str, Judgement],
-    *,
-    title: str,
-    models: Mapping[str, Reranker],
-    measures: Sequence[Measure],
-    k: int,
-    seen: Sequence[ByQuery],
-    settings: Mapping[str, Any] | None = None,
-    beside: Sequence[float | None] = (),
-) -> Report:
-    """Return the report on a first stage and rerankers of its candidates.
-
-    `seen` is everything that was returned, which a label may be of; `beside` are p values of what
-    else the report compares.
-    """
-    systems = list(models)
-    setting, units = work.setting, units_of(work, candidates, judged)
-    # What is asked by itself has no candidates to put in order.
-    reorders = [name for name, one in models.items() if reranks(one)]
-    return built(
-        setting,
-        rows,
-        work.documents,
-        systems=[FIRST_STAGE, *systems],
-        against=[(FIRST_STAGE, systems), *([(systems[0], systems[1:])] if systems[1:] else [])],
-        measures=measures,
-        title=title,
-        settings={
-            "first_stage": type(setting.retriever).__name__,
-            "first_stage_k": k,
-            "metadata_fields": list(setting.metadata_fields),
-            "first_stage_weight": setting.first_stage_weight,
-            **(settings or {}),
-            "models": {name: reranker_settings(one) for name, one in models.items()},
-        },
-        warnings=[
-            *work.warnings,
-            *work.check_labels(*seen),
-            *without_terms(setting.retriever, work.records),
-        ],
-        beside=beside,
-        loss_split=assemble.loss_split(rows, units, reorders, measures, k, setting.top_n),
-    )
 
 
 def built(

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
 
 from langchain_rerank.errors import EvaluationError
-from langchain_rerank.evaluation.data.relevance import Judgement
-from langchain_rerank.evaluation.report.build import judgements, query_rows, units_of
+from langchain_rerank.evaluation.report.build import Judged
 from langchain_rerank.evaluation.run.depths import Depths
 from langchain_rerank.evaluation.run.latency import FEWEST_TIMED, Times
-from langchain_rerank.evaluation.run.passes import Pass, mixed
+from langchain_rerank.evaluation.run.passes import mixed
 from langchain_rerank.evaluation.run.stage import Found
 from langchain_rerank.evaluation.score import assemble
 from langchain_rerank.evaluation.score.bootstrap import Floats
@@ -37,7 +36,7 @@ class Curve:
     Attributes:
         ks: `(k,)` the depths.
         rows: The judged queries by depth; at 0 both systems are the first stage.
-        judged: What is relevant, by query id.
+        judged: What is relevant.
         values: `(n, k)` main measure of each labelled query at each depth.
         quality: Summaries by depth and measure.
         latency: Latency by depth and stage.
@@ -47,7 +46,7 @@ class Curve:
 
     ks: list[int]
     rows: dict[int, list[QueryRow]]
-    judged: Mapping[str, Judgement]
+    judged: Judged
     values: Floats
     quality: dict[int, dict[str, MeasureSummary]]
     latency: dict[int, dict[str, Latency]]
@@ -80,26 +79,16 @@ def shown_at_zero(measures: Sequence[Measure], top_n: int | None, deepest: int) 
     return max((one for one in cutoffs if one), default=deepest) if all(cutoffs) else deepest
 
 
-def curve_of(
-    work: Pass,
-    passed: Depths,
-    times: Times,
-    latency_pairs: int,
-    measures: Sequence[Measure],
-) -> Curve:
+def curve_of(judged: Judged, passed: Depths, times: Times, latency_pairs: int) -> Curve:
     """Return the curve.
 
     Raises:
         EvaluationError: No question has a label.
     """
-    judged = judgements(work, *passed.candidates.values())
-    ks = [0, *passed.reranked]
-    weight = work.setting.first_stage_weight
-    rows: dict[int, list[QueryRow]] = {
-        k: query_rows(work, measures, judged, partial(_orders, passed, times, k, weight))
-        for k in ks
-    }
-    names = [str(one) for one in measures]
+    ks, setting = [0, *passed.reranked], judged.work.setting
+    weight = setting.first_stage_weight
+    rows = {k: judged.rows(partial(_orders, passed, times, k, weight)) for k in ks}
+    names = [str(one) for one in judged.measures]
     every = np.stack(
         [
             assemble.values_of([row for row in rows[k] if assemble.counts(row)], [RERANKED], names)
@@ -113,7 +102,7 @@ def curve_of(
         )
     # (k, queries, 1, measures) to one column per depth and measure, all under the same weights.
     columns = every[:, :, 0, :].transpose(1, 0, 2)
-    summary = assemble.measure_summaries(columns.reshape(len(columns), -1), work.setting.seed)
+    summary = assemble.measure_summaries(columns.reshape(len(columns), -1), setting.seed)
     quality = {k: {name: next(summary) for name in names} for k in ks}
     latency = {k: assemble.latency(list(times[k].values())) for k in ks}
     values = columns[:, :, 0]
@@ -153,18 +142,13 @@ def candidates(allowed: list[bool] | None) -> list[bool] | None:
     return allowed if allowed is None or any(allowed) else [one == 0 for one in range(len(allowed))]
 
 
-def points(
-    work: Pass,
-    curve: Curve,
-    choice: Choice,
-    allowed: Sequence[bool] | None,
-    main: Measure,
-) -> Iterator[SweepPoint]:
+def points(curve: Curve, choice: Choice, allowed: Sequence[bool] | None) -> Iterator[SweepPoint]:
     """Yield what a report says about each depth."""
+    judged, top_n = curve.judged, curve.judged.work.setting.top_n
     counted = [row for row in curve.rows[0] if assemble.counts(row)]
     for i, k in enumerate(curve.ks):
-        found = units_of(work, curve.passed.candidates[k or curve.passed.shown], curve.judged)
-        best, reach = assemble.mean_ceilings(counted, found, main, work.setting.top_n)
+        units = judged.units(curve.passed.candidates[k or curve.passed.shown])
+        best, reach = assemble.mean_ceilings(counted, units, judged.measures[0], top_n)
         upper = choice.upper[i]
         yield SweepPoint(
             k=k,

@@ -13,6 +13,7 @@ import threading
 import uuid
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, BinaryIO, Self
 
@@ -22,7 +23,6 @@ from langchain_core.documents import Document
 from langchain_rerank.errors import ConfigurationError, DataFileError, RerankError
 from langchain_rerank.evaluation.data.plain import plain
 from langchain_rerank.evaluation.run import lines
-from langchain_rerank.evaluation.run.fingerprint import same_run
 from langchain_rerank.evaluation.run.identity import Unsaid
 from langchain_rerank.evaluation.run.lines import Row
 
@@ -190,7 +190,7 @@ class Journal:
             try:
                 found = lines.unsealed(text)
                 if "fingerprint" in found:
-                    same_run(found["fingerprint"], head, path)
+                    _check_same_run(found["fingerprint"], head, path)
                     self._runs.add(found["run"])
                     new = []  # of a row that was never whole
                 else:
@@ -249,6 +249,38 @@ def _locked(path: Path) -> FileLock | None:
         logger.warning("%s cannot be locked, so keep other runs away from it: %s", path, error)
         return None
     return lock
+
+
+def _check_same_run(old: Mapping[str, Any], new: Mapping[str, Any], path: Path) -> None:
+    """Check that a journal was written by the run that is to go on with it.
+
+    Raises:
+        ConfigurationError: They differ; it names the first place.
+    """
+    differing = [key for key in {**old, **new} if old.get(key) != new.get(key)]
+    if differing:
+        where, was, now = _first_difference(
+            differing[0], old.get(differing[0]), new.get(differing[0])
+        )
+        raise ConfigurationError(
+            f"The journal {path} cannot be resumed: {', '.join(differing)} differ "
+            f"({where} was {str(was)[:80]}, is {str(now)[:80]}). Use the settings of the first "
+            f"run, or start anew without resume."
+        )
+
+
+def _first_difference(where: str, old: Any, new: Any) -> tuple[str, Any, Any]:
+    """Return the innermost first place where two JSON values differ, and both values there."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        parts = [(key, old.get(key), new.get(key)) for key in {**old, **new}]
+    elif isinstance(old, list) and isinstance(new, list) and old and new:
+        parts = [(number, *values) for number, values in enumerate(zip_longest(old, new))]
+    else:
+        return where, old, new
+    for key, was, now in parts:
+        if was != now:
+            return _first_difference(f"{where}.{key}", was, now)
+    return where, old, new  # One says null where the other says nothing.
 
 
 def _has_rows(path: Path) -> bool:
