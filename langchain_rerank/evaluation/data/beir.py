@@ -114,27 +114,22 @@ def _document(id_: str, row: Mapping[str, Any]) -> Document:
 
 def _files(folder: Path, name: str) -> list[Path]:
     """Return the files of a part: `NAME.jsonl` and its like, or what the folder `NAME` holds."""
-    if not is_folder(folder):
-        return []
-    for held in (folder, folder / name):
-        found = [
-            one
-            for one in sorted(held.iterdir() if held.is_dir() else [])
-            if one.is_file()
-            and suffix_of(one) in ROW_SUFFIXES
-            and (held != folder or one.name.split(".")[0] == name)
-        ]
-        if found:
-            return found if held != folder else found[:1]
-    return []
+    named = [one for one in _held(folder) if one.name.split(".")[0] == name]
+    beside = [one for one in named if suffix_of(one) in ROW_SUFFIXES]
+    return beside[:1] or [one for one in _held(folder / name) if suffix_of(one) in ROW_SUFFIXES]
+
+
+def _held(folder: Path) -> list[Path]:
+    """Return the files in a folder, in order; none where it is no folder."""
+    return sorted(one for one in folder.iterdir() if one.is_file()) if is_folder(folder) else []
 
 
 def _read_split(path: Path, split: str | None) -> tuple[QrelsByQuery, Path]:
     """Return the qrels of a split, and the first of the files that they are in."""
     splits: dict[str, list[Path]] = {}
     for folder in (path / one for one in _QRELS):
-        for one in sorted(folder.iterdir() if folder.is_dir() else []):
-            if one.is_file() and not one.name.startswith("."):
+        for one in _held(folder):
+            if not one.name.startswith("."):
                 # "test-00000-of-00001.parquet" is a part of "test".
                 name = re.sub(r"-\d+(-of-\d+)?$", "", one.name.split(".")[0])
                 splits.setdefault(name, []).append(one)

@@ -38,13 +38,7 @@ _LEAST_ALIKE = 60.0  # of 100: below it, the nearest name is a guess that mislea
 
 @dataclass(frozen=True)
 class Label:
-    """A label of a question.
-
-    Attributes:
-        query_id: The question.
-        what: What kind of label it is, as in "expected source".
-        value: The label.
-    """
+    """A label of a question, with what kind of label it is, as in "expected source"."""
 
     query_id: str
     what: str

@@ -125,15 +125,7 @@ def _comparisons(
         for one in queries
         if all(name in one.systems and metric.name in one.systems[name].measures for name in names)
     ]
-    found = assemble.comparisons(
-        paired,
-        summary,
-        baseline,
-        systems,
-        [metric.name],  # type: ignore[list-item]  # only its name is read: values are there
-        seed,
-    )
-    for one in found:
+    for one in assemble.comparisons(paired, summary, baseline, systems, [metric.name], seed):
         if metric.lower_is_better:
             yield replace(one, wins=one.losses, losses=one.wins, gained=one.lost, lost=one.gained)
         else:

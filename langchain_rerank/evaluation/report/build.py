@@ -175,15 +175,16 @@ def built(
     what else the report compares, and `found` other fields of it.
     """
     summary = assemble.summaries(rows, systems, measures, setting.seed)
+    names = tuple(map(str, measures))
     compared = [
         one
         for baseline, others in against
-        for one in assemble.comparisons(rows, summary, baseline, others, measures, setting.seed)
+        for one in assemble.comparisons(rows, summary, baseline, others, names, setting.seed)
     ]
     return Report(
         title=title,
         baseline=systems[0],
-        measures=tuple(map(str, measures)),
+        measures=names,
         systems=summary,
         comparisons=assemble.adjusted(compared, beside),
         queries=tuple(rows),

@@ -57,26 +57,25 @@ async def at_depths(work: Pass, ks: Sequence[int], shown: int, model: Reranker) 
         )
     depths = sorted({*ks, shown})
     candidates, consistent, first = await _candidates(work, depths)
-    if isinstance(model, BaseDocumentCompressor) or not is_pointwise(model):
-        second = f"{reranker_name(model)} is not pointwise: every depth was reranked by itself."
-        found, pairs = await _each_depth(work, ks, model, candidates)
-        return Depths(candidates, shown, found, pairs, False, (first, second))
-    union = {one.id: _union(one.id, ks, candidates) for one in work.records}
-    stage = work.reranking(RERANKED, model, union)
-    whole = (await work.collector.all([stage], work.records))[RERANKED]
-    refuse_total_failure(whole)
-    pairs = sum(len(one.keys) for one in union.values())
-    smallest = candidates[ks[0]]
-    pointwise, second, more = await _pointwise_check(work, ks[0], model, smallest, whole)
-    pairs += more
+    pointwise, pairs = not isinstance(model, BaseDocumentCompressor) and is_pointwise(model), 0
+    second = f"{reranker_name(model)} is not pointwise: every depth was reranked by itself."
+    if pointwise:
+        union = {one.id: _union(one.id, ks, candidates) for one in work.records}
+        stage = work.reranking(RERANKED, model, union)
+        whole = (await work.collector.all([stage], work.records))[RERANKED]
+        refuse_total_failure(whole)
+        smallest = candidates[ks[0]]
+        pointwise, second, pairs = await _pointwise_check(work, ks[0], model, smallest, whole)
+        pairs += sum(len(one.keys) for one in union.values())
+        found = {
+            k: {one.id: _picked(candidates[k][one.id], whole[one.id]) for one in work.records}
+            for k in ks
+        }
     if not pointwise:
-        found, again = await _each_depth(work, ks, model, candidates)
-        return Depths(candidates, shown, found, pairs + again, False, (first, second))
-    found = {
-        k: {one.id: _picked(candidates[k][one.id], whole[one.id]) for one in work.records}
-        for k in ks
-    }
-    return Depths(candidates, shown, found, pairs, consistent, (first, second))
+        found, more = await _each_depth(work, ks, model, candidates)
+        pairs += more
+    single_pass = pointwise and consistent
+    return Depths(candidates, shown, found, pairs, single_pass, (first, second))
 
 
 async def _candidates(work: Pass, depths: Sequence[int]) -> tuple[dict[int, ByQuery], bool, str]:

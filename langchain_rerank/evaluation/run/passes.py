@@ -49,13 +49,9 @@ _WARM_UP_TEXTS = 4
 
 @dataclass(frozen=True)
 class Pass:
-    """A setting under way.
+    """A setting under way, and the collector that asks, and keeps what was found.
 
     One question at a time, since latency measured beside others is not the latency of one.
-
-    Attributes:
-        setting: What is evaluated.
-        collector: Asks, and keeps what was found.
     """
 
     setting: Setting

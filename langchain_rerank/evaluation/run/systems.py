@@ -157,11 +157,9 @@ def _of_chain(
 
 def text_of(answer: Any) -> str | None:
     """Return the text of what a chain answered: a string, a message, or anything else."""
-    return (
-        answer
-        if answer is None or isinstance(answer, str)
-        else str(getattr(answer, "text", answer))
-    )
+    if answer is None or isinstance(answer, str):
+        return answer
+    return str(getattr(answer, "text", answer))
 
 
 def _scores(documents: Sequence[Document]) -> tuple[float, ...]:

@@ -186,10 +186,10 @@ def comparisons(
     summary: Mapping[str, SystemSummary],
     baseline: str,
     systems: Sequence[str],
-    measures: Sequence[Measure],
+    measures: Sequence[str],
     seed: int = 0,
 ) -> tuple[Comparison, ...]:
-    """Return each of `systems` against the baseline by each measure.
+    """Return each of `systems` against the baseline by each measure, which is named.
 
     `p_holm` is empty until `adjusted` has all comparisons of a report. Nothing is compared where no
     query counts.
@@ -197,11 +197,10 @@ def comparisons(
     counted = [row for row in rows if counts(row)]
     if not counted:
         return ()
-    names = [str(one) for one in measures]
-    values = values_of(counted, [baseline, *systems], names)
+    values = values_of(counted, [baseline, *systems], measures)
     columns = {
         (system, name): (values[:, place, column].tolist(), values[:, 0, column].tolist())
-        for column, name in enumerate(names)
+        for column, name in enumerate(measures)
         for place, system in enumerate(systems, 1)
     }
     pairs = statistics.paired(columns, seed=seed)

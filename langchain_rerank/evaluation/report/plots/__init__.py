@@ -1,6 +1,7 @@
 """Plots of a result: quality against latency, the depth curve, gains and losses, rank movement.
 
-Nothing is told by colour alone. Needs matplotlib (extra `plots`).
+Nothing is told by colour alone. Needs matplotlib (extra `plots`): without it, drawing raises a
+`MissingExtraError`.
 """
 
 from __future__ import annotations
@@ -51,11 +52,7 @@ class Plot:
 
 
 def draw(result: EvaluationResult) -> list[Plot]:
-    """Return the plots that `result` has the data for; at most one of each kind and system.
-
-    Raises:
-        MissingExtraError: matplotlib is not installed.
-    """
+    """Return the plots that `result` has the data for; at most one of each kind and system."""
     return list(_drawn(result))
 
 

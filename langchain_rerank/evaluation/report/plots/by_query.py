@@ -43,7 +43,6 @@ def differences(result: EvaluationResult, system: str, measure: str) -> Figure:
 
     Raises:
         ConfigurationError: No query has this measure for both systems.
-        MissingExtraError: matplotlib is not installed.
     """
     found = paired_differences(result, system, measure)
     if not found:
@@ -93,7 +92,6 @@ def rank_movement(result: EvaluationResult, system: str) -> Figure:
 
     Raises:
         ConfigurationError: No labelled query has both systems.
-        MissingExtraError: matplotlib is not installed.
     """
     pairs = Counter(
         (

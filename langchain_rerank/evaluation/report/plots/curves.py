@@ -26,11 +26,7 @@ if TYPE_CHECKING:
 
 
 def depth_curve(sweep: Sweep) -> Figure:
-    """Return quality (with interval and ceiling) and time (with the budget) by first-stage depth.
-
-    Raises:
-        MissingExtraError: matplotlib is not installed.
-    """
+    """Return quality (interval, ceiling) and time (budget) by first-stage depth."""
     timed = [one for one in sweep.points if "total" in one.latency]
     figure, panels = canvas(height=6.0 if timed else 4.2, rows=2 if timed else 1)
     axes = panels[0] if timed else panels
@@ -104,9 +100,6 @@ def threshold_curve(points: Sequence[ThresholdPoint], threshold: float | None) -
         points: As of `ThresholdChoice`, two or more; the first, without a threshold, is drawn where
             the lines begin.
         threshold: The recommendation; None for no threshold.
-
-    Raises:
-        MissingExtraError: matplotlib is not installed.
     """
     figure, axes = canvas()
     drawn = [one for one in points if one.threshold is not None]

@@ -57,7 +57,6 @@ def quality_latency(result: EvaluationResult) -> Figure:
 
     Raises:
         ConfigurationError: Nothing was timed.
-        MissingExtraError: matplotlib is not installed.
     """
     points = timed(result)
     if not points:

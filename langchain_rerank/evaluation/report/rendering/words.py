@@ -10,13 +10,8 @@ from langchain_rerank.evaluation.score.results import FIRST_STAGE, RERANKED
 NOTHING = "-"
 # File systems allow 255 bytes, a letter takes up to four, and an ending follows.
 _LONGEST_NAME = 50
-_DEVICES = {
-    "CON",
-    "PRN",
-    "AUX",
-    "NUL",
-    *(f"{port}{n}" for port in ("COM", "LPT") for n in range(10)),
-}
+_DEVICES = {"CON", "PRN", "AUX", "NUL"}
+_DEVICES |= {f"{port}{n}" for port in ("COM", "LPT") for n in range(10)}
 _LABELS = {FIRST_STAGE: "First stage", RERANKED: "Reranked"}
 
 
