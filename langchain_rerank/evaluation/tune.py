@@ -216,14 +216,9 @@ def choose_weight(
     seed: int = 0,
     measure: str = "nDCG@10",
 ) -> WeightTuning:
-    """Return the weight to use, from the value of every query at every weight.
+    """Return the weight to use, from the value of every query at every weight, `(n, w)`.
 
-    Args:
-        values: `(n, w)`; the first column is weight 0.
-        weights: `(w,)` ascending, beginning with 0.
-        folds: How many folds the queries are split into, at most one per query.
-        seed: Seed of folds and intervals.
-        measure: What the values are.
+    The weights, `(w,)`, are ascending and begin with 0; `measure` is what the values are.
     """
     gained = gain_of_choice(values, folds=folds, seed=seed)
     ci = gained.ci if covered(values, MEANS) else None

@@ -15,13 +15,9 @@ from langchain_rerank.errors import DataFileError
 
 @dataclass(frozen=True)
 class Paragraph:
-    """A paragraph of an article.
+    """A paragraph of an article, with what is asked about it as SQuAD has it.
 
-    Attributes:
-        id: The article's title and the number of the paragraph in it, from 1.
-        title: The article's title.
-        text: The text, which SQuAD calls the context.
-        questions: What is asked about it, as SQuAD has it.
+    Its id is the article's title and the number of the paragraph in it, from 1.
     """
 
     id: str
@@ -33,13 +29,10 @@ class Paragraph:
 def squad_articles(value: Any) -> list[Any] | None:
     """Return the articles where `value` is SQuAD's; None where it is something else."""
     articles = value.get("data") if isinstance(value, Mapping) else None
-    if isinstance(articles, list) and articles:
-        return articles if all(_is_article(one) for one in articles) else None
-    return None
-
-
-def _is_article(value: Any) -> bool:
-    return isinstance(value, Mapping) and isinstance(value.get("paragraphs"), list)
+    known = isinstance(articles, list) and all(
+        isinstance(one, Mapping) and isinstance(one.get("paragraphs"), list) for one in articles
+    )
+    return articles if articles and known else None
 
 
 def paragraphs(articles: list[Any], path: str | Path) -> Iterator[Paragraph]:

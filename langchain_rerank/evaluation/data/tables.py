@@ -93,8 +93,14 @@ def _check_columns(names: Iterable[Any]) -> None:
 def rows_inside(value: Mapping[Any, Any], path: str | Path) -> list[Any] | None:
     """Return the rows in one object, or None where it is a row itself."""
     articles = squad_articles(value)
-    if articles is not None or isinstance(value.get("queries"), Mapping):
-        return _by_query(value) if articles is None else _of_articles(articles, path)
+    if articles is not None:
+        return [
+            {**one, "reference_contexts": [paragraph.text], "title": paragraph.title}
+            for paragraph in paragraphs(articles, path)
+            for one in paragraph.questions
+        ]
+    if isinstance(value.get("queries"), Mapping):
+        return _by_query(value)
     questions = [one for key, one in value.items() if holds_question(str(key))]
     if any(isinstance(one, str) or asks(one) for one in questions):
         return None
@@ -110,14 +116,6 @@ def rows_inside(value: Mapping[Any, Any], path: str | Path) -> list[Any] | None:
     if len(lists) > 1:  # promptfoo has its tests beside its providers
         lists = [one for one in lists if any(map(asks, (one[0], *one[0].values())))]
     return lists[0] if len(lists) == 1 else None
-
-
-def _of_articles(articles: list[Any], path: str | Path) -> list[Any]:
-    return [
-        {**one, "reference_contexts": [paragraph.text], "title": paragraph.title}
-        for paragraph in paragraphs(articles, path)
-        for one in paragraph.questions
-    ]
 
 
 def _by_query(value: Mapping[Any, Any]) -> list[Any]:

@@ -102,7 +102,8 @@ class RagasEvaluation(Runnable[Any, RagasReport]):
         self.metrics = chosen_metrics(
             metrics, judged=self.judge is not None, embedded=embeddings is not None
         )
-        if any(one.needs_judge for one in self.metrics):
+        self._judged = [one for one in self.metrics if one.needs_judge]
+        if self._judged:
             require_installed()
         self.chain_keys = chain_keys or ChainKeys()
         self.labels = Labels(self.setting.relevance, corpus)
@@ -167,8 +168,7 @@ class RagasEvaluation(Runnable[Any, RagasReport]):
     ) -> RagasReport:
         started = now()
         gathered = await self._gathered(data, config)
-        asks = any(one.needs_judge for one in self.metrics)
-        if asks:
+        if self._judged:
             self.on_estimate(await self._estimated(gathered))
         bench = self._bench(config)
         with progress_of(self.setting.progress, "Judging") as advance:
@@ -186,7 +186,7 @@ class RagasEvaluation(Runnable[Any, RagasReport]):
             started=started,
             settings={
                 **{key: one for stage in self.stages for key, one in stage.settings().items()},
-                **(judged if asks else {}),
+                **(judged if self._judged else {}),
                 **self.setting.stated,
             },
         )
@@ -229,22 +229,21 @@ class RagasEvaluation(Runnable[Any, RagasReport]):
 
     async def _estimated(self, gathered: Gathered) -> Estimate:
         estimating = Estimating()
-        judged = [one for one in self.metrics if one.needs_judge]
         saved = 0
-        if judged:
+        if self._judged:
             bench = replace(
                 self._bench({}),
                 answer=estimating,
                 embeddings=ragas_embeddings(FakeEmbeddings(size=1)),
                 verdicts=self.verdicts.copy(),
             )
-            await judge_all(bench, gathered, judged, 1, lambda _done, _total: None)
+            await judge_all(bench, gathered, self._judged, 1, lambda _done, _total: None)
             saved = bench.reused
         return estimating.estimate(saved, gathered.chain_runs)
 
     def _bench(self, config: RunnableConfig) -> Bench:
-        judge, asks = self.judge, any(one.needs_judge for one in self.metrics)
-        if judge is None or not asks:
+        judge = self.judge
+        if judge is None or not self._judged:
             return Bench(None, None, "", "", self.verdicts)
         import_ragas("ragas.metrics.collections")  # where it cannot be imported, no cell can be
 

@@ -39,7 +39,8 @@ def non_llm_context_precision_with_reference(row: RagasRow) -> float:
     As in RAGAS, the mean is over the relevant texts that were retrieved, not over all there are.
     """
     references = row.reference_contexts or ()
-    verdicts = [_resembles_any(one, references) for one in row.retrieved_contexts or ()]
+    found = row.retrieved_contexts or ()
+    verdicts = [any(_alike(one, text) >= _THRESHOLD for text in references) for one in found]
     return average_precision(verdicts)
 
 
@@ -61,10 +62,6 @@ def average_precision(verdicts: Sequence[bool]) -> float:
     # The small number in the denominator is RAGAS's way around a division by zero.
     gained = [sum(verdicts[: rank + 1]) / (rank + 1) * one for rank, one in enumerate(verdicts)]
     return sum(gained) / (sum(verdicts) + 1e-10)
-
-
-def _resembles_any(text: str, references: Sequence[str]) -> bool:
-    return any(_alike(text, one) >= _THRESHOLD for one in references)
 
 
 def _alike(a: str, b: str) -> float:

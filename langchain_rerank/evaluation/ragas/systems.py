@@ -27,15 +27,8 @@ def systems_of(
 ) -> tuple[dict[str, Runnable[Any, Any]], list[Stage]]:
     """Return what a user gave as systems by name, the baseline first, and the stages that ask them.
 
-    Before and after reranking are one stage where no chain is built around them.
-
-    Args:
-        systems: A `CrossEncoderRerankRetriever`, which is evaluated before and after reranking; a
-            mapping of retrievers or chains by name, the baseline first; or one of those.
-        key: What identifies a document.
-        chain: Builds a RAG chain around a retriever.
-        keys: How to talk to a chain.
-        top_n: How many documents count; None leaves it to the systems.
+    `systems` are those of `RagasEvaluation`, or a single retriever or chain. Before and after
+    reranking are one stage where no `chain` is built around them.
 
     Raises:
         ConfigurationError: None of these.

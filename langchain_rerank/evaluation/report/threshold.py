@@ -133,7 +133,7 @@ class ThresholdTuning(Shown, ThresholdChoice):
     def _view(self, *, narrow: bool = False) -> View:  # noqa: ARG002 - it is narrow
         rows = [
             (
-                _called(one.threshold),
+                "none" if one.threshold is None else f"{one.threshold:g}",
                 fraction(one.answered_share),
                 between(one.answered_ci),
                 fraction(one.right_share),
@@ -155,10 +155,6 @@ class ThresholdTuning(Shown, ThresholdChoice):
             warnings=self.warnings,
             tables=(table,),
         )
-
-
-def _called(threshold: float | None) -> str:
-    return "none" if threshold is None else f"{threshold:g}"
 
 
 def _shares(point: ThresholdPoint) -> str:

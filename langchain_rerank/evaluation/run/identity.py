@@ -61,12 +61,8 @@ def identity(thing: Any, unsaid: Unsaid, inside: tuple[int, ...] = ()) -> Any:
 
     An attribute `identity` comes first, then a scorer's name. Else: class and settings, and those
     of its parts; of functions their code and what they hold. Documents are known where they stand
-    in a list. Scorers are loaded for it.
-
-    Args:
-        thing: A retriever, a chain, a model, a function, a setting.
-        unsaid: Gets what is not known.
-        inside: The ids of the objects that it is inside of.
+    in a list. Scorers are loaded for it. `unsaid` gets what is not known, and `inside` are the ids
+    of the objects that `thing` is inside of.
     """
     scores = isinstance(thing, Scorer) and not isinstance(thing, type)
     if scores:

@@ -217,12 +217,8 @@ def gain_of_choice(
     """Return what is gained over the first column by choosing the best one, cross-validated.
 
     No query helps to choose its own column, so that the best of many does not flatter itself.
-
-    Args:
-        values: `(n, k)` value of each query with each option; the first is the one to gain over.
-        folds: How many folds the queries are split into, at most one per query.
-        seed: Seed of folds and interval.
-        ends: The smallest and the largest gain that a query can have.
+    `values`, `(n, k)`, are of each query with each option, `ends` the smallest and the largest gain
+    that a query can have. There is at most one fold per query.
     """
     order = np.random.default_rng(seed).permutation(len(values))
     gains = np.zeros(len(values))
