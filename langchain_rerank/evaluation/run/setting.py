@@ -160,6 +160,7 @@ class Setting:
         dataset: DatasetLike,
         k: int,
         first_stage_weight: float = 0.0,
+        /,
         **settings: Unpack[RerankingSettings],
     ) -> Self:
         """Return the setting of a first stage and rerankers, which `RerankingSettings` state.
