@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -178,15 +179,11 @@ def _checked(row: Any, path: Path, line: int) -> dict[str, Any]:
     row = dict(row) if isinstance(row, Mapping) else {}
     text = row.pop("query", None) if "text" not in row else row["text"]
     id_ = read_id(row.get("_id", row.get("id")))
+    wrong = partial(DataFileError, path=path, line=line)
     if not isinstance(text, str) or id_ is None:
-        raise DataFileError(
-            f"'_id' and a string 'text' were expected, got the keys {', '.join(row) or 'none'}.",
-            path=path,
-            line=line,
-        )
+        keys = ", ".join(row) or "none"
+        raise wrong(f"'_id' and a string 'text' were expected, got the keys {keys}.")
     for key, kind, expected in (("title", str, "a string"), ("metadata", Mapping, "an object")):
         if row.get(key) not in (None, "") and not isinstance(row[key], kind):
-            raise DataFileError(
-                f"{key!r} is {row[key]!r}; {expected} was expected.", path=path, line=line
-            )
+            raise wrong(f"{key!r} is {row[key]!r}; {expected} was expected.")
     return {**row, "_id": id_, "text": text}

@@ -113,11 +113,8 @@ def _word(text: str) -> str:
 def with_grades(labels: Mapping[str, Any], cell: Any, names: Mapping[str, str]) -> dict[str, Any]:
     """Return the labels of a row with their grades: ids as qrels, and texts that are relevant.
 
-    Args:
-        labels: What stands in the row, by key of a record.
-        cell: The grade of its one label, or as many as it has. Without any, what is relevant by its
-            name stays a label.
-        names: The columns of the labels.
+    The `cell` has the grade of its one label, or as many as it has; without any, what is relevant
+    by its name stays a label. `labels` and `names`, their columns, are by key of a record.
 
     Raises:
         InputTypeError: A grade is no whole number, they are not as many, or an id is none.

@@ -100,9 +100,7 @@ class LabelReading:
     def names(self, document: Document, taken: Container[str] = ()) -> Iterator[str]:
         """Yield the ids by which a label may name `document`, its own first.
 
-        Args:
-            document: The document.
-            taken: What other documents are called, which is no name of this one.
+        What other documents are called (`taken`) is no name of this one.
         """
         own = self.own_id(document)
         yield from _with_whole(own)

@@ -20,12 +20,8 @@ def joined(records: Sequence[Placed], *, by_id: bool, graded: bool) -> list[Plac
     """Return records of which those are one that each name a part of what answers a question.
 
     They ask the same, and where they have no grades, expect the same answer and name different
-    documents: rows that say the same twice stay what they are.
-
-    Args:
-        records: Records, each with what one row says, and where they stand.
-        by_id: Whether their ids say which question they are about, besides its text.
-        graded: Whether each row judges what it names.
+    documents: rows that say the same twice stay what they are. `by_id` says whether their ids name
+    the question, besides its text, and `graded` whether each row judges what it names.
     """
     if graded:  # where each row has an id of its own, that is no question's
         by_id = by_id and len({one.id for one, _ in records}) < len(records)

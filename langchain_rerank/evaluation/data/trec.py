@@ -6,6 +6,7 @@ import math
 import re
 import urllib.parse
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -40,26 +41,20 @@ def read_run(path: str | Path, *, encoding: str | None = None) -> Run:
     path = Path(path)
     found: dict[str, dict[str, tuple[float, float]]] = {}
     for line, text in _lines(path, encoding):
-        cells = _run_cells(text)
+        cells, wrong = _run_cells(text), partial(DataFileError, path=path, line=line)
         if len(cells) != 6:
-            raise DataFileError(
+            raise wrong(
                 f"{len(cells)} fields; a run has six: query Q0 document rank score tag."
-                + (" Where an id has a space in it, part them by tabs." if len(cells) > 6 else ""),
-                path=path,
-                line=line,
+                + (" Where an id has a space in it, part them by tabs." if len(cells) > 6 else "")
             )
         query, _, document, rank, score, _ = cells
         ranked = found.setdefault(query, {})
         if document in ranked:
-            raise DataFileError(
-                f"The document {document!r} stands twice under the query {query!r}.",
-                path=path,
-                line=line,
-            )
+            raise wrong(f"The document {document!r} stands twice under the query {query!r}.")
         value = _finite(score)
         if value is None:
             kind = "finite number" if _is_number(score) else "number"
-            raise DataFileError(f"The score {score!r} is no {kind}.", path=path, line=line)
+            raise wrong(f"The score {score!r} is no {kind}.")
         position = _finite(rank)
         ranked[document] = (-value, len(ranked) if position is None else position)
     return {
@@ -84,16 +79,14 @@ def read_qrels(path: str | Path, *, encoding: str | None = None) -> QrelsByQuery
     path = Path(path)
     found: QrelsByQuery = {}
     for line, query, document, written in _judged(path, encoding):
-        grade = read_grade(written)
+        grade, wrong = read_grade(written), partial(DataFileError, path=path, line=line)
         if grade is None:
-            raise DataFileError(f"The grade {written!r} is no whole number.", path=path, line=line)
+            raise wrong(f"The grade {written!r} is no whole number.")
         earlier = found.setdefault(query, {}).setdefault(document, grade)
         if earlier != grade:
-            raise DataFileError(
+            raise wrong(
                 f"The document {document!r} has under the query {query!r} the grades "
-                f"{earlier} and {grade}; keep one of them.",
-                path=path,
-                line=line,
+                f"{earlier} and {grade}; keep one of them."
             )
     return found
 

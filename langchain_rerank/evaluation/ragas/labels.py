@@ -27,12 +27,8 @@ class Labels:
 
     def __init__(self, relevance: Relevance, corpus: Iterable[Document] | None = None) -> None:
         self.relevance = relevance
-        self._corpus = None if corpus is None else relevance.keyed(corpus_of(corpus))
-
-    @property
-    def corpus(self) -> list[Document]:
-        """The documents that can be retrieved; empty where they were not given."""
-        return list((self._corpus or {}).values())
+        self._corpus = {} if corpus is None else relevance.keyed(corpus_of(corpus))
+        self.corpus = list(self._corpus.values())
 
     def row(
         self, record: Record, documents: Iterable[Document], response: str | None = None
@@ -73,7 +69,7 @@ class Labels:
         rule = self.relevance.rule_for(record)
         if rule in {"qrels", "reference_context_ids", "expected_source"}:
             found = self.relevance.judge(record, {}).qrels
-        elif rule is not None and self._corpus is not None:
+        elif rule is not None:
             judgement = self.relevance.judge(record, self._corpus)
             found = {key: judgement.qrels.get(unit, 0) for key, unit in judgement.units.items()}
         else:

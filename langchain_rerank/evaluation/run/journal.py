@@ -47,7 +47,6 @@ class Journal:
 
     Attributes:
         path: The file, whatever link leads to it.
-        unsaid: What its fingerprint does not say, by system.
         documents: The documents of all rows, by key.
         warnings: What whoever reads the report should know about the journal.
 

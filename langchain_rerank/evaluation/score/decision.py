@@ -216,6 +216,9 @@ def explained(
     tight = allowed is not None and not all(allowed)
     others = "any other within the budget" if tight else "any other"
     name = f"{label[0].upper()}{label[1:]}"
+    granted = f"{choice.margin:g}"
+    if choice.margin > margin:
+        granted = f"{choice.margin:.2g}, since {queries} queries cannot show {margin:g}"
     if allowed is not None and not any(allowed[1:]):
         text = "Nothing that reranks is within the budget."
     elif upper is None:
@@ -225,8 +228,9 @@ def explained(
         if not settled:
             text += " Adjusted for all that this report compares, that is not shown."
     elif choice.recommended:
-        text = f"{name} loses at most {upper:.3f} against {others} (95 % bound; allowed: "
-        text += f"{_margin(choice.margin, margin, queries)})."
+        text = (
+            f"{name} loses at most {upper:.3f} against {others} (95 % bound; allowed: {granted})."
+        )
         if at and not better:
             text += " That it gains anything over not reranking is not shown."
     elif queries < FEWEST_QUERIES:
@@ -237,15 +241,9 @@ def explained(
     else:
         text = (
             f"{name} has the best mean, but {others} may be better by up to {upper:.3f} (95 % "
-            f"bound; allowed: {_margin(choice.margin, margin, queries)})."
+            f"bound; allowed: {granted})."
         )
     if tight and allowed is not None and not allowed[choice.best]:
         gain = choice.losses[at]
         text += f" Without the budget {options[choice.best].label} would gain {gain:.3f}."
     return text
-
-
-def _margin(granted: float, asked: float, queries: int) -> str:
-    if granted <= asked:
-        return f"{granted:g}"
-    return f"{granted:.2g}, since {queries} queries cannot show {asked:g}"

@@ -231,11 +231,7 @@ def value_of(measure: Measure, ids: Sequence[str], qrels: Qrels) -> tuple[float,
 def oracle(measure: Measure, ids: Sequence[str], qrels: Qrels, top_n: int | None = None) -> float:
     """Return the value of the best order of `ids`: what no reranker of them can exceed.
 
-    Args:
-        measure: The measure.
-        ids: `(n,)` ids in any order.
-        qrels: Grade by id.
-        top_n: How many of the best order are judged; None for all.
+    The first `top_n` of that order are judged; all for None.
 
     Examples:
         >>> oracle(parse_measure("RR"), ["a", "b"], {"b": 1})
