@@ -48,7 +48,10 @@ def load_dataset(
     form = Form(encoding, delimiter, split)
     if is_collection(path):
         return load_collection(path, split=split).dataset
-    rows = unwrapped(read_rows(path, known=holds_question, what="the question", form=form), path)
+    found = read_rows(path, known=holds_question, what="the question", form=form)
+    alone = found[0][1] if len(found) == 1 else None
+    inside = rows_inside(alone, path) if isinstance(alone, Mapping) else None
+    rows = list(objects(found if inside is None else enumerate(inside, 1), path))
     if suffix_of(path) in TABLE_SUFFIXES:
         _check_cells(rows, path)
     return from_records(
@@ -70,16 +73,3 @@ def _check_cells(rows: Sequence[tuple[int, Any]], path: Path) -> None:
                 raise DataFileError(
                     f"The cell of {name!r}: {error}", path=path, line=line
                 ) from error
-
-
-def unwrapped(rows: Sequence[tuple[int, Any]], path: Path) -> Sequence[tuple[int, Any]]:
-    """Return the rows that a file's single object holds; rows as they are where there are several.
-
-    Raises:
-        DataFileError: A row is no object, or SQuAD's paragraphs are damaged.
-    """
-    if len(rows) == 1 and isinstance(rows[0][1], Mapping):
-        inside = rows_inside(rows[0][1], path)
-        if inside is not None:
-            rows = list(enumerate(inside, 1))
-    return list(objects(rows, path))
