@@ -58,7 +58,11 @@ class Verdicts:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             with _alone_with(self._path):
                 if self._path.exists():
-                    self._load(self._path)
+                    what, otherwise = (
+                        "a file of verdicts",
+                        "asked again; or name another file for them",
+                    )
+                    lines.load(self._path, _BEGIN, self._take, what=what, otherwise=otherwise)
         except OSError as error:
             raise DataFileError(
                 f"no verdicts can be kept there ({error.strerror or error}); name another file",
@@ -92,18 +96,9 @@ class Verdicts:
         copied._known = dict(self._known)
         return copied
 
-    def _load(self, path: Path) -> None:
-        for number, line in lines.whole_lines(path, _BEGIN):
-            try:
-                found = _read(line)
-                self._known[found["key"]] = found["verdict"]
-            except (ValueError, KeyError, TypeError) as error:
-                raise DataFileError(
-                    "This is no line of a file of verdicts, or it was damaged. Remove it, and what "
-                    "it held is asked again; or name another file for them.",
-                    path=path,
-                    line=number,
-                ) from error
+    def _take(self, line: bytes) -> None:
+        found = _read(line)
+        self._known[found["key"]] = found["verdict"]
 
 
 def _read(line: bytes) -> lines.Row:

@@ -183,26 +183,29 @@ class Journal:
 
     def _load(self, path: Path, head: Row) -> bool:
         """Read the file. Return False where not even a head is whole."""
-        new: list[str] = []
-        number = 0
-        for number, text in lines.whole_lines(path, _BEGIN):
-            try:
-                found = lines.unsealed(text)
-                if "fingerprint" in found:
-                    _check_same_run(found["fingerprint"], head, path)
-                    self._runs.add(found["run"])
-                    new = []  # of a row that was never whole
-                else:
-                    new = self._take(found, new)
-            except ConfigurationError:
-                raise
-            except (ValueError, KeyError, TypeError, AttributeError) as error:
-                raise DataFileError(
-                    "This is no line of a journal, or it was damaged. Remove it, and what it held "
-                    "is done again; or start the run anew, without resume.",
-                    path=path,
-                    line=number,
-                ) from error
+        new: list[str] = []  # documents that no row has named yet
+
+        def take(line: bytes) -> None:
+            found = lines.unsealed(line)
+            if "fingerprint" in found:
+                _check_same_run(found["fingerprint"], head, path)
+                self._runs.add(found["run"])
+                new.clear()  # of a row that was never whole
+            elif found["run"] not in self._runs:
+                raise ValueError("it belongs to no run that this file knows")
+            elif "document" in found:
+                self.documents[found["document"]] = Document(**found["fields"])
+                new.append(found["document"])
+            else:
+                system, query, row = found["system"], found["query"], found["row"]
+                if new:
+                    self._brought[system, query] = tuple(new)
+                if not row.get("error"):
+                    self._rows[system, query, found.get("given", "")] = row
+                new.clear()
+
+        otherwise = "done again; or start the run anew, without resume"
+        whole = lines.load(path, _BEGIN, take, what="a journal", otherwise=otherwise)
         unknown = [name for one in self.unsaid.values() for name in one.scorers]
         if self._rows and unknown:
             raise ConfigurationError(
@@ -218,21 +221,7 @@ class Journal:
             if all(one in self.documents for one in row.get("keys", ()))
         }
         self._finished = {(system, query) for system, query, _ in self._rows}
-        return number > 0
-
-    def _take(self, found: Row, new: list[str]) -> list[str]:
-        """Take over a document or a row; return the documents that no row has named yet."""
-        if found["run"] not in self._runs:
-            raise ValueError("it belongs to no run that this file knows")
-        if "document" in found:
-            self.documents[found["document"]] = Document(**found["fields"])
-            return [*new, found["document"]]
-        system, query, row = found["system"], found["query"], found["row"]
-        if new:
-            self._brought[system, query] = tuple(new)
-        if not row.get("error"):
-            self._rows[system, query, found.get("given", "")] = row
-        return []
+        return whole
 
 
 def _locked(path: Path) -> FileLock | None:

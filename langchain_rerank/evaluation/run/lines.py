@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from langchain_rerank.errors import DataFileError
+from langchain_rerank.errors import ConfigurationError, DataFileError
 
 Row = dict[str, Any]
 
@@ -44,20 +44,38 @@ def _sum(body: bytes) -> bytes:
     return hashlib.blake2b(body, digest_size=8).hexdigest().encode()
 
 
-def whole_lines(path: Path, begin: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yield number (from 1) and content of each line; then a torn last one is cut off the file.
+def load(
+    path: Path, begin: bytes, take: Callable[[bytes], None], *, what: str, otherwise: str
+) -> bool:
+    """Give each line to `take`, then cut a torn last one off; return whether there are any.
 
-    A line is torn where a process was killed while it wrote: it has no end. Nothing is cut where
-    who reads the lines raises, or where there is no whole one and the file is not one of ours.
+    A line is torn where a process was killed while it wrote: it has no end. Nothing is cut where a
+    line is damaged, or where there is no whole one and the file is not one of ours. `what` holds
+    such lines, which begin with `begin`, and `otherwise` says what is done without one.
+
+    Raises:
+        DataFileError: A line is none of `what`, or there is none and the file begins otherwise.
     """
     data = path.read_bytes()
     end = data.rfind(b"\n") + 1
     if not end:
         refuse_foreign(path, begin)
-    yield from enumerate(data[:end].split(b"\n")[:-1], 1)
+    for number, line in enumerate(data[:end].split(b"\n")[:-1], 1):
+        try:
+            take(line)
+        except ConfigurationError:
+            raise
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise DataFileError(
+                f"This is no line of {what}, or it was damaged. Remove it, and what it held is "
+                f"{otherwise}.",
+                path=path,
+                line=number,
+            ) from error
     if end < len(data):
         with path.open("r+b") as file:
             file.truncate(end)
+    return end > 0
 
 
 def refuse_foreign(path: Path, begin: bytes) -> None:
