@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Unpack
+from dataclasses import replace
+from typing import NamedTuple, Unpack
 
 from langchain_rerank.checks import check_top_n, listed, real_number, shown, whole_number
 from langchain_rerank.errors import ConfigurationError
@@ -99,22 +99,16 @@ def sweep_k(
     cut = shown_at_zero(parsed, check_top_n(settings.get("top_n")), depths[-1])
     k = max(depths[-1], cut)
     setting = Setting.of_reranking(retriever, dataset, k, first_stage_weight, **settings)
-    rule = _Rule(parsed, margin, budget_ms)
+    rule = _Rule(margin, budget_ms)
     models = setting.rerankers({RERANKED: model})
-    return run(_swept(setting, models, depths, cut, latency_queries, rule))
+    return run(_swept(setting, models, depths, cut, latency_queries, parsed, rule))
 
 
-@dataclass(frozen=True)
-class _Rule:
-    """What a depth is chosen by: the first of `measures`, what of it may be given up, the time."""
+class _Rule(NamedTuple):
+    """What a depth is chosen by: how much of the first measure may be given up, and the time."""
 
-    measures: Sequence[Measure]
     margin: float
     budget_ms: float | None
-
-    @property
-    def main(self) -> Measure:
-        return self.measures[0]
 
 
 async def _swept(
@@ -123,6 +117,7 @@ async def _swept(
     depths: Sequence[int],
     cut: int,
     latency_queries: int | None,
+    measures: Sequence[Measure],
     rule: _Rule,
 ) -> Report:
     """Return the report at the depth that the curve chooses, with the curve and the choice."""
@@ -145,12 +140,12 @@ async def _swept(
             pairs=passed.pairs,
         )
         work.collector.advance(timing)  # All of it, though fewer may have been timed.
-        judged = Judged(work, rule.measures, list(passed.candidates.values()))
+        judged = Judged(work, measures, list(passed.candidates.values()))
         return _report(models, curve_of(judged, passed, times, pairs), rule)
 
 
 def _report(models: Mapping[str, Reranker], curve: Curve, rule: _Rule) -> Report:
-    seed, main = curve.judged.work.setting.seed, str(rule.main)
+    seed, main = curve.judged.work.setting.seed, str(curve.judged.measures[0])
     allowed = within_budget(curve, rule.budget_ms)
     choice = choose(curve.values, margin=rule.margin, allowed=candidates(allowed), seed=seed)
     at = decision.reranking(choice, curve.values, allowed)
@@ -189,7 +184,7 @@ def _sweep(
     verdict: Verdict = "recommended" if choice.recommended else "inconclusive"
     bent, passed = knee(curve.ks, curve.means), curve.passed
     return Sweep(
-        measure=str(rule.main),
+        measure=decided.measure,
         margin=rule.margin,
         budget_ms=rule.budget_ms,
         points=tuple(points(curve, choice, allowed)),

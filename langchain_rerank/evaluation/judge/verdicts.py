@@ -58,11 +58,14 @@ class Verdicts:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             with _alone_with(self._path):
                 if self._path.exists():
-                    what, otherwise = (
-                        "a file of verdicts",
-                        "asked again; or name another file for them",
+                    otherwise = "asked again; or name another file for them"
+                    lines.load(
+                        self._path,
+                        _BEGIN,
+                        self._take,
+                        what="a file of verdicts",
+                        otherwise=otherwise,
                     )
-                    lines.load(self._path, _BEGIN, self._take, what=what, otherwise=otherwise)
         except OSError as error:
             raise DataFileError(
                 f"no verdicts can be kept there ({error.strerror or error}); name another file",

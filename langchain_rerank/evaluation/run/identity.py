@@ -242,11 +242,8 @@ def _look_into(thing: Any, unsaid: Unsaid) -> None:
     """Note whether an object of anybody's holds more than plain values, or a language model."""
     if type(thing).__module__.startswith("langchain_rerank.") and not isinstance(thing, Scorer):
         return  # an index of what is known
-    if isinstance(thing, Mapping):
-        parts = list(thing.values())
-        unsaid.held |= bool(parts)
-    elif isinstance(thing, (list, tuple, set, frozenset)):
-        parts = list(thing)
+    if isinstance(thing, (Mapping, list, tuple, set, frozenset)):
+        parts = list(thing.values() if isinstance(thing, Mapping) else thing)
         unsaid.held |= bool(parts)
     else:
         parts = list(getattr(thing, "__dict__", {"slots": thing}).values())

@@ -247,10 +247,10 @@ def adjusted(
 
 
 def _cost(system: SystemSummary, baseline: SystemSummary) -> tuple[float | None, float | None]:
-    ours, theirs = system.latency.get("total"), baseline.latency.get("total")
+    ours, theirs = system.median_ms, baseline.median_ms
     if ours is None or theirs is None:
         return None, None
-    return ours.p50 - theirs.p50, ours.p50 / theirs.p50 if theirs.p50 else None
+    return ours - theirs, ours / theirs if theirs else None
 
 
 def loss_split(

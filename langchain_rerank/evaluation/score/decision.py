@@ -137,8 +137,8 @@ def among_systems(result: EvaluationResult, k: int, seed: int = 0) -> Decision |
     rows = [row for row in result.queries if assemble.counts(row)]
     if not rows:
         return None
-    totals = {name: one.latency.get("total") for name, one in result.systems.items()}
-    times = {name: one.p50 for name, one in totals.items() if one is not None}
+    medians = {name: one.median_ms for name, one in result.systems.items()}
+    times = {name: ms for name, ms in medians.items() if ms is not None}
     others = [name for name in result.systems if name != baseline]
     if all(name in times for name in others):
         others.sort(key=lambda name: times[name])

@@ -52,6 +52,15 @@ class SystemSummary:
     failed: int = 0
     empty: int = 0
 
+    @property
+    def median_ms(self) -> float | None:
+        """Median total time of a query; None where nothing was timed."""
+        return self.latency["total"].p50 if "total" in self.latency else None
+
+    def mean(self, measure: str) -> float | None:
+        """Return the mean of a measure; None where there is none."""
+        return self.measures[measure].mean if measure in self.measures else None
+
 
 @dataclass(frozen=True)
 class QueryDifference:

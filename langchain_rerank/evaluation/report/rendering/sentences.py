@@ -114,28 +114,22 @@ def _effect(result: EvaluationResult, one: Comparison) -> str:
 
 
 def _cost(result: EvaluationResult, one: Comparison) -> str:
-    total = result.systems[one.system].latency.get("total")
+    median = result.systems[one.system].median_ms
     text = f"{_subject(one.system)} {_added(one.added_ms or 0.0)}"
-    if total is not None:
-        text += f", to {milliseconds(total.p50)}"
+    if median is not None:
+        text += f", to {milliseconds(median)}"
     if one.latency_factor is not None:
         text += f" ({times(one.latency_factor)} as long)"
     return f"{text}."
 
 
 def _unbeaten(result: EvaluationResult) -> Iterator[str]:
-    measure = result.measures[0]
-    timed = [
-        (name, one.latency["total"].p50, mean)
-        for name, one in result.systems.items()
-        if "total" in one.latency
-        and measure in one.measures
-        and (mean := one.measures[measure].mean) is not None
-    ]
-    if len(timed) < len(result.systems):
-        return
-    names = [system_label(timed[one][0]) for one in pareto([point[1:] for point in timed])]
-    yield f"Nothing is both faster and better by {measure} than: {', '.join(names)}."
+    measure, names = result.measures[0], list(map(system_label, result.systems))
+    both = [(one.median_ms, one.mean(measure)) for one in result.systems.values()]
+    points = [(ms, mean) for ms, mean in both if ms is not None and mean is not None]
+    if len(points) == len(names):
+        best = ", ".join(names[one] for one in pareto(points))
+        yield f"Nothing is both faster and better by {measure} than: {best}."
 
 
 def _split(split: LossSplit) -> str:

@@ -108,7 +108,7 @@ def systems_table(result: EvaluationResult) -> Table:
         [
             ("System", system_label),
             *((name, measured(name)) for name in result.measures),
-            ("Median time", lambda system: median(result.systems[system].latency)),
+            ("Median time", lambda system: milliseconds(result.systems[system].median_ms)),
             *((name.capitalize(), counted(name)) for name in counts),
         ],
         note=_means_note(result),
@@ -129,26 +129,25 @@ def brief_table(result: EvaluationResult) -> Table:
         if (one.measure, one.baseline) == (main, result.baseline)
     }
 
-    def mean(system: str, measure: str) -> float | None:
-        summary = result.systems[system].measures.get(measure)
-        return None if summary is None else summary.mean
-
     def measured(name: str) -> Callable[[str], str]:
-        return lambda system: fraction(mean(system, name))
+        return lambda system: fraction(result.systems[system].mean(name))
 
     def adjusted_p(system: str) -> str:
         return p_value(compared[system].p_holm if system in compared else None)
 
     return Table.of(
         f"{len(result.systems)} systems",
-        sorted(result.systems, key=lambda one: (one != result.baseline, -(mean(one, main) or 0.0))),
+        sorted(
+            result.systems,
+            key=lambda one: (one != result.baseline, -(result.systems[one].mean(main) or 0.0)),
+        ),
         [
             ("System", lambda system: names[system]),
             (main, measured(main)),
             ("Difference", lambda system: difference_of(compared.get(system))),
             ("p", adjusted_p),
             *((name, measured(name)) for name in others),
-            ("Median time", lambda system: median(result.systems[system].latency)),
+            ("Median time", lambda system: milliseconds(result.systems[system].median_ms)),
         ],
         note=f"{_means_note(result)} Difference: to {system_label(result.baseline)} by {main}, "
         f"with its 95 % interval; p is adjusted for all comparisons (Holm). The report's files "
