@@ -9,7 +9,7 @@ from typing import Any, Unpack
 from langchain_rerank.checks import listed
 from langchain_rerank.errors import ConfigurationError
 from langchain_rerank.evaluation.data.datasets import DatasetLike
-from langchain_rerank.evaluation.report.build import Judged
+from langchain_rerank.evaluation.report.build import JudgedPass
 from langchain_rerank.evaluation.report.report import Report
 from langchain_rerank.evaluation.run.background import run
 from langchain_rerank.evaluation.run.passes import opened, rankings, run_pass
@@ -119,7 +119,7 @@ async def _compared(
 ) -> Report:
     async with opened(setting, models) as work:
         candidates, found = await run_pass(work, models)
-        judged = Judged(work, measures, [candidates, *found.values()])
+        judged = JudgedPass(work, measures, [candidates, *found.values()])
 
         def orders(query: str) -> dict[str, Found]:
             reranked = {name: one[query] for name, one in found.items()}

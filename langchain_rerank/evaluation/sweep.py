@@ -11,7 +11,7 @@ from langchain_rerank.checks import check_top_n, listed, real_number, shown, who
 from langchain_rerank.errors import ConfigurationError
 from langchain_rerank.evaluation.compare import DEFAULT_MEASURES
 from langchain_rerank.evaluation.data.datasets import DatasetLike
-from langchain_rerank.evaluation.report.build import Judged
+from langchain_rerank.evaluation.report.build import JudgedPass
 from langchain_rerank.evaluation.report.curve import (
     Curve,
     candidates,
@@ -140,7 +140,7 @@ async def _swept(
             pairs=passed.pairs,
         )
         work.collector.advance(timing)  # All of it, though fewer may have been timed.
-        judged = Judged(work, measures, list(passed.candidates.values()))
+        judged = JudgedPass(work, measures, list(passed.candidates.values()))
         return _report(models, curve_of(judged, passed, times, pairs), rule)
 
 

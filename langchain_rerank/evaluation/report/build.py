@@ -62,7 +62,7 @@ def chain_report(
 
 
 @dataclass(frozen=True)
-class Judged:
+class JudgedPass:
     """What a pass found, judged by measures.
 
     Attributes:

@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 
 from langchain_rerank.errors import EvaluationError
-from langchain_rerank.evaluation.report.build import Judged
+from langchain_rerank.evaluation.report.build import JudgedPass
 from langchain_rerank.evaluation.run.depths import Depths
 from langchain_rerank.evaluation.run.latency import FEWEST_TIMED, Times
 from langchain_rerank.evaluation.run.passes import mixed
@@ -46,7 +46,7 @@ class Curve:
 
     ks: list[int]
     rows: dict[int, list[QueryRow]]
-    judged: Judged
+    judged: JudgedPass
     values: Floats
     quality: dict[int, dict[str, MeasureSummary]]
     latency: dict[int, dict[str, Latency]]
@@ -79,7 +79,7 @@ def shown_at_zero(measures: Sequence[Measure], top_n: int | None, deepest: int) 
     return max((one for one in cutoffs if one), default=deepest) if all(cutoffs) else deepest
 
 
-def curve_of(judged: Judged, passed: Depths, times: Times, latency_pairs: int) -> Curve:
+def curve_of(judged: JudgedPass, passed: Depths, times: Times, latency_pairs: int) -> Curve:
     """Return the curve.
 
     Raises:
