@@ -6,6 +6,7 @@ import csv
 import io
 import re
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -46,17 +47,16 @@ def read_table(
     pairs = None if delimiter else _pairs(text, known)
     if pairs is not None:
         return pairs
+    wrong = partial(DataFileError, path=path, line=first)
     used = _checked(delimiter) if delimiter else _delimiter(text, path, known, what, first)
     lines = _cells(text, used, path, first)
     _, header = next(lines, (first, []))
     header = [one.strip() for one in header]
     if not any(map(known, header)):
-        raise _no_column(header, what, path, first)
+        raise wrong(_no_column(header, what))
     twice = next((one for one in header if one and header.count(one) > 1), None)
     if twice is not None:
-        raise DataFileError(
-            f"Two columns are called {twice!r}; rename one of them.", path=path, line=first
-        )
+        raise wrong(f"Two columns are called {twice!r}; rename one of them.")
     rows = []
     for line, cells in lines:
         if not any(cell.strip() for cell in cells):
@@ -95,6 +95,7 @@ def _checked(delimiter: str) -> str:
 
 
 def _delimiter(text: str, path: Path, known: Callable[[str], bool], what: str, first: int) -> str:
+    wrong = partial(DataFileError, path=path, line=first)
     fitting, headers = [], []
     for one in DELIMITERS:
         rows = [cells for _, cells in islice(_cells(text, one, path, first, lax=True), 20)]
@@ -108,24 +109,20 @@ def _delimiter(text: str, path: Path, known: Callable[[str], bool], what: str, f
     # A table of one column has no delimiter.
     if len({tuple(map(tuple, rows)) for _, rows in fitting}) > 1:
         shown = " and ".join(repr(one) for one, _ in fitting)
-        raise DataFileError(
+        raise wrong(
             f"Its cells may be parted by {shown}; say which with delimiter=';' (on the command "
-            f"line --delimiter ';').",
-            path=path,
-            line=first,
+            f"line --delimiter ';')."
         )
     if not fitting:
-        raise _no_column(max(headers, key=len), what, path, first)
+        raise wrong(_no_column(max(headers, key=len), what))
     return fitting[0][0]
 
 
-def _no_column(header: list[str], what: str, path: Path, line: int) -> DataFileError:
+def _no_column(header: list[str], what: str) -> str:
     shown = ", ".join(map(repr, header[:20])) or "nothing"
-    return DataFileError(
+    return (
         f"The header has no column that holds {what}, only {shown}; name one of them so, or say "
-        f"what parts the cells with delimiter=';' (on the command line --delimiter ';').",
-        path=path,
-        line=line,
+        f"what parts the cells with delimiter=';' (on the command line --delimiter ';')."
     )
 
 
