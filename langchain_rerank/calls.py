@@ -111,12 +111,7 @@ def _handed(
 def taken_up(
     retriever: BaseRetriever, kwargs: Mapping[str, Any]
 ) -> tuple[RunnableConfig | None, dict[str, Any]]:
-    """Return the config and the arguments of the call of `retriever` that is under way.
-
-    Args:
-        retriever: Whose method asks.
-        kwargs: What that method was handed.
-    """
+    """Return the config and the arguments of the call of `retriever` that is under way."""
     call = _calls.get()
     if call is None or call.retriever() is not retriever:
         return None, dict(kwargs)

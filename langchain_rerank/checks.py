@@ -16,10 +16,7 @@ T = TypeVar("T")
 def listed(values: Iterable[T], name: str, what: str) -> list[T]:
     """Return `values` as a list: whatever gives its items in order, but for texts.
 
-    Args:
-        values: A list, a tuple, a generator, a NumPy array, a pandas Series.
-        name: How messages call it.
-        what: What is in it, for the message: "documents".
+    The message calls them `name`, and says that they should be `what` ("documents").
 
     Raises:
         InputTypeError: It is a text, gives no items, or none in order, as a set or a mapping.
@@ -180,13 +177,16 @@ def check_top_n(value: object) -> int | None:
     return whole_number(value, "top_n", otherwise=", or None for all documents")
 
 
-def check_first_stage_k(value: object) -> int:
-    """Return `value` if it is a valid `first_stage_k`.
+def check_call(retriever: str, unknown: Iterable[str]) -> None:
+    """Refuse arguments of a call that a first stage of this package does not know.
 
     Raises:
-        ConfigurationError: Not a whole number of at least 1.
+        ConfigurationError: There is one.
     """
-    return whole_number(value, "first_stage_k")
+    if names := sorted(unknown):
+        raise ConfigurationError(
+            f"{retriever} takes k and filter per call, got {', '.join(names)}."
+        )
 
 
 def check_seconds(name: str, value: object, *, zero: bool = False) -> float:

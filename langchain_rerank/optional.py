@@ -50,11 +50,7 @@ def _missing(package: str, extra: str) -> MissingExtraError:
 
 
 def versions(packages: Iterable[str]) -> str:
-    """Return which versions of packages are installed, to tell apart what they made.
-
-    Args:
-        packages: Their names on the package index.
-    """
+    """Return which versions of packages are installed, to tell apart what they made."""
     return ", ".join(f"{package} {version_of(package)}" for package in packages)
 
 

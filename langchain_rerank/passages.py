@@ -17,7 +17,7 @@ from langchain_rerank.errors import DataFileError
 from langchain_rerank.reading import Form, read_rows
 from langchain_rerank.reading.json_values import parse
 from langchain_rerank.reading.names import DOCUMENT_IDS, normal
-from langchain_rerank.reading.squad import Paragraph, paragraphs, squad_articles
+from langchain_rerank.reading.squad import paragraphs, squad_articles
 
 # The first that a row has counts. "_id" and "text" are BEIR's, "page_content" is LangChain's.
 TEXT_KEYS = (
@@ -48,7 +48,10 @@ def read_passages(path: Path, source: str, *, form: Form | None = None) -> list[
     rows = read_rows(path, known=_holds_text, what="the text", form=form)
     articles = squad_articles(rows[0][1]) if len(rows) == 1 else None
     if articles is not None:
-        return [_of_paragraph(one) for one in paragraphs(articles, path)]
+        return [
+            Document(one.text, id=one.id, metadata={"source": one.title, "title": one.title})
+            for one in paragraphs(articles, path)
+        ]
     alone = rows[0][1] if len(rows) == 1 and isinstance(rows[0][1], Mapping) else {}
     corpus = None if any(map(_holds_text, map(str, alone))) else alone.get("corpus")
     if isinstance(corpus, Mapping) and corpus:  # a data set of LlamaIndex: texts by their ids
@@ -70,10 +73,6 @@ def read_passages(path: Path, source: str, *, form: Form | None = None) -> list[
     return found
 
 
-def _of_paragraph(one: Paragraph) -> Document:
-    return Document(one.text, id=one.id, metadata={"source": one.title, "title": one.title})
-
-
 def _holds_text(name: str) -> bool:
     return normal(name) in TEXT_KEYS
 
@@ -83,7 +82,8 @@ def _of_row(row: Any, path: Path, source: str, line: int) -> Document:
     names = {normal(key): key for key in reversed(row)}
     held = {name: row[key] for name, key in names.items()}
     text_key = next((key for key in TEXT_KEYS if isinstance(held.get(key), str)), None)
-    id_key = next((key for key in ID_KEYS if _is_id(held.get(key))), None)
+    ids = ((key, held.get(key)) for key in ID_KEYS)
+    id_key = next((key for key, one in ids if not is_missing(one) and one != ""), None)
     id_ = f"{source}:{line}" if id_key is None else held[id_key]
     if isinstance(id_, float) and id_.is_integer():
         id_ = int(id_)  # a column of whole numbers with a gap, as pandas has it
@@ -100,10 +100,6 @@ def _of_row(row: Any, path: Path, source: str, line: int) -> Document:
         id=str(id_),
         metadata={"source": source, **extra, **({"title": title} if title else {}), **metadata},
     )
-
-
-def _is_id(value: Any) -> bool:
-    return not is_missing(value) and value != ""
 
 
 def _unwritten(metadata: Any) -> Any:

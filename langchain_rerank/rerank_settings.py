@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import (
-    ConfigDict,
-    Field,
-    PrivateAttr,
-    field_validator,
-    model_validator,
-)
+from pydantic import BeforeValidator, ConfigDict, Field, PrivateAttr, model_validator
 
 from langchain_rerank.checks import (
-    check_flag,
     check_seconds,
     check_threshold,
     check_top_n,
@@ -25,11 +18,31 @@ from langchain_rerank.checks import (
 )
 from langchain_rerank.duplicates import Deduplicate
 from langchain_rerank.errors import ConfigurationError
-from langchain_rerank.fields import CheckedAssignment, Count, Real
+from langchain_rerank.fields import CheckedAssignment, Count, Flag, Real
 from langchain_rerank.resolving import LOAD_SETTINGS, ModelLike, ScorerUser, SharedScorer
 from langchain_rerank.scorers.contract import ClosedOnExit, Scorer
 from langchain_rerank.scorers.cross_encoder import DEFAULT_MODEL
 from langchain_rerank.scorers.prompt import RerankPrompt
+
+
+def _length(value: object) -> object:
+    if value is None or (isinstance(value, str) and value == "model"):
+        return value
+    return whole_number(value, "max_length", otherwise=", or 'model'")
+
+
+def _calibration_texts(value: Any) -> list[Any] | None:
+    return None if value is None else listed(value, "calibration_texts", "texts")
+
+
+def _names(value: object) -> object:
+    if isinstance(value, str):
+        raise ConfigurationError(f"metadata_fields must be a list of names: [{shown(value)}].")
+    return value
+
+
+def _timeout(value: object) -> float | None:
+    return None if value is None else check_seconds("timeout", value)
 
 
 class RerankSettings(CheckedAssignment, ClosedOnExit):
@@ -46,20 +59,20 @@ class RerankSettings(CheckedAssignment, ClosedOnExit):
     """A hub name or local path ("embedded" names the small model that ships with the package), a
     `sentence_transformers.CrossEncoder`, a `langchain_core` `BaseCrossEncoder`, or any scorer.
     Loaded on first use and shared between objects with the same load settings."""
-    device: str = "auto"
+    device: Annotated[str, BeforeValidator(device_name)] = "auto"
     """"auto" (a GPU where there is one, else the CPU) or a torch device such as "cuda:1"."""
-    dtype: str = "auto"
+    dtype: Annotated[str, BeforeValidator(dtype_name)] = "auto"
     """"auto" (half precision where the hardware is fast at it), "float32" (the reference scores),
     "bfloat16", "float16", or "int8" (on CPUs, faster and not exact; extra `int8`)."""
     backend: str = "torch"
     """"torch", or "openvino" to compute on the CPU with OpenVINO (extra `openvino`)."""
-    max_length: int | Literal["model"] | None = None
+    max_length: Annotated[int | Literal["model"] | None, BeforeValidator(_length)] = None
     """Tokens of query and document together; None is 512 or the model's limit if that is lower,
     "model" is the model's limit."""
     max_batch_tokens: Count | None = None
     """The most tokens of one batch, for a GPU that is shared with a language model, say; None takes
     what the device has memory for."""
-    trust_remote_code: bool = False
+    trust_remote_code: Flag = False
     """Whether code that comes with a model may run."""
     revision: str | None = None
     """Branch, tag or commit of a hub model."""
@@ -69,14 +82,14 @@ class RerankSettings(CheckedAssignment, ClosedOnExit):
     """What the model is told to look for, for models that take an instruction (Qwen3)."""
     prompt: RerankPrompt | None = None
     """How the model is asked and which token answers, where its files do not say so."""
-    calibration_texts: list[str] | None = None
+    calibration_texts: Annotated[list[str] | None, BeforeValidator(_calibration_texts)] = None
     """For `dtype="int8"`: texts such as the model will read, some dozens of them."""
 
-    top_n: int | None = 5
+    top_n: Annotated[int | None, BeforeValidator(check_top_n)] = 5
     """How many documents to return; None returns all."""
-    score_threshold: float | None = None
+    score_threshold: Annotated[float | None, BeforeValidator(check_threshold)] = None
     """The lowest relevance score that is returned (inclusive); None returns any."""
-    metadata_fields: list[str] = Field(default_factory=list)
+    metadata_fields: Annotated[list[str], BeforeValidator(_names)] = Field(default_factory=list)
     """Metadata (a title, say) put before the text that is scored, where a document has it."""
     deduplicate: Deduplicate = "id"
     """Keep the first of documents with equal "id" (those without one: equal text and metadata) or
@@ -94,62 +107,13 @@ class RerankSettings(CheckedAssignment, ClosedOnExit):
     on_error: Literal["raise", "first_stage"] = "raise"
     """What to do when the scorer fails: raise, or return the first stage's order (and say so in the
     log; the documents then have no `relevance_score`)."""
-    timeout: float | None = None
+    timeout: Annotated[float | None, BeforeValidator(_timeout)] = None
     """Seconds that scoring the candidates of a query may take, loading the model on first use
     included; None is without limit. After that it is a `ScorerTimeoutError`, which `on_error` may
     forgive: work that waits is cancelled, a running batch ends and its scores are dropped."""
 
     _resolved: SharedScorer | None = PrivateAttr(default=None)
     _user: ScorerUser = PrivateAttr(default_factory=ScorerUser)
-
-    @field_validator("top_n", mode="before")
-    @classmethod
-    def _check_top_n(cls, value: object) -> int | None:
-        return check_top_n(value)
-
-    @field_validator("score_threshold", mode="before")
-    @classmethod
-    def _check_threshold(cls, value: object) -> float | None:
-        return check_threshold(value)
-
-    @field_validator("max_length", mode="before")
-    @classmethod
-    def _check_length(cls, value: object) -> object:
-        if value is None or (isinstance(value, str) and value == "model"):
-            return value
-        return whole_number(value, "max_length", otherwise=", or 'model'")
-
-    @field_validator("trust_remote_code", mode="before")
-    @classmethod
-    def _check_trust(cls, value: object) -> bool:
-        return check_flag(value, "trust_remote_code")
-
-    @field_validator("device", mode="before")
-    @classmethod
-    def _name_device(cls, value: object) -> object:
-        return device_name(value)
-
-    @field_validator("dtype", mode="before")
-    @classmethod
-    def _name_dtype(cls, value: object) -> object:
-        return dtype_name(value)
-
-    @field_validator("timeout", mode="before")
-    @classmethod
-    def _check_timeout(cls, value: object) -> float | None:
-        return None if value is None else check_seconds("timeout", value)
-
-    @field_validator("calibration_texts", mode="before")
-    @classmethod
-    def _list_calibration_texts(cls, value: Any) -> list[Any] | None:
-        return None if value is None else listed(value, "calibration_texts", "texts")
-
-    @field_validator("metadata_fields", mode="before")
-    @classmethod
-    def _check_metadata_fields(cls, value: object) -> object:
-        if isinstance(value, str):
-            raise ConfigurationError(f"metadata_fields must be a list of names: [{shown(value)}].")
-        return value
 
     @model_validator(mode="after")
     def _check_model(self) -> Self:

@@ -16,17 +16,9 @@ from typing import Any, Final, NamedTuple, TypedDict, Unpack
 from langchain_core.callbacks import Callbacks
 from langchain_core.documents import Document
 from langchain_core.runnables import RunnableConfig, RunnableLambda
-from pydantic import (
-    PrivateAttr,
-)
+from pydantic import PrivateAttr
 
-from langchain_rerank.checks import (
-    check_query,
-    check_threshold,
-    check_top_n,
-    listed,
-    shown,
-)
+from langchain_rerank.checks import check_query, check_threshold, check_top_n, listed, shown
 from langchain_rerank.documents import (
     FIRST_STAGE_RANK,
     of_one_scale,
@@ -102,10 +94,7 @@ class Reranking(RerankSettings):
             InputError: An empty query, or more than `max_candidates` candidates.
             ScorerError: The scorer failed, with `on_error="raise"`.
         """
-        cut = self._cut_of_call(settings)
-        check_query(query)
-        candidates = self._candidates(documents)
-        started = perf_counter()
+        cut, candidates, started = self._begun(documents, query, settings)
         scored = self._score(query, candidates, {"callbacks": callbacks})
         return self._result(query, candidates, scored, cut, started)
 
@@ -117,10 +106,7 @@ class Reranking(RerankSettings):
         **settings: Unpack[CallSettings],
     ) -> RerankResult:
         """Return what `rerank` returns, without blocking the event loop."""
-        cut = self._cut_of_call(settings)
-        check_query(query)
-        candidates = self._candidates(documents)
-        started = perf_counter()
+        cut, candidates, started = self._begun(documents, query, settings)
         scored = await self._ascore(query, candidates, {"callbacks": callbacks})
         return self._result(query, candidates, scored, cut, started)
 
@@ -148,7 +134,10 @@ class Reranking(RerankSettings):
             check_threshold(settings.pop("score_threshold", self.score_threshold)),
         )
 
-    def _cut_of_call(self, settings: Mapping[str, Any]) -> Cut:
+    def _begun(
+        self, documents: Sequence[Document], query: str, settings: Mapping[str, Any]
+    ) -> tuple[Cut, list[Document], float]:
+        """Return what a call returns and scores, and when it began; refuse what is impossible."""
         others = dict(settings)
         cut = self._cut(others)
         if others:
@@ -156,7 +145,8 @@ class Reranking(RerankSettings):
                 f"{', '.join(others)} cannot be set in a call; top_n and score_threshold can. Set "
                 f"it in another {type(self).__name__}, or in a copy: model_copy(update={{...}})."
             )
-        return cut
+        check_query(query)
+        return cut, self._candidates(documents), perf_counter()
 
     @contextmanager
     def _failing_as_scorer(self) -> Iterator[None]:
@@ -233,11 +223,7 @@ class Reranking(RerankSettings):
             )
             return _outputs(found[0])
 
-        traced = {
-            "query": query,
-            "model": name,
-            "candidates": len(candidates),
-        }
+        traced = {"query": query, "model": name, "candidates": len(candidates)}
         return RunnableLambda(rerank, arerank, name="rerank"), traced, found
 
     def _warn_of_unknown_fields(

@@ -214,21 +214,7 @@ class RerankResult:
             yield hit, (*fixed, source), [indent + line for line in texts]
 
     def _hits(self) -> list[_Hit]:
-        hits = []
-        for rank, document in enumerate(self.documents, start=1):
-            score = document.metadata.get(RELEVANCE_SCORE)
-            source = _place(document)
-            text = document.page_content
-            hits.append(
-                _Hit(
-                    rank=rank,
-                    before=document.metadata.get(FIRST_STAGE_RANK, rank),
-                    score="-" if score is None else f"{score:.4f}",
-                    source=_one_line(source),
-                    text=_one_line(text[:_SHOWN]) + ("…" if len(text) > _SHOWN else ""),
-                )
-            )
-        return hits
+        return [_hit(rank, document) for rank, document in enumerate(self.documents, start=1)]
 
 
 def _place(document: Document) -> str:
@@ -259,6 +245,17 @@ class _Hit(NamedTuple):
     @property
     def style(self) -> str:
         return {"↑": "green", "↓": "red"}.get(self.movement[0], "")
+
+
+def _hit(rank: int, document: Document) -> _Hit:
+    score, text = document.metadata.get(RELEVANCE_SCORE), document.page_content
+    return _Hit(
+        rank=rank,
+        before=document.metadata.get(FIRST_STAGE_RANK, rank),
+        score="-" if score is None else f"{score:.4f}",
+        source=_one_line(_place(document)),
+        text=_one_line(text[:_SHOWN]) + ("…" if len(text) > _SHOWN else ""),
+    )
 
 
 def _one_line(text: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
@@ -27,7 +27,7 @@ from langchain_rerank.base_retrievers.merging import with_own_scores
 from langchain_rerank.base_retrievers.overriding import AsyncFollowsSync
 from langchain_rerank.base_retrievers.stages import as_stage, documents_of
 from langchain_rerank.calls import call_of, keep_result, receipt_of, taken_up
-from langchain_rerank.checks import check_first_stage_k, check_query, shown
+from langchain_rerank.checks import check_query, shown, whole_number
 from langchain_rerank.errors import ConfigurationError, see
 from langchain_rerank.fields import Count
 from langchain_rerank.reranking import Cut, Reranking
@@ -119,7 +119,7 @@ class CrossEncoderRerankRetriever(AsyncFollowsSync, Reranking, BaseRetriever):
         **kwargs: Any,
     ) -> list[Document]:
         """Return the documents kept, best first. See `search` for the arguments."""
-        with call_of(self, _sync_method(type(self)), config, kwargs) as declared:
+        with call_of(self, self._get_relevant_documents, config, kwargs) as declared:
             return super().invoke(input, config, **declared)
 
     async def ainvoke(
@@ -129,7 +129,7 @@ class CrossEncoderRerankRetriever(AsyncFollowsSync, Reranking, BaseRetriever):
         **kwargs: Any,
     ) -> list[Document]:
         """Return what `invoke` returns, without blocking the event loop."""
-        with call_of(self, _async_method(type(self)), config, kwargs) as declared:
+        with call_of(self, self._aget_relevant_documents, config, kwargs) as declared:
             return await super().ainvoke(input, config, **declared)
 
     def _get_relevant_documents(
@@ -177,7 +177,7 @@ class CrossEncoderRerankRetriever(AsyncFollowsSync, Reranking, BaseRetriever):
         check_query(query)
         rest = dict(kwargs)
         cut = self._cut(rest)
-        first_stage_k = check_first_stage_k(rest.pop("first_stage_k", self.first_stage_k))
+        first_stage_k = whole_number(rest.pop("first_stage_k", self.first_stage_k), "first_stage_k")
         self._check_depths(first_stage_k, cut.top_n)
         _check_settings_of_a_call(rest)
         base = with_depth(self.base_retriever, first_stage_k)
@@ -195,10 +195,11 @@ class CrossEncoderRerankRetriever(AsyncFollowsSync, Reranking, BaseRetriever):
         """Return the candidates to score out of what the base found."""
         found = documents_of(found, "The base retriever")
         limit = depth_of(call.base)
-        if limit is None and not call.base_kwargs and not self._sets_depth(call.first_stage_k):
+        if limit is None and not call.base_kwargs:
+            deeper = with_depth(self.base_retriever, call.first_stage_k + 1)
             # A depth that nobody can read or set shows in what comes back, unless a filter explains
             # it.
-            limit = len(found)
+            limit = len(found) if deeper is self.base_retriever else None
         top_n = call.cut.top_n
         if top_n is not None and limit and limit <= top_n < call.first_stage_k:
             self._warn_once(
@@ -209,9 +210,6 @@ class CrossEncoderRerankRetriever(AsyncFollowsSync, Reranking, BaseRetriever):
             )
         candidates = self._candidates(found, limit=call.first_stage_k)
         return with_own_scores(call.base, candidates)
-
-    def _sets_depth(self, k: int) -> bool:
-        return with_depth(self.base_retriever, k + 1) is not self.base_retriever
 
     def _check_depths(self, first_stage_k: int, top_n: int | None) -> None:
         if first_stage_k > self.max_candidates:
@@ -241,14 +239,6 @@ def _check_settings_of_a_call(kwargs: Mapping[str, Any]) -> None:
             f"k={shown(kwargs['k'])}: say top_n for how many documents to return, or "
             f"first_stage_k for how many candidates to rerank."
         )
-
-
-def _sync_method(cls: type[CrossEncoderRerankRetriever]) -> Callable[..., Any]:
-    return cls._get_relevant_documents
-
-
-def _async_method(cls: type[CrossEncoderRerankRetriever]) -> Callable[..., Any]:
-    return cls._aget_relevant_documents
 
 
 class _Call(NamedTuple):

@@ -12,8 +12,5 @@ def cache_folder(kind: str) -> Path:
 
     It is below the operating system's folder for caches of this user: `~/.cache` or
     `$XDG_CACHE_HOME` on Linux, `~/Library/Caches` on macOS, `%LOCALAPPDATA%` on Windows.
-
-    Args:
-        kind: What is kept there, such as "index".
     """
     return user_cache_path("langchain-rerank", appauthor=False) / kind

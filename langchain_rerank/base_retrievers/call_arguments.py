@@ -31,12 +31,7 @@ from langchain_rerank.base_retrievers.depth import FirstStage
 
 
 def arguments_taken(stage: FirstStage, kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    """Return those of `kwargs` that every retriever in `stage` takes; for a plain runnable, none.
-
-    Args:
-        stage: A retriever, or what LangChain composes of retrievers.
-        kwargs: Arguments of the call.
-    """
+    """Return those of `kwargs` that every retriever in `stage` takes; none of a plain runnable."""
     if not kwargs:
         return {}  # Asking may build what LangChain's alternatives make.
     taken = set(kwargs)

@@ -67,7 +67,7 @@ def depth_of(retriever: FirstStage) -> int | None:
     if isinstance(retriever, BaseRetriever):
         return _retriever_depth(retriever)
     if isinstance(retriever, RunnableBindingBase):
-        k = retriever.kwargs.get(_depth_argument(retriever))
+        k = retriever.kwargs.get("top_n" if _reranks(retriever) else "k")
         # A retriever that takes no arguments in a call drops what is bound to it.
         takes_k = getattr(retriever.bound, "_expects_other_args", True)
         return k if isinstance(k, int) and takes_k else depth_of(retriever.bound)
@@ -204,11 +204,6 @@ def _reranks(runnable: Any) -> bool:
     while isinstance(runnable, RunnableBindingBase):
         runnable = runnable.bound
     return isinstance(runnable, BaseRetriever) and _field(runnable, "first_stage_k") is not None
-
-
-def _depth_argument(binding: RunnableBindingBase[Any, Any]) -> str:
-    """Return the argument of a call that says how many documents come back."""
-    return "top_n" if _reranks(binding) else "k"
 
 
 def _bound_kwargs(binding: RunnableBindingBase[Any, Any], k: int) -> Mapping[str, Any]:

@@ -19,10 +19,6 @@ def with_own_scores(stage: FirstStage, documents: Sequence[Document]) -> list[Do
 
     An ensemble hands on the score that each document has from one of its members: no scale, and
     not what ordered them.
-
-    Args:
-        stage: What found them.
-        documents: `(n,)` documents, best first; left as they are.
     """
     if _merges(stage):
         return [without_scores(document) for document in documents]

@@ -21,12 +21,6 @@ def search_kwargs_with_depth(
     Maximal marginal relevance picks `k` out of `fetch_k`: at `fetch_k == k` it would pick them all
     and the diversity that the user asked for would be gone. Stores that filter after the search
     (FAISS) filter `fetch_k` documents, and give no more than are left.
-
-    Args:
-        store: The store, whose `similarity_search` may name `fetch_k`.
-        search_kwargs: What the user set.
-        k: Number of documents, at least 1.
-        mmr: Whether the search is by maximal marginal relevance.
     """
     deeper = {**search_kwargs, "k": k}
     if mmr or "fetch_k" in search_kwargs or "fetch_k" in _search_parameters(store):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from langchain_core.documents import Document
@@ -14,10 +15,6 @@ from langchain_rerank.errors import ConfigurationError, InputTypeError
 
 def as_stage(value: Any, name: str) -> Runnable[Any, Any]:
     """Return a retriever or runnable as it is, and a function as a runnable.
-
-    Args:
-        value: What was given for a setting.
-        name: The setting, for the message.
 
     Raises:
         ConfigurationError: It is something else.
@@ -32,14 +29,26 @@ def as_stage(value: Any, name: str) -> Runnable[Any, Any]:
     )
 
 
+def corpus_of(documents: Iterable[Document], otherwise: str) -> list[Document]:
+    """Return documents that are to be searched as a list; `otherwise` ends the message.
+
+    Raises:
+        InputTypeError: One of them is not a document.
+    """
+    corpus = listed(documents, "documents", "LangChain documents")
+    for position, document in enumerate(corpus):
+        if not isinstance(document, Document):
+            raise InputTypeError(
+                f"documents[{position}] is of type {type(document).__name__}; expected LangChain "
+                f"documents{otherwise}"
+            )
+    return corpus
+
+
 def documents_of(found: Any, name: str, *, more: str = ".", texts: bool = False) -> list[Document]:
     """Return what a stage found as a list, whatever gives the documents in order.
 
-    Args:
-        found: What it returned.
-        name: How the message calls it.
-        more: What ends the message.
-        texts: Whether texts stand for documents, as in the contexts of a chain.
+    Where `texts` may stand for documents, as in the contexts of a chain, they become such.
 
     Raises:
         InputTypeError: It is no series, or one with something else than documents.

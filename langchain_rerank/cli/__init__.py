@@ -14,6 +14,10 @@ import warnings
 from contextlib import suppress
 from pathlib import Path
 
+from langchain_rerank.errors import RerankError, RerankWarning
+from langchain_rerank.optional import require
+from langchain_rerank.plain_text import printable
+
 _formatwarning = warnings.formatwarning
 _INTERRUPTED = 130
 # The code with which an interrupted command ends.
@@ -27,8 +31,6 @@ def main() -> None:
     """
     started = time.perf_counter()
     _ending.clear()
-    from langchain_rerank.optional import require
-
     _mend_surroundings()
     for stream in (sys.stdin, sys.stdout, sys.stderr):
         # A terminal of another encoding gives or gets a question mark, and not a traceback.
@@ -53,7 +55,8 @@ def main() -> None:
         message = _message_of(error)
         if message is None:
             raise
-        _fail(message)
+        sys.stderr.write(f"Error: {printable(message)}\n")
+        raise SystemExit(2) from None
     except KeyboardInterrupt:
         sys.stderr.write("Interrupted.\n")
         _ending.append(_INTERRUPTED)
@@ -100,8 +103,6 @@ def _global_options_first(arguments: list[str]) -> list[str]:
 
 def _message_of(error: Exception) -> str | None:
     """Return what to say of an error that is no bug; None for any other."""
-    from langchain_rerank.errors import RerankError
-
     if isinstance(error, RerankError):
         return str(error)
     if isinstance(error, OSError):
@@ -111,9 +112,10 @@ def _message_of(error: Exception) -> str | None:
     if isinstance(error, ValueError):
         from pydantic import ValidationError
 
+        from langchain_rerank.fields import told
+
         if isinstance(error, ValidationError):  # a setting that a field of a model refuses
-            said = (str(one["msg"]).removeprefix("Value error, ") for one in error.errors())
-            return "; ".join(said)
+            return told(error)
     return None
 
 
@@ -125,13 +127,6 @@ def _folder_is_gone() -> bool:
     return False
 
 
-def _fail(message: str) -> None:
-    from langchain_rerank.plain_text import printable
-
-    sys.stderr.write(f"Error: {printable(message)}\n")
-    raise SystemExit(2) from None
-
-
 def _as_a_message(
     message: Warning | str,
     category: type[Warning],
@@ -140,9 +135,6 @@ def _as_a_message(
     line: str | None = None,
 ) -> str:
     """Return what is shown of a warning: of this package's, not where in its code it arose."""
-    from langchain_rerank.errors import RerankWarning
-    from langchain_rerank.plain_text import printable
-
     if issubclass(category, RerankWarning):
         return f"Warning: {printable(str(message))}\n"
     return _formatwarning(message, category, filename, lineno, line)

@@ -7,6 +7,10 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.box import SIMPLE
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
 
 from langchain_rerank.bench.shapes import Shape
 from langchain_rerank.bench.workload import Lengths
@@ -15,8 +19,6 @@ from langchain_rerank.errors import ConfigurationError
 from langchain_rerank.scorers.engine.settings import INT8
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from langchain_rerank.bench.setup import Bench, Settings
     from langchain_rerank.bench.summary import Row, Spread
 
@@ -64,8 +66,6 @@ def bench(
 
     Ctrl-C stops and shows what was measured so far.
     """
-    from rich.progress import Progress
-
     from langchain_rerank.bench.machine import PeakMemory, describe
     from langchain_rerank.bench.rounds import Measured, measure, scenarios
     from langchain_rerank.bench.setup import Settings, prepared
@@ -126,7 +126,6 @@ def bench(
 
 
 def _show(ready: Bench, result: Sequence[Row], about: dict[str, Any]) -> None:
-    from rich.console import Console
 
     console = Console()
     if not console.is_terminal:
@@ -177,8 +176,6 @@ _SHARING: dict[str, Callable[[Row], str]] = {
 
 
 def _table(title: str, columns: dict[str, Callable[[Row], str]], result: Sequence[Row]) -> Table:
-    from rich.box import SIMPLE
-    from rich.table import Table
 
     table = Table(title=title, title_justify="left", box=SIMPLE)
     for name in columns:

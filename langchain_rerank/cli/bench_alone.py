@@ -26,14 +26,7 @@ if TYPE_CHECKING:
 def bench_alone(
     shapes: Sequence[Shape], settings: Settings, notes: Console, json_file: Path | None
 ) -> None:
-    """Measure each model, and show and write the table; Ctrl-C ends with what there is.
-
-    Args:
-        shapes: What to build, unless `settings` names a model.
-        settings: One caller's queries, device, precision and rounds.
-        notes: Where what goes on is shown.
-        json_file: Where everything is written, too.
-    """
+    """Measure each model, and show and write the table; Ctrl-C ends with what there is."""
     measured: list[Cost] = []
     interrupted = False
     try:

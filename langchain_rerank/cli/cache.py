@@ -90,7 +90,13 @@ def _keep_up(
             elif action is Action.prune:
                 removed = upkeep.prune(store, days=days, size=size)
                 console.print(f"{removed:,} texts removed.", highlight=False)
-            _show(console, path, upkeep.size_of(store), upkeep.roots(store), upkeep.models(store))
+            _line(console, f"{path}: {_readable(upkeep.size_of(store))}")
+            for root, files, passages, day in upkeep.roots(store):
+                used = dt.date(1970, 1, 1) + dt.timedelta(days=day)
+                held = f"{several(files, 'file')}, {several(passages, 'passage')}"
+                _line(console, f"  {root}: {held}, used {used}")
+            for key, vectors in upkeep.models(store):
+                _line(console, f"  {_model_name(key)}: {several(vectors, 'embedding')}")
     except sqlite3.DatabaseError as error:
         if not is_damage(error):
             raise DataFileError(
@@ -130,22 +136,6 @@ def bytes_of(size: str) -> int:
             f"--size {size!r}: a number with KB, MB or GB was expected, as in 500MB."
         ) from error
     return int(value)
-
-
-def _show(
-    console: Console,
-    path: Path,
-    size: int,
-    roots: list[tuple[str, int, int, int]],
-    models: list[tuple[str, int]],
-) -> None:
-    _line(console, f"{path}: {_readable(size)}")
-    for root, files, passages, day in roots:
-        used = dt.date(1970, 1, 1) + dt.timedelta(days=day)
-        held = f"{several(files, 'file')}, {several(passages, 'passage')}"
-        _line(console, f"  {root}: {held}, used {used}")
-    for key, vectors in models:
-        _line(console, f"  {_model_name(key)}: {several(vectors, 'embedding')}")
 
 
 def _show_others(console: Console, folder: Path, store: Path) -> None:

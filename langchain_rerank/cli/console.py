@@ -8,13 +8,14 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
 
 from langchain_rerank.errors import RerankWarning
+from langchain_rerank.plain_text import printable
 from langchain_rerank.user_cache import cache_folder
-
-if TYPE_CHECKING:
-    from rich.console import Console
 
 NO_GPU = "No GPU found"
 
@@ -34,30 +35,27 @@ class Verbosity:
 verbosity = Verbosity()
 
 
-def notes_console() -> Console:
-    """Return a console on standard error to which a string is text and nothing else.
+class _Notes(Console):
+    """A console to which a string is text and nothing else.
 
     Square brackets in a path are no markup, and nothing in a string commands the terminal.
     """
-    from rich.console import Console
-    from rich.text import Text
 
-    from langchain_rerank.plain_text import printable
+    def print(self, *objects: Any, **options: Any) -> None:
+        style = options.pop("style", "")
+        super().print(
+            *(Text(printable(o), style=style) if isinstance(o, str) else o for o in objects),
+            **options,
+        )
 
-    class Notes(Console):
-        def print(self, *objects: Any, **options: Any) -> None:
-            style = options.pop("style", "")
-            shown = [
-                Text(printable(one), style=style) if isinstance(one, str) else one
-                for one in objects
-            ]
-            super().print(*shown, **options)
+    def status(self, status: Any, **options: Any) -> Any:
+        return super().status(Text(printable(str(status))), **options)
 
-        def status(self, status: Any, **options: Any) -> Any:
-            return super().status(Text(printable(str(status))), **options)
 
+def notes_console() -> Console:
+    """Return a console on standard error for what is not the result."""
     # The terminal breaks long lines itself, and then knows a link or a path as one.
-    return Notes(stderr=True, quiet=verbosity.quiet, soft_wrap=True)
+    return _Notes(stderr=True, quiet=verbosity.quiet, soft_wrap=True)
 
 
 def set_verbosity(*, quiet: bool, verbose: bool) -> None:
@@ -90,8 +88,6 @@ class _Printable(logging.Formatter):
     """Formats records without what would command the terminal."""
 
     def format(self, record: logging.LogRecord) -> str:
-        from langchain_rerank.plain_text import printable
-
         return printable(super().format(record))
 
 

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
 from langchain_rerank.cli import options
 from langchain_rerank.documents import FIRST_STAGE_RANK, FIRST_STAGE_SCORE, RELEVANCE_SCORE
 from langchain_rerank.plain_text import printable
 from langchain_rerank.scorers import contract
+from langchain_rerank.scorers.pairs import PairScorer
 
 if TYPE_CHECKING:
     from langchain_core.documents import Document
-    from rich.console import Console
 
     from langchain_rerank.evaluation.data.datasets import Dataset
     from langchain_rerank.evaluation.report.report import Report
@@ -57,9 +60,6 @@ def demo(
     ] = None,
 ) -> None:
     """Show, offline, what reranking changes: scores, ranks, recall, latency, the best depth."""
-    from rich.console import Console
-    from rich.text import Text
-
     from langchain_rerank.cli.models import open_scorer
     from langchain_rerank.embedded import CORPUS_FOLDER, QUESTIONS_FILE
     from langchain_rerank.errors import ConfigurationError
@@ -88,19 +88,11 @@ def demo(
     base = BM25Retriever.from_documents(documents, k=depths[-1])
     heard = _Heard(scorer)
     with CrossEncoderRerankRetriever(
-        base_retriever=base,
-        model=scorer,
-        first_stage_k=depths[-1],
-        top_n=None,
+        base_retriever=base, model=scorer, first_stage_k=depths[-1], top_n=None
     ) as retriever:
         console.print(f"Scoring up to {depths[-1]} candidates a question, once for all of this…")
         report = sweep_k(
-            base,
-            heard,
-            dataset,
-            depths,
-            measures=MEASURES,
-            latency_queries=TIMED_QUESTIONS,
+            base, heard, dataset, depths, measures=MEASURES, latency_queries=TIMED_QUESTIONS
         )
         mixed = compare_rerank(
             base,
@@ -138,16 +130,7 @@ class _Heard:
 
     def again(self) -> Scorer:
         """Return a scorer that gives what was heard, and nothing else."""
-        return _Again(self._known, self.name)
-
-
-class _Again:
-    def __init__(self, known: Mapping[tuple[str, str], float], name: str) -> None:
-        self._known = known
-        self.name = name
-
-    def score(self, query: str, texts: Sequence[str]) -> list[float]:
-        return [self._known[query, text] for text in texts]
+        return PairScorer(lambda pairs: [self._known[pair] for pair in pairs], name=self.name)
 
 
 def _spread(dataset: Dataset, limit: int) -> Dataset:
@@ -161,9 +144,6 @@ def _spread(dataset: Dataset, limit: int) -> Dataset:
 
 
 def _show_pair(console: Console, result: RerankResult) -> None:
-    from rich.table import Table
-    from rich.text import Text
-
     _heading(console, "1. BM25 against cross-encoder: one question, two texts")
     pair = [_by_first_stage(result)[0], result.documents[0]]
     columns = [
@@ -175,7 +155,10 @@ def _show_pair(console: Console, result: RerankResult) -> None:
     for heading in ("text", "BM25", "cross-encoder"):
         table.add_column(heading, justify="left" if heading == "text" else "right")
     for row, document in enumerate(pair):
-        cells = [_marked(column[row], max(column)) for column in columns]
+        cells = [
+            Text(f"{column[row]:.3f}", style="bold green" if column[row] == max(column) else "")
+            for column in columns
+        ]
         text = " ".join(printable(document.page_content).split())
         table.add_row(Text(text, overflow="ellipsis"), *cells)
     console.print(table)
@@ -206,7 +189,6 @@ def _by_first_stage(result: RerankResult) -> list[Document]:
 
 
 def _show_recall(console: Console, report: Report, mixed: Report) -> None:
-    from rich.table import Table
 
     from langchain_rerank.evaluation.report.rendering.words import between, fraction, signed
 
@@ -243,8 +225,6 @@ def _show_recall(console: Console, report: Report, mixed: Report) -> None:
 
 
 def _show_depths(console: Console, report: Report) -> None:
-    from rich.table import Table
-    from rich.text import Text
 
     from langchain_rerank.evaluation.report.rendering.sentences import headlines
 
@@ -288,7 +268,3 @@ def _bar(share: float, console: Console, width: int = 20) -> str:
 def _heading(console: Console, text: str) -> None:
     console.print()
     console.rule(f"[bold]{text}", align="left")
-
-
-def _marked(value: float, best: float) -> str:
-    return f"[bold green]{value:.3f}[/]" if value == best else f"{value:.3f}"

@@ -7,18 +7,21 @@ several models it compares them.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import typer
+from rich.console import Console
 
 from langchain_rerank.cli import options
 from langchain_rerank.cli.json_output import SCREEN, JsonOption, check_json, write_json
 from langchain_rerank.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from langchain_rerank.cli.inputs import Inputs
+    from langchain_core.retrievers import BaseRetriever
+
+    from langchain_rerank.evaluation.data.questions import Dataset
     from langchain_rerank.evaluation.report.report import Report
     from langchain_rerank.evaluation.report.threshold import ThresholdTuning
     from langchain_rerank.scorers.contract import Scorer
@@ -86,8 +89,6 @@ def evaluate(
     For continuous integration: exit code 1 where quality is under
     --fail-under or below --against, 2 where the command cannot run.
     """
-    from rich.console import Console
-
     from langchain_rerank.cli.console import notes_console
     from langchain_rerank.cli.gates import Gates
     from langchain_rerank.cli.inputs import (
@@ -100,7 +101,6 @@ def evaluate(
     from langchain_rerank.cli.models import open_scorer
     from langchain_rerank.evaluation.score.measures import parse_measures, respelt
     from langchain_rerank.evaluation.sweep import DEFAULT_KS, check_choice
-    from langchain_rerank.evaluation.tune import labelled
     from langchain_rerank.reading import Form
 
     check_json(json_file)
@@ -110,23 +110,19 @@ def evaluate(
         if not depths:
             depths = list(DEFAULT_KS) if context.info_name == "sweep" else [options.FIRST_STAGE_K]
         check_choice(depths, margin, budget_ms)
-        is_sweep = len(depths) > 1 or context.info_name == "sweep"
+        asks_for_depth = len(depths) > 1 or context.info_name == "sweep"
         gates = Gates.of(fail_under, against, margin)
         chosen = parse_measures(measures)
         if (said := respelt(measures)) is not None:
-            notes.print(said, highlight=False, markup=False)
+            notes.print(said)
         named: list[str | None] = [*options.model_names(model, models)] or [None]
         scorers = {
             str(name or model_url or options.MODEL): open_scorer(
-                name,
-                default=options.MODEL,
-                model_arg=model_arg,
-                model_url=model_url,
-                dialect=dialect,
+                name, model_arg=model_arg, model_url=model_url, dialect=dialect
             )
             for name in named
         }
-        if tune_threshold and (is_sweep or len(scorers) > 1):
+        if tune_threshold and (asks_for_depth or len(scorers) > 1):
             raise ConfigurationError(
                 "--tune-threshold is for one --model at one --first-stage-k: each has a scale and "
                 "a threshold of its own."
@@ -140,39 +136,26 @@ def evaluate(
             chunk_size=chunk_size,
             follow_symlinks=follow_symlinks,
         )
-        opened = open_inputs(
-            (documents, dataset.head(limit)),
-            source=source,
-            scorers=scorers,
+        dataset = dataset.head(limit)
+        unmatched = options.FailOn.unmatched in (fail_on or ())
+        retriever, relevance = open_inputs(
+            documents, dataset, source, scorers.values(), notes, fail_on_unmatched=unmatched
+        )
+        floors = [one for one, _ in gates.floors]
+        common = {
+            "top_n": top_n,
+            "first_stage_weight": first_stage_weight or 0.0,
+            "resume": resume,
+            "settings": source.settings,
             # What a gate asks for is measured, whether or not it was named.
-            measures=[
-                *chosen,
-                *(one for one, _ in gates.floors if str(one) not in map(str, chosen)),
-            ],
-            fail_on_unmatched=options.FailOn.unmatched in (fail_on or ()),
-            notes=notes,
+            "measures": list({str(one): one for one in [*chosen, *floors]}.values()),
+            "relevance": relevance,
+        }
+        work = _Work(retriever, scorers, dataset, depths[-1], common, out)
+        sweep = {"ks": depths, "margin": margin, "budget_ms": budget_ms}
+        report, sweeps, tuned = _done(
+            work, sweep if asks_for_depth else None, tunes_threshold=tune_threshold
         )
-        plan = _Plan(
-            depths,
-            margin,
-            budget_ms,
-            {
-                "top_n": top_n,
-                "first_stage_weight": first_stage_weight or 0.0,
-                "resume": resume,
-                "settings": source.settings,
-            },
-            is_sweep=is_sweep,
-        )
-        if tune_threshold:
-            # Before anything is scored.
-            labelled(opened.dataset.usable, opened.relevance, "a threshold")
-        report, sweeps = _evaluated(opened, plan, out)
-        tuned = None
-        try:
-            tuned = _threshold(opened, plan, out) if tune_threshold else None
-        finally:  # What fails last loses nothing.
-            report.save(out, also=tuned.save if tuned is not None else None)
     if json_file is not None:
         more: dict[str, Any] = {}
         if sweeps:
@@ -187,96 +170,86 @@ def evaluate(
     gates.enforce(report, notes)
 
 
-@dataclass(frozen=True)
-class _Plan:
-    """What is asked of the systems.
+class _Work(NamedTuple):
+    """What is evaluated: `k` is the largest depth, `common` what every evaluation is told."""
 
-    Attributes:
-        depths: Depths of the first stage, ascending.
-        margin: How much quality a smaller depth may give up.
-        budget_ms: The largest median time per query.
-        common: What every evaluation is told.
-        is_sweep: Whether the depth to use is asked for.
-    """
-
-    depths: list[int]
-    margin: float
-    budget_ms: float | None
+    retriever: BaseRetriever
+    scorers: Mapping[str, Scorer]
+    dataset: Dataset
+    k: int
     common: dict[str, Any]
-    is_sweep: bool
+    out: Path
 
 
-def _evaluated(opened: Inputs, plan: _Plan, out: Path) -> tuple[Report, Mapping[str, Report]]:
+def _done(
+    work: _Work, sweep: dict[str, Any] | None, *, tunes_threshold: bool
+) -> tuple[Report, Mapping[str, Report], ThresholdTuning | None]:
+    """Return the report, which is saved, what `_evaluated` returns beside it, and a threshold."""
+    from langchain_rerank.evaluation.tune import labelled
+
+    if tunes_threshold:
+        # Before anything is scored.
+        labelled(work.dataset.usable, work.common["relevance"], "a threshold")
+    report, sweeps = _evaluated(work, sweep)
+    tuned = None
+    try:
+        tuned = _threshold(work) if tunes_threshold else None
+    finally:  # What fails last loses nothing.
+        report.save(work.out, also=tuned.save if tuned is not None else None)
+    return report, sweeps, tuned
+
+
+def _evaluated(work: _Work, sweep: dict[str, Any] | None) -> tuple[Report, Mapping[str, Report]]:
     """Return the report, and of several models at several depths the sweep of each."""
     from langchain_rerank.cli.inputs import JOURNAL
     from langchain_rerank.evaluation.compare import compare_models, compare_rerank
     from langchain_rerank.evaluation.report.rendering.words import file_names
+    from langchain_rerank.evaluation.sweep import sweep_k
 
-    common = {
-        **plan.common,
-        "measures": opened.measures,
-        "relevance": opened.relevance,
-        "journal": out / JOURNAL,
-    }
-    scorers = dict(opened.scorers)
-    if plan.is_sweep and len(scorers) == 1:
-        return _swept(opened, next(iter(scorers.values())), plan, common), {}
+    retriever, scorers, dataset, k, common, out = work
     sweeps = {}
-    if plan.is_sweep:
+    if sweep is not None:
         for name, file in file_names(scorers).items():
-            folder = out / "depths" / file
-            own = {**common, "journal": folder / JOURNAL}
-            sweeps[name] = _swept(opened, scorers[name], plan, own)
+            folder = out if len(scorers) == 1 else out / "depths" / file
+            sweeps[name] = sweep_k(
+                retriever, scorers[name], dataset, journal=folder / JOURNAL, **sweep, **common
+            )
+            if len(scorers) == 1:
+                return sweeps[name], {}
             sweeps[name].save(folder)
-    at = {"first_stage_k": plan.depths[-1], **common}
+    at = {"first_stage_k": k, "journal": out / JOURNAL, **common}
     if len(scorers) == 1:
         (scorer,) = scorers.values()
-        return compare_rerank(opened.retriever, scorer, opened.dataset, **at), sweeps
-    report = compare_models(opened.retriever, scorers, opened.dataset, **at)
+        return compare_rerank(retriever, scorer, dataset, **at), sweeps
+    report = compare_models(retriever, scorers, dataset, **at)
     if sweeps:
-        found = [f"{one}: K = {sweep.recommended_k}" for one, sweep in sweeps.items()]
+        found = [f"{name}: K = {one.recommended_k}" for name, one in sweeps.items()]
         said = (
-            f"All models at K = {plan.depths[-1]}. The depth to use of each is in the folder "
+            f"All models at K = {k}. The depth to use of each is in the folder "
             f"depths: {', '.join(found)}."
         )
         report = replace(report, warnings=(*report.warnings, said))
     return report, sweeps
 
 
-def _threshold(opened: Inputs, plan: _Plan, out: Path) -> ThresholdTuning:
+def _threshold(work: _Work) -> ThresholdTuning:
     """Return the threshold to use, from what the comparison kept in its journal."""
     from langchain_rerank.cli.inputs import JOURNAL
     from langchain_rerank.evaluation.threshold import tune_threshold
 
-    (scorer,) = opened.scorers.values()
+    (scorer,) = work.scorers.values()
     return tune_threshold(
-        opened.retriever,
+        work.retriever,
         scorer,
-        opened.dataset,
-        first_stage_k=plan.depths[-1],
-        first_stage_weight=plan.common["first_stage_weight"],
-        settings=plan.common["settings"],
-        relevance=opened.relevance,
-        journal=out / JOURNAL,
+        work.dataset,
+        first_stage_k=work.k,
+        journal=work.out / JOURNAL,
         resume=True,
         progress=False,
+        **{name: work.common[name] for name in ("first_stage_weight", "settings", "relevance")},
     )
 
 
 def _besides(report: Report, tuned: ThresholdTuning) -> ThresholdTuning:
     """Return a tuned threshold without the warnings that the report has, too."""
     return replace(tuned, warnings=tuple(o for o in tuned.warnings if o not in report.warnings))
-
-
-def _swept(opened: Inputs, scorer: Scorer, plan: _Plan, common: dict[str, Any]) -> Report:
-    from langchain_rerank.evaluation.sweep import sweep_k
-
-    return sweep_k(
-        opened.retriever,
-        scorer,
-        opened.dataset,
-        ks=plan.depths,
-        margin=plan.margin,
-        budget_ms=plan.budget_ms,
-        **common,
-    )

@@ -33,10 +33,6 @@ def document_filter(
     Of a list (tags), one element has to be the value; numbers and dates are compared as they are
     written, true and false in any letters.
 
-    Args:
-        given: What the option was given.
-        documents: All that is searched.
-
     Raises:
         ConfigurationError: Not KEY=VALUE, or no document has metadata of that name.
 

@@ -70,7 +70,7 @@ class Gates:
         """Say which gates do not hold, and end with exit code 1 where one does not."""
         said = self.failures(report)
         for one in said:
-            notes.print(f"Failed: {one}.", highlight=False, markup=False, soft_wrap=True)
+            notes.print(f"Failed: {one}.")
         if said:
             raise typer.Exit(FAILED)
 

@@ -9,6 +9,16 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.progress import (
+    Progress as Bar,
+)
 
 from langchain_rerank.cli import options
 from langchain_rerank.cli.loading import FirstStage
@@ -37,18 +47,7 @@ def open_index(
     keep: bool,
     notes: Console,
 ) -> IndexRetriever:
-    """Return the first stage over files, its index brought up to date.
-
-    Args:
-        files: Files and folders.
-        kind: What finds the documents.
-        embedding_model: Hub name or path; None for the default one.
-        k: How many documents a search returns.
-        language: What `--language` was given.
-        form: Encoding and delimiter of the files.
-        follow_symlinks: Whether links out of a folder are followed.
-        keep: Whether what is computed is kept for later runs.
-        notes: Where to show how far it is.
+    """Return the first stage over files, its index brought up to date, and `keep` it or not.
 
     Raises:
         DataFileError: As from `load_documents`.
@@ -84,26 +83,17 @@ def open_index(
 @contextmanager
 def counter(notes: Console) -> Iterator[Progress]:
     """Give a hook that shows what is done, how many of how many, and the time that is left."""
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TaskID,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     tasks: dict[str, TaskID] = {}
     # Elsewhere than on a terminal it would leave an empty line and nothing else.
     seen = notes.is_terminal
-    with Progress(
+    with Bar(
         *columns, TimeRemainingColumn(), console=notes, transient=True, disable=not seen
     ) as bar:
 
         def show(what: str, done: int, total: int) -> None:
             if not total:
-                notes.print(f"{what}…", highlight=False)
+                notes.print(f"{what}…")
                 return
             if what not in tasks:
                 tasks[what] = bar.add_task(what, total=total)

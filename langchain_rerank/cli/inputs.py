@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,14 +24,8 @@ from langchain_rerank.evaluation.data.beir import load_collection
 from langchain_rerank.evaluation.data.files import load_dataset
 from langchain_rerank.evaluation.data.questions import Dataset, some
 from langchain_rerank.evaluation.data.relevance import Relevance
-from langchain_rerank.evaluation.report.report import Report
-from langchain_rerank.evaluation.score.measures import Measure
 from langchain_rerank.files import load_documents
-from langchain_rerank.first_stage import default_embeddings
-from langchain_rerank.first_stage.embeddings import (
-    DEFAULT_EMBEDDING_MODEL,
-    packaged_embedding_model,
-)
+from langchain_rerank.first_stage.embeddings import default_embeddings, embedding_name
 from langchain_rerank.first_stage.kept.store import default_store
 from langchain_rerank.first_stage.terms import ENGLISH, Terms
 from langchain_rerank.reading import Form
@@ -85,47 +79,23 @@ class Source:
         kind = self.first_stage or FirstStage.bm25
         found = {"candidates": kind.value}
         if kind is not FirstStage.bm25:
-            found["embedding_model"] = self.embedding_name
+            found["embedding_model"] = embedding_name(self.embedding_model)
         terms = Terms(options.language(self.language))
         if kind is not FirstStage.dense and terms.language != ENGLISH:
             found["language"] = terms.language or "none"
         return {**found, **self.content}
 
-    @property
-    def embedding_name(self) -> str:
-        """Hub name or path of the embedding model."""
-        return self.embedding_model or packaged_embedding_model() or DEFAULT_EMBEDDING_MODEL
-
-
-@dataclass(frozen=True)
-class Inputs:
-    """What an evaluating command works on."""
-
-    retriever: BaseRetriever
-    scorers: Mapping[str, Scorer]
-    dataset: Dataset
-    measures: Sequence[Measure]
-    relevance: Relevance
-
 
 def open_inputs(
-    data: tuple[Sequence[Document], Dataset],
-    *,
+    documents: Sequence[Document],
+    dataset: Dataset,
     source: Source,
-    scorers: Mapping[str, Scorer],
-    measures: Sequence[Measure],
+    scorers: Collection[Scorer],
     notes: Console,
-    fail_on_unmatched: bool = False,
-) -> Inputs:
-    """Return what an evaluation works on; what is cheap to get wrong is checked first.
-
-    Args:
-        data: What `open_data` returned.
-        source: Where the candidates come from.
-        scorers: Scorers by name.
-        measures: The measures.
-        notes: Where to say what takes time.
-        fail_on_unmatched: Whether to end where a label belongs to no document.
+    *,
+    fail_on_unmatched: bool,
+) -> tuple[BaseRetriever, Relevance]:
+    """Return the first stage and what is relevant; what is cheap to get wrong is checked first.
 
     Raises:
         ConfigurationError: Labels none of which belongs to a document.
@@ -133,21 +103,20 @@ def open_inputs(
         ModelLoadError: A model is not there, or is not a cross-encoder.
         Exit: A label belongs to no document, and that is to fail.
     """
-    for scorer in scorers.values():
+    for scorer in scorers:
         check_scorer(scorer)  # before anything is embedded
-    documents, dataset = data
     relevance = Relevance(corpus=documents)
     asked = [(one, ()) for one in dataset.usable]
     relevance.check(asked)
     unmatched = relevance.unmatched(asked) if fail_on_unmatched else None
     if unmatched is not None:
-        notes.print(f"Failed: {unmatched.message}", highlight=False, markup=False, soft_wrap=True)
+        notes.print(f"Failed: {unmatched.message}")
         raise typer.Exit(1)
     # What the first stage embeds is kept, so that a model that cannot be loaded loses nothing.
     retriever = open_first_stage(source, documents, dataset, notes)
-    for scorer in scorers.values():
+    for scorer in scorers:
         load(scorer, notes)
-    return Inputs(retriever, scorers, dataset, measures, relevance)
+    return retriever, relevance
 
 
 def open_data(
@@ -209,10 +178,7 @@ def open_first_stage(
         if silent:
             notes.print(
                 f"{source.run} answers {len(asked) - len(silent)} of {len(asked)} questions. The "
-                f"others ({some(silent)}) have no candidates and count 0.",
-                highlight=False,
-                markup=False,
-                soft_wrap=True,
+                f"others ({some(silent)}) have no candidates and count 0."
             )
         source.content["run_sha256"] = hashlib.sha256(source.run.read_bytes()).hexdigest()
         return retriever
@@ -222,16 +188,13 @@ def open_first_stage(
         if kind is not FirstStage.bm25:
             embeddings = KeptEmbeddings(
                 default_embeddings(source.embedding_model),
-                model=fingerprint(source.embedding_name),
+                model=fingerprint(embedding_name(source.embedding_model)),
                 store=default_store(),
                 progress=lambda what, done, total: status.update(f"{what}: {done:,} of {total:,}…"),
             )
+        language = options.language(source.language)
         return build_first_stage(
-            kind,
-            documents,
-            k=source.k,
-            embeddings=embeddings,
-            language=options.language(source.language),
+            kind, documents, k=source.k, embeddings=embeddings, language=language
         )
 
 
@@ -256,18 +219,10 @@ def resumable(out: Path, notes: Console) -> Iterator[None]:
                 f"\nInterrupted. Finished queries are in {out / JOURNAL}; run the same command "
                 f"with --resume to go on."
             )
-        notes.print(text, highlight=False, soft_wrap=True)
+        notes.print(text)
         raise typer.Exit(INTERRUPTED) from None
-
-
-def deliver(report: Report, out: Path, notes: Console) -> None:
-    """Write `report` to `out`, show its summary, and say where the page is."""
-    report.save(out)
-    Console().print(report)
-    say_where(out, notes)
 
 
 def say_where(out: Path, notes: Console) -> None:
     """Say where a report was written to."""
-    said = f"Written to {out}; open {out / 'report.html'} in a browser."
-    notes.print(said, highlight=False, soft_wrap=True)
+    notes.print(f"Written to {out}; open {out / 'report.html'} in a browser.")

@@ -15,12 +15,6 @@ class KeptEmbeddings(Embeddings):
     """Embeddings that keep what they embed of documents, each text once.
 
     Queries are embedded each time: that is part of what a first stage costs.
-
-    Args:
-        embeddings: What embeds.
-        model: What tells the model from others (see `fingerprint`).
-        store: The kept index (see `default_store`); None keeps nothing.
-        progress: Is told how many of the texts that are not kept yet are done.
     """
 
     def __init__(

@@ -29,15 +29,7 @@ def build_first_stage(
     embeddings: Embeddings | None = None,
     language: str | None = ENGLISH,
 ) -> BaseRetriever:
-    """Return a first stage over `documents`.
-
-    Args:
-        name: "bm25", "dense" or "hybrid".
-        documents: `(n,)` documents to search.
-        k: How many documents a search returns.
-        embeddings: For "dense" and "hybrid"; None is `default_embeddings()`.
-        language: Whose stemmer the words of BM25 get; None for none.
-    """
+    """Return a first stage over `documents`, with the default embeddings where none are given."""
     from langchain_rerank.first_stage import BM25Retriever, DenseRetriever, hybrid_retriever
     from langchain_rerank.first_stage.vectors import VectorIndex
 

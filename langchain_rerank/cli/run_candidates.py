@@ -12,7 +12,7 @@ from pydantic import ConfigDict
 
 from langchain_rerank.documents import with_scores
 from langchain_rerank.errors import ConfigurationError, DataFileError
-from langchain_rerank.evaluation.data.questions import Dataset
+from langchain_rerank.evaluation.data.questions import Dataset, some
 from langchain_rerank.evaluation.data.trec import as_written, read_run
 
 
@@ -43,12 +43,6 @@ def run_retriever(
     path: Path, documents: Sequence[Document], dataset: Dataset, *, k: int
 ) -> RunRetriever:
     """Return the candidates of a TREC run as a first stage.
-
-    Args:
-        path: The run.
-        documents: `(n,)` the corpus, with ids.
-        dataset: The questions, by the ids that the run uses.
-        k: How many candidates a question gets at most.
 
     Raises:
         DataFileError: The run answers no question of the data set, or names a document that the
@@ -92,12 +86,7 @@ def run_retriever(
     if not candidates:
         raise DataFileError(
             f"the run answers none of the {len(dataset)} queries: it has "
-            f"{_some(list(run))}, the data set has {_some([one.id for one in dataset.records])}",
+            f"{some(run)}, the data set has {some(one.id for one in dataset.records)}",
             path=path,
         )
     return RunRetriever(candidates=candidates, k=k)
-
-
-def _some(names: list[str]) -> str:
-    shown = ", ".join(repr(name) for name in names[:3])
-    return f"{shown}, ..." if len(names) > 3 else shown or "no query"

@@ -123,9 +123,7 @@ def search(
         )
     if query is not None:
         check_query(query)  # before minutes of embedding
-    scorer = open_scorer(
-        model, default=options.MODEL, model_arg=model_arg, model_url=model_url, dialect=dialect
-    )
+    scorer = open_scorer(model, model_arg=model_arg, model_url=model_url, dialect=dialect)
     check_scorer(scorer)
     # What is not the result goes to stderr, so that `--json -` can be piped.
     notes = notes_console()
@@ -158,13 +156,13 @@ def search(
         if query is not None:
             _deliver(_found(retriever, query, notes, keep), json_file, path, notes)
             seconds = time.perf_counter() - verbosity.started
-            notes.print(f"{seconds:.1f} s in all, with loading.", highlight=False)
+            notes.print(f"{seconds:.1f} s in all, with loading.")
         if again:
             for question in _questions(notes):
                 try:
                     _show(_found(retriever, question, notes, keep), path)
                 except InputError as error:
-                    notes.print(str(error), highlight=False, markup=False)
+                    notes.print(str(error))
     finally:
         contract.close(scorer)
 
@@ -177,7 +175,7 @@ def _deliver(
     if json_file is not None:
         write_json(result.to_dict(), json_file)
         if json_file != SCREEN:
-            notes.print(f"Written to {json_file}", highlight=False, markup=False, soft_wrap=True)
+            notes.print(f"Written to {json_file}")
 
 
 def _found(
@@ -207,7 +205,7 @@ def _questions(notes: Console) -> Iterator[str]:
     """Yield one question after the other until there is none."""
     asking = sys.stdin.isatty()
     if asking:
-        notes.print("Ask; an empty line ends.", highlight=False)
+        notes.print("Ask; an empty line ends.")
     while True:
         if asking:
             notes.print("? ", end="", style="bold")

@@ -98,7 +98,7 @@ def serve(
             ray_serve.start(http_options={"host": host, "port": port})
             _run(ray_serve, app, name)
         at = f"[{host}]" if ":" in host else host
-        notes.print(f"Serving {name} at http://{at}:{port}. Ctrl-C ends it.", highlight=False)
+        notes.print(f"Serving {name} at http://{at}:{port}. Ctrl-C ends it.")
         while True:
             time.sleep(1.0)
     finally:

@@ -49,11 +49,9 @@ class Part:
 
 
 def read_parts(path: Path, *, encoding: str | None = None) -> list[Part]:
-    """Return the running text of a file.
+    """Return the running text of a file, of which the suffix says what it is; any other is text.
 
-    Args:
-        path: The file; its suffix says what it is, and any unknown one is text.
-        encoding: The encoding of text and HTML; None for what they say themselves, else UTF-8.
+    `encoding` is that of text and HTML; None for what they say themselves, else UTF-8.
 
     Raises:
         DataFileError: It cannot be read, is damaged, or is of a kind that is not read.

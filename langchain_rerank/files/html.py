@@ -48,9 +48,7 @@ def shown_text(page: str) -> tuple[str, str, list[tuple[int, int]]]:
     r"""Return the title of a page, its text, and where in the text which line begins.
 
     The text has a line per block, none of its code, and white space as browsers show it.
-
-    Args:
-        page: The source, its lines ended by `\n`.
+    The lines of the page end in `\n`.
     """
     package = require("bs4", extra="files")
     with warnings.catch_warnings():

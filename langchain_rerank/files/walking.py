@@ -67,6 +67,10 @@ class LeftOut:
     again: int = 0
     pages: dict[str, str] = field(default_factory=dict)
 
+    def add(self, path: Path | str, why: str) -> None:
+        """Note a file that should have been read and cannot be."""
+        self.errors.append(DataFileError(why, path=path))
+
     def look_at(self, file: Found, documents: Sequence[Document]) -> None:
         """Note which pages of a file have no text."""
         if documents and file.path.suffix.lower() == ".pdf":
@@ -106,10 +110,6 @@ def files_below(
     Only regular files are read, and only those inside the folder: a link that leads out of it is
     left out unless `follow_symlinks`. Links in a circle end where they meet themselves. What is
     named itself is read wherever it is. A file below two of `roots` belongs to the first.
-
-    Args:
-        roots: Files and folders.
-        follow_symlinks: Whether links out of a folder, and links to folders, are followed.
 
     Raises:
         DataFileError: One of `roots` is missing, or neither a regular file nor a folder.
@@ -162,19 +162,14 @@ def _walk(
     inside = root.resolve()
     found: list[tuple[Path, str, os.stat_result]] = []
     read: set[tuple[int, int]] = set()
-    links: list[Path] = []
-    for path in _entries(root, left_out, follow_symlinks=follow_symlinks):
-        if path.is_symlink():
-            links.append(path)
-        elif (facts := _regular(path, left_out)) is not None:
-            found.append((path, path.relative_to(root).as_posix(), facts))
-            read.add((facts.st_dev, facts.st_ino))
-    for path in links:
-        if not follow_symlinks and not _is_inside(path, inside, left_out):
+    # Links last: one to what is read anyway adds nothing but a second name.
+    entries = _entries(root, left_out, follow_symlinks=follow_symlinks)
+    for path in sorted(entries, key=Path.is_symlink):
+        is_link = path.is_symlink()
+        if is_link and not follow_symlinks and not _is_inside(path, inside, left_out):
             continue
         facts = _regular(path, left_out)
-        # A link to what is read anyway adds nothing but a second name.
-        if facts is not None and (facts.st_dev, facts.st_ino) not in read:
+        if facts is not None and not (is_link and (facts.st_dev, facts.st_ino) in read):
             found.append((path, path.relative_to(root).as_posix(), facts))
             read.add((facts.st_dev, facts.st_ino))
     return sorted(found, key=lambda one: one[0])
@@ -186,16 +181,13 @@ def _is_inside(link: Path, inside: Path, left_out: LeftOut) -> bool:
         target = link.resolve(strict=True)
     except (OSError, RuntimeError) as error:  # RuntimeError: a circle, before Python 3.13
         said = getattr(error, "strerror", None) or "the link leads to itself"
-        left_out.errors.append(DataFileError(f"cannot be read: {said}", path=link))
+        left_out.add(link, f"cannot be read: {said}")
         return False
     if target.is_relative_to(inside):
         return True
-    left_out.errors.append(
-        DataFileError(
-            f"a link out of the folder, to {target}; --follow-symlinks (follow_symlinks=True) "
-            f"reads it",
-            path=link,
-        )
+    left_out.add(
+        link,
+        f"a link out of the folder, to {target}; --follow-symlinks (follow_symlinks=True) reads it",
     )
     return False
 
@@ -212,9 +204,7 @@ def _entries(root: Path, left_out: LeftOut, *, follow_symlinks: bool) -> Iterato
     """Yield the files of known suffixes below a folder, links among them; hidden ones are not."""
 
     def unlisted(error: OSError) -> None:
-        left_out.errors.append(
-            DataFileError(f"cannot be read: {error.strerror}", path=error.filename)
-        )
+        left_out.add(error.filename, f"cannot be read: {error.strerror}")
 
     inside = root.resolve()
     entered = {inside}
@@ -247,17 +237,12 @@ def _enters(
     path: Path, inside: Path, entered: set[Path], left_out: LeftOut, *, follow: bool
 ) -> bool:
     """Return whether a folder is walked through, which each is once."""
-    target = path.resolve() if follow or path.is_symlink() else path
-    if not path.is_symlink():
-        fresh = target not in entered
-        entered.add(target)
-        return fresh
-    if path.parent.resolve().is_relative_to(target):
-        left_out.errors.append(
-            DataFileError(f"a circle of links: it leads to {target}, which holds it", path=path)
-        )
+    is_link = path.is_symlink()
+    target = path.resolve() if follow or is_link else path
+    if is_link and path.parent.resolve().is_relative_to(target):
+        left_out.add(path, f"a circle of links: it leads to {target}, which holds it")
         return False
-    if not follow:
+    if is_link and not follow:
         # What is inside is walked through anyway.
         _is_inside(path, inside, left_out)
         return False

@@ -16,12 +16,7 @@ _LEFT_OUT = {"del", "moveFrom", "rt", "Fallback"}
 
 
 def document_text(document: Any, parse: Any) -> str:
-    """Return the text of a document: its blocks in order, then its footnotes and endnotes.
-
-    Args:
-        document: What python-docx read.
-        parse: Its parser of XML.
-    """
+    """Return the text of a document: its blocks in order, then its footnotes and endnotes."""
     blocks = list(_blocks(document.element.body))
     for relation in document.part.rels.values():
         if relation.reltype.endswith(("/footnotes", "/endnotes")) and not relation.is_external:

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from pydantic import ConfigDict, Field
 
 from langchain_rerank.base_retrievers.overriding import AsyncFollowsSync
-from langchain_rerank.checks import check_text, listed, shown, whole_number
+from langchain_rerank.base_retrievers.stages import corpus_of
+from langchain_rerank.checks import check_call, check_text, listed, shown, whole_number
 from langchain_rerank.documents import with_scores
 from langchain_rerank.errors import ConfigurationError, InputError, InputTypeError
 from langchain_rerank.fields import CheckedAssignment, Count
@@ -259,10 +260,7 @@ class BM25Retriever(AsyncFollowsSync, CheckedAssignment, BaseRetriever):
         filter: DocumentFilter | None = None,  # noqa: A002 - the name that vector stores use
         **unknown: Any,
     ) -> list[Document]:
-        if unknown:
-            raise ConfigurationError(
-                f"BM25Retriever takes k and filter per call, got {', '.join(sorted(unknown))}."
-            )
+        check_call("BM25Retriever", unknown)
         return self._search(query, self.k if k is None else whole_number(k, "k"), filter)
 
     def _search(self, query: str, k: int, given: DocumentFilter | None) -> list[Document]:
@@ -281,14 +279,7 @@ class BM25Retriever(AsyncFollowsSync, CheckedAssignment, BaseRetriever):
 
 
 def _checked(documents: Iterable[Document]) -> list[Document]:
-    corpus = listed(documents, "documents", "LangChain documents")
-    for position, document in enumerate(corpus):
-        if not isinstance(document, Document):
-            raise InputTypeError(
-                f"documents[{position}] is of type {type(document).__name__}; expected "
-                f"LangChain documents. Texts go into BM25Retriever.from_texts."
-            )
-    return corpus
+    return corpus_of(documents, ". Texts go into BM25Retriever.from_texts.")
 
 
 def _check_searchable(corpus: Sequence[Document], terms: Sequence[Sequence[str]]) -> None:

@@ -28,13 +28,7 @@ FORMAT = "langchain-rerank BM25 1"
 def write_bm25(
     path: str | PathLike[str], index: Any, settings: dict[str, Any], cut: TextToTerms
 ) -> None:
-    """Write an index so that `read_bm25` gives the same one.
-
-    Args:
-        path: The file; it is replaced when the new one is complete.
-        index: The index.
-        settings: Settings of the retriever.
-        cut: How its texts became terms.
+    """Write an index, all of it or nothing, so that `read_bm25` gives the same one.
 
     Raises:
         InputError: Metadata would come back as something else than it is.

@@ -27,10 +27,10 @@ from langchain_rerank.base_retrievers.call_arguments import (
 from langchain_rerank.base_retrievers.depth import FirstStage, with_depth
 from langchain_rerank.base_retrievers.merging import with_own_scores
 from langchain_rerank.base_retrievers.overriding import AsyncFollowsSync
-from langchain_rerank.base_retrievers.stages import as_stage, documents_of
+from langchain_rerank.base_retrievers.stages import as_stage, corpus_of, documents_of
 from langchain_rerank.checks import check_embeddings, listed, whole_number
 from langchain_rerank.documents import DENSE_SCORE, FIRST_STAGE_SCORE, with_metadata
-from langchain_rerank.errors import ConfigurationError, InputError, InputTypeError
+from langchain_rerank.errors import ConfigurationError, InputError
 from langchain_rerank.fields import CheckedAssignment, Count, Real
 from langchain_rerank.first_stage.bm25 import BM25Retriever
 from langchain_rerank.first_stage.dense import DenseRetriever
@@ -289,12 +289,7 @@ def hybrid_retriever(
     corpus: list[Document] = []
     seen: set[str] = set()
     check_embeddings(embeddings)
-    for position, document in enumerate(listed(documents, "documents", "LangChain documents")):
-        if not isinstance(document, Document):
-            raise InputTypeError(
-                f"documents[{position}] is of type {type(document).__name__}; expected LangChain "
-                f"documents: Document(text)."
-            )
+    for position, document in enumerate(corpus_of(documents, ": Document(text).")):
         name = document.id or f"#{position}"
         if name in seen:
             raise InputError(

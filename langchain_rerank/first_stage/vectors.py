@@ -12,7 +12,8 @@ from langchain_core.embeddings import Embeddings
 from langchain_core.vectorstores import VectorStore
 from numpy.typing import NDArray
 
-from langchain_rerank.errors import ConfigurationError, InputError
+from langchain_rerank.checks import check_call
+from langchain_rerank.errors import InputError
 from langchain_rerank.plain_text import well_formed
 
 
@@ -69,19 +70,10 @@ class VectorIndex(VectorStore):
     ) -> list[tuple[Document, float]]:
         """Return the `k` most similar documents with their cosines, best first.
 
-        Args:
-            query: The query.
-            k: How many documents to return at most.
-            filter: Which documents may be returned; None for all.
-            **unknown: Nothing else is taken.
-
         Raises:
             ConfigurationError: Another argument.
         """
-        if unknown:
-            raise ConfigurationError(
-                f"VectorIndex takes k and filter per call, got {', '.join(sorted(unknown))}."
-            )
+        check_call("VectorIndex", unknown)
         if not self.documents:
             return []
         (vector,) = finite_vectors([self._embeddings.embed_query(well_formed(query))])

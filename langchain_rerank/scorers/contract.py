@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
@@ -84,6 +85,11 @@ class Scores(list[float]):
         self.best_passages = best_passages
         self.timings = timings
 
+    @property
+    def passages(self) -> Sequence[Passage | None]:
+        """`best_passages`, `(n,)`, with None for each text where there are none."""
+        return self.best_passages or [None] * len(self)
+
 
 def add_counts(counts: Iterable[int | None]) -> int | None:
     """Return the sum of what several parts counted as truncated; None where one does not say."""
@@ -93,6 +99,12 @@ def add_counts(counts: Iterable[int | None]) -> int | None:
             return None
         total += count
     return total
+
+
+def joined(parts: Sequence[Scores]) -> Scores:
+    """Return the scores of the parts of one request as those of all of it."""
+    scores = (score for part in parts for score in part)
+    return Scores(scores, truncated=add_counts(part.truncated for part in parts))
 
 
 class ClosedOnExit:
@@ -112,6 +124,42 @@ class ClosedOnExit:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+
+class BatchScorer(ClosedOnExit, ABC):
+    """A scorer that computes several requests at once: subclasses write `_scored`."""
+
+    def score(self, query: str, texts: Sequence[str]) -> Scores:
+        """Return one relevance score per text, in order; higher is better.
+
+        Args:
+            query: What the texts are judged against.
+            texts: `(n,)` texts; `n` may be 0, which gives `[]` and loads, starts or asks nothing.
+
+        Raises:
+            InputTypeError: The query or a text is not a string.
+            ScorerError: The model could not be loaded or reached, or could not score.
+        """
+        return self.score_many([(query, texts)])[0]
+
+    def score_many(self, requests: Sequence[Request]) -> list[Scores]:
+        """Return the scores of each request, in order, computed at the same time.
+
+        Args:
+            requests: `(m,)` pairs of a query and its texts.
+
+        Raises:
+            InputTypeError: A query or a text is not a string.
+            ScorerError: As from `score`; the requests that still wait are dropped.
+        """
+        checked = [(query, check_request(query, texts)) for query, texts in requests]
+        if not any(texts for _, texts in checked):
+            return [Scores() for _ in checked]
+        return self._scored(checked)
+
+    @abstractmethod
+    def _scored(self, requests: Sequence[Request]) -> list[Scores]:
+        """Return the scores of each request; all are checked, and one at least has texts."""
 
 
 def scorer_name(scorer: object) -> str:
@@ -284,13 +332,9 @@ async def ascore(scorer: Scorer, query: str, texts: Sequence[str]) -> Scores:
 
 
 async def in_thread(call: Callable[[], T], name: str) -> T:
-    """Return what `call` returns in one of this package's threads, in the caller's context.
+    """Return what `call` of the scorer `name` returns in a thread, in the caller's context.
 
     So the caller's context variables are there as well: its tenant, its trace, its deadline.
-
-    Args:
-        call: What to do.
-        name: The scorer that is asked.
     """
     if deadline.remaining() is None:
         inherited: Callable[[], T] = partial(copy_context().run, call)

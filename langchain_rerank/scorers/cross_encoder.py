@@ -13,7 +13,7 @@ from langchain_rerank.checks import device_name, dtype_name, listed, whole_numbe
 from langchain_rerank.errors import ScorerClosedError
 from langchain_rerank.locks import ProcessLock
 from langchain_rerank.scorers import deadline
-from langchain_rerank.scorers.contract import ClosedOnExit, Request, Scores, check_request
+from langchain_rerank.scorers.contract import BatchScorer, Request, Scores, check_request
 from langchain_rerank.scorers.engine import registry
 from langchain_rerank.scorers.engine.device import precision
 from langchain_rerank.scorers.engine.metrics import Metrics
@@ -47,7 +47,7 @@ class _Held(NamedTuple):
     finalizer: weakref.finalize[..., Any]
 
 
-class CrossEncoderScorer(ClosedOnExit):
+class CrossEncoderScorer(BatchScorer):
     """Scores texts with a cross-encoder on this machine.
 
     Cheap to construct: the model loads on first use, or with `load`. Scorers of the same files, or
@@ -227,19 +227,6 @@ class CrossEncoderScorer(ClosedOnExit):
         """
         self._reading(self._loaded_engine())
 
-    def score(self, query: str, texts: Sequence[str]) -> Scores:
-        """Return one relevance score per text, in order; higher is better.
-
-        Args:
-            query: What the texts are judged against.
-            texts: `(n,)` texts; `n` may be 0, which gives `[]` without loading the model.
-
-        Raises:
-            InputTypeError: The query or a text is not a string.
-            ScorerError: The model could not be loaded or could not score.
-        """
-        return self.score_many([(query, texts)])[0]
-
     async def ascore(self, query: str, texts: Sequence[str]) -> Scores:
         """Like `score`, without blocking the event loop; cancelling drops waiting work."""
         texts = check_request(query, texts)
@@ -251,19 +238,7 @@ class CrossEncoderScorer(ClosedOnExit):
             await asyncio.sleep(0.01)  # Only when the queue is full, which takes 200,000 texts.
         return await asyncio.wrap_future(future)
 
-    def score_many(self, requests: Sequence[Request]) -> list[Scores]:
-        """Return the scores of each request, in order, with batches shared between requests.
-
-        Args:
-            requests: `(m,)` pairs of a query and its texts.
-
-        Raises:
-            InputTypeError: A query or a text is not a string.
-            ScorerError: The model could not be loaded or could not score.
-        """
-        requests = [(query, check_request(query, texts)) for query, texts in requests]
-        if not any(texts for _, texts in requests):
-            return [Scores() for _ in requests]
+    def _scored(self, requests: Sequence[Request]) -> list[Scores]:
         engine = self._loaded_engine()
         reading, most = self._reading(engine), self._max_batch_tokens
         waiting: list[Future[Scores] | None] = [

@@ -44,10 +44,7 @@ def remaining() -> float | None:
 
 
 def check(name: str) -> None:
-    """Refuse to begin anything new after the deadline.
-
-    Args:
-        name: The scorer that would be asked.
+    """Refuse to ask the scorer `name` for anything new after the deadline.
 
     Raises:
         ScorerTimeoutError: The deadline has passed.
@@ -104,11 +101,7 @@ async def awithin(timeout: float | None, name: str, work: Callable[[], Awaitable
 
 
 def result_of(future: Future[T], name: str) -> T:
-    """Return the result of `future`; where time is up or the wait is interrupted, cancel it.
-
-    Args:
-        future: The work of a scorer.
-        name: The scorer, for the message.
+    """Return what the scorer `name` gives; where time is up or the wait ends before, cancel it.
 
     Raises:
         ScorerTimeoutError: The deadline has passed; or whatever the future raises.
@@ -124,13 +117,9 @@ def result_of(future: Future[T], name: str) -> T:
 
 
 def in_thread(call: Callable[[], T], name: str) -> Future[T]:
-    """Return the future result of `call()`, made in a thread of its own with this context.
+    """Return the future result of `call()` of a scorer, in a thread of its own with this context.
 
     The thread is a daemon: a call that never ends must not keep the process from ending.
-
-    Args:
-        call: What to do.
-        name: The scorer that is asked.
 
     Raises:
         ScorerUnavailableError: So many of its calls run on, with nobody waiting, that it hangs.

@@ -6,7 +6,9 @@ import json
 import pickle
 import shutil
 from collections.abc import Mapping, Sequence
+from functools import partial
 from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -172,15 +174,10 @@ class _PartScorer:
 
     def _scored(self, part: Mapping[str, int]) -> tuple[Any, list[float]]:
         rows, pairs = files.read_part(Path(self._plan.source), part, self._plan.form)
-        requests = [
-            (query, [text for _, text in group]) for query, group in groupby(pairs, key=_query)
-        ]
+        by_query = groupby(pairs, key=itemgetter(0))
+        requests = [(query, [text for _, text in group]) for query, group in by_query]
         answers = self._scorer.score_many(requests)
         return rows, [score for scores in answers for score in scores]
-
-
-def _query(pair: tuple[str, str]) -> str:
-    return pair[0]
 
 
 def _same_run(folder: Path, settings: Mapping[str, Any]) -> None:
@@ -194,8 +191,5 @@ def _same_run(folder: Path, settings: Mapping[str, Any]) -> None:
                 f"{folder} has the parts of an interrupted run with another {', '.join(changed)}. "
                 f"Run it to its end as it was started, delete the folder, or write elsewhere."
             )
-    files.write_atomically(note, lambda path: _dump(path, settings))
-
-
-def _dump(path: Path, settings: Mapping[str, Any]) -> None:
-    path.write_text(json.dumps(settings), encoding="utf-8")
+    write = partial(Path.write_text, data=json.dumps(settings), encoding="utf-8")
+    files.write_atomically(note, write)

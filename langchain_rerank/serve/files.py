@@ -45,25 +45,21 @@ def parts_of(path: Path, form: str, pairs: int) -> list[dict[str, int]]:
     """
     if form == PARQUET:
         rows = require("pyarrow.parquet", extra="ray").read_metadata(path).num_rows
-        return [
-            {"part": number, "start": start, "end": end, "pairs": end - start, "before": start}
-            for number, start in enumerate(range(0, rows, pairs))
-            for end in [min(rows, start + pairs)]
-        ]
-    found, start, count, before, position = [], 0, 0, 0, 0
-    with path.open("rb") as file:
-        for line, content in enumerate(file, start=1):
-            position += len(content)
-            count += bool(content.strip())
-            if count == pairs:
-                found.append((start, position, count, before))
-                start, count, before = position, 0, line
-    if count:
-        found.append((start, position, count, before))
-    return [
-        {"part": number, "start": first, "end": end, "pairs": size, "before": lines}
-        for number, (first, end, size, lines) in enumerate(found)
-    ]
+        ends = [(start, min(rows, start + pairs)) for start in range(0, rows, pairs)]
+        found = [(start, end, end - start, start) for start, end in ends]
+    else:
+        found, start, count, before, position = [], 0, 0, 0, 0
+        with path.open("rb") as file:
+            for line, content in enumerate(file, start=1):
+                position += len(content)
+                count += bool(content.strip())
+                if count == pairs:
+                    found.append((start, position, count, before))
+                    start, count, before = position, 0, line
+        if count:
+            found.append((start, position, count, before))
+    names = ("part", "start", "end", "pairs", "before")
+    return [dict(zip(names, (n, *part), strict=True)) for n, part in enumerate(found)]
 
 
 def read_part(path: Path, part: Mapping[str, int], form: str) -> tuple[Any, list[tuple[str, str]]]:
@@ -160,7 +156,9 @@ def _with_scores(rows: Any, scores: Sequence[float]) -> Any:
     return rows.append_column("score", column)
 
 
-def write_atomically(path: Path, write: Callable[[Path], None], folder: Path | None = None) -> None:
+def write_atomically(
+    path: Path, write: Callable[[Path], object], folder: Path | None = None
+) -> None:
     """Have `write` fill another file, in `folder` or beside it, which then takes the place."""
     # A name of its own: other machines may be at the same part.
     unfinished = (folder or path.parent) / f"{path.name}.{uuid4().hex}.tmp"

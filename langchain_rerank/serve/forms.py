@@ -224,11 +224,7 @@ def answer(
 ) -> Any:
     """Return the answer's JSON data, best first; equal scores keep the order of the texts.
 
-    Args:
-        request: What was asked.
-        logits: `(n,)` the model's raw scores.
-        activation: Gives the scores that the model's `predict` gives for logits.
-        name: The model's name.
+    `activation` gives the scores that the model's `predict` gives for logits, `(n,)`.
     """
     best_first = sorted(range(len(logits)), key=lambda i: -logits[i])
     order, echo = best_first[: request.top_n], request.echo

@@ -9,11 +9,7 @@ from langchain_rerank.scorers.contract import Scores
 
 
 class Metrics:
-    """Counts what a replica does, in a registry of its own.
-
-    Args:
-        replica: Tells the replicas of a server apart.
-    """
+    """Counts what a replica does, in a registry of its own."""
 
     def __init__(self, replica: str) -> None:
         self._client = client = require("prometheus_client", extra="ray")

@@ -10,6 +10,7 @@ from typing import Any
 from langchain_rerank.errors import RequestRejectedError
 from langchain_rerank.scorers.contract import Scores
 from langchain_rerank.scorers.cross_encoder import CrossEncoderScorer
+from langchain_rerank.scorers.engine.metrics import Metrics
 from langchain_rerank.scorers.engine.tokens.templates import copied_backend
 
 
@@ -41,10 +42,9 @@ class LogitModel:
         """Whether the engine's thread runs."""
         return self._engine.alive
 
-    def counts(self) -> Any:
-        """Return what the engine counts (tokens, texts that wait), or None where it does not."""
-        counts = getattr(self.scorer, "metrics", None)
-        return counts() if callable(counts) else None
+    def counts(self) -> Metrics:
+        """Return what the engine counts: tokens, texts that wait."""
+        return self.scorer.metrics()
 
     async def logits(self, query: str, texts: Sequence[str]) -> Scores:
         """Return the raw scores of `texts`, `(n,)`, in order."""

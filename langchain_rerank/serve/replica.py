@@ -38,12 +38,6 @@ class Replica:
     """Answers requests with the scores of one model.
 
     Logs say what happened and never what was asked: no query, no text.
-
-    Args:
-        model: The engine.
-        limits: What is refused.
-        key: The bearer token that /rerank and /metrics want; "" wants none.
-        name: Tells the replicas of a server apart.
     """
 
     def __init__(self, model: LogitModel, *, limits: Limits, key: str, name: str) -> None:

@@ -220,10 +220,9 @@ def _asked(misses: Sequence[tuple[int, str, dict[bytes, str]]]) -> list[Request]
 
 
 def _entries(scores: Scores) -> list[Entry]:
-    passages = scores.best_passages or [None] * len(scores)
     return [
         Entry(score) if passage is None else Entry(score, passage.start, passage.end)
-        for score, passage in zip(scores, passages, strict=True)
+        for score, passage in zip(scores, scores.passages, strict=True)
     ]
 
 
@@ -232,9 +231,8 @@ def _scores(entries: Sequence[Entry], texts: Sequence[str], truncated: int | Non
         Passage(text[start:end], start, end) if start is not None and end is not None else None
         for (_, start, end), text in zip(entries, texts, strict=True)
     ]
-    noted = any(passage is not None for passage in passages)
     return Scores(
         (entry.score for entry in entries),
         truncated=truncated,
-        best_passages=passages if noted else None,
+        best_passages=passages if any(passages) else None,
     )

@@ -73,11 +73,8 @@ def _best_first(scores: Sequence[float], texts: Sequence[str]) -> list[int]:
 def _joined(small: Scores, order: Sequence[int], large: Scores) -> Scores:
     """Return the final scores: the large model's for the head of `order`, places for its tail."""
     values = list(small)
-    passages = list(small.best_passages or [None] * len(small))
-    head = order[: len(large)]
-    for i, value, passage in zip(
-        head, large, large.best_passages or [None] * len(large), strict=True
-    ):
+    passages = list(small.passages)
+    for i, value, passage in zip(order[: len(large)], large, large.passages, strict=True):
         values[i], passages[i] = value, passage
     lowest = min(large)
     step = max(1.0, 2 * math.ulp(lowest))  # 1.0 would vanish beside a score of 1e16
@@ -86,10 +83,9 @@ def _joined(small: Scores, order: Sequence[int], large: Scores) -> Scores:
         place += small[i] != previous
         previous = small[i]
         values[i] = lowest - place * step
-    noted = large.best_passages is not None or small.best_passages is not None
     counts = (small.truncated, large.truncated)
     truncated = None if None in counts else max(count or 0 for count in counts)
-    return Scores(values, truncated=truncated, best_passages=passages if noted else None)
+    return Scores(values, truncated=truncated, best_passages=passages if any(passages) else None)
 
 
 def _spread(scores: Scores, unique: Sequence[str], texts: Sequence[str]) -> Scores:

@@ -19,11 +19,6 @@ def split_passages(text: str, passage_words: int, overlap_words: int) -> list[Pa
     A text of at most `passage_words` words, the empty one too, is one passage: the whole of it.
     Longer ones are cut at words, without the space around a passage; every word is in a passage.
 
-    Args:
-        text: Any text.
-        passage_words: Most words in a passage, at least 1.
-        overlap_words: Words shared by neighbours, from 0 to `passage_words - 1`.
-
     Examples:
         >>> for p in split_passages("the quick  brown fox jumps", 3, 1):
         ...     print(p)

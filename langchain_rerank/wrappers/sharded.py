@@ -172,15 +172,12 @@ def _joined(
     values = [[0.0] * len(texts) for _, texts in requests]
     passages: list[list[Passage | None]] = [[None] * len(texts) for _, texts in requests]
     truncated: list[int | None] = [0] * len(requests)
-    noted = [False] * len(requests)
     for by_request, scored in zip(grouped, answers, strict=True):
         for (number, positions), scores in zip(by_request.items(), scored, strict=True):
             truncated[number] = add_counts((truncated[number], scores.truncated))
-            notes = scores.best_passages or [None] * len(scores)
-            noted[number] |= scores.best_passages is not None
-            for position, value, note in zip(positions, scores, notes, strict=True):
+            for position, value, note in zip(positions, scores, scores.passages, strict=True):
                 values[number][position], passages[number][position] = value, note
     return [
-        Scores(one, truncated=cut, best_passages=notes if has_notes else None)
-        for one, cut, notes, has_notes in zip(values, truncated, passages, noted, strict=True)
+        Scores(one, truncated=cut, best_passages=notes if any(notes) else None)
+        for one, cut, notes in zip(values, truncated, passages, strict=True)
     ]

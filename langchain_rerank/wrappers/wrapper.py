@@ -8,7 +8,7 @@ thread, or on the event loop without blocking it.
 from __future__ import annotations
 
 import asyncio
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import wait
 from dataclasses import dataclass
@@ -18,7 +18,14 @@ from typing import Any, ClassVar, TypeAlias, cast
 from langchain_rerank.checks import shown
 from langchain_rerank.errors import ConfigurationError
 from langchain_rerank.scorers import contract, deadline
-from langchain_rerank.scorers.contract import Request, Scorer, Scores, check_request, scorer_name
+from langchain_rerank.scorers.contract import (
+    BatchScorer,
+    Request,
+    Scorer,
+    Scores,
+    check_request,
+    scorer_name,
+)
 
 
 def identity_of(scorer: object) -> Any:
@@ -160,7 +167,7 @@ async def arun(steps: Steps) -> list[Scores]:
             move = partial(steps.throw, error)
 
 
-class Wrapper(ABC):
+class Wrapper(BatchScorer):
     """A scorer made of scorers: subclasses name their `kind` and write `_steps`.
 
     Attributes:
@@ -206,20 +213,9 @@ class Wrapper(ABC):
         Every request has texts, all strings; there is at least one.
         """
 
-    def _checked_steps(self, requests: Sequence[Request]) -> Steps:
-        checked = [(query, check_request(query, texts)) for query, texts in requests]
-        asked = [(query, texts) for query, texts in checked if texts]
-        answers = iter((yield from self._steps(asked)) if asked else ())
-        return [next(answers) if texts else Scores() for _, texts in checked]
-
-    def score(self, query: str, texts: Sequence[str]) -> Scores:
-        """Return one score per text, in order; `[]` for no texts.
-
-        Raises:
-            InputTypeError: The query or a text is not a string.
-            ScorerError: A scorer underneath could not score.
-        """
-        return self.score_many([(query, texts)])[0]
+    def _scored(self, requests: Sequence[Request]) -> list[Scores]:
+        answers = iter(run(self._steps([request for request in requests if request[1]])))
+        return [next(answers) if texts else Scores() for _, texts in requests]
 
     async def ascore(self, query: str, texts: Sequence[str]) -> Scores:
         """Return one score per text, in order, without blocking the event loop.
@@ -228,16 +224,8 @@ class Wrapper(ABC):
             InputTypeError: The query or a text is not a string.
             ScorerError: A scorer underneath could not score.
         """
-        return (await arun(self._checked_steps([(query, texts)])))[0]
-
-    def score_many(self, requests: Sequence[Request]) -> list[Scores]:
-        """Return one list of scores per request, in order.
-
-        Raises:
-            InputTypeError: A query or a text is not a string.
-            ScorerError: A scorer underneath could not score.
-        """
-        return run(self._checked_steps(requests))
+        texts = check_request(query, texts)
+        return (await arun(self._steps([(query, texts)])))[0] if texts else Scores()
 
     def close(self) -> None:
         """Close the scorers underneath."""

@@ -77,31 +77,25 @@ class Database:
             raise
 
     def _make_tables(self) -> None:
-        if self._is_of_another_program():
+        tables = {name for (name,) in self.db.execute("SELECT name FROM sqlite_master")}
+        if tables and tables.isdisjoint({"text", "vector", "counts", "chunk"}):
             raise ConfigurationError(
                 f"{self.path} is the database of another program; name a file of its own for the "
                 f"index."
             )
         if not self._version():
             with self.writing():
-                if not self._version():
-                    self._make_kept_tables()
+                if not self._version():  # else another process was first
+                    for statement in filter(str.strip, _TABLES.split(";\n")):
+                        self.db.execute(statement)
+                    self.db.execute(f"PRAGMA user_version = {SCHEMA}")
         if self._version() != SCHEMA:
             raise DamagedStoreError(f"its version is {self._version()}, and {SCHEMA} is read here")
         self.db.execute("CREATE TEMP TABLE asked (text INTEGER PRIMARY KEY)")
 
-    def _is_of_another_program(self) -> bool:
-        tables = {name for (name,) in self.db.execute("SELECT name FROM sqlite_master")}
-        return bool(tables) and tables.isdisjoint({"text", "vector", "counts", "chunk"})
-
     def _version(self) -> int:
         (version,) = self.db.execute("PRAGMA user_version").fetchone()
         return int(version)
-
-    def _make_kept_tables(self) -> None:
-        for statement in filter(str.strip, _TABLES.split(";\n")):
-            self.db.execute(statement)
-        self.db.execute(f"PRAGMA user_version = {SCHEMA}")
 
     def close(self) -> None:
         """Close the file; nothing can be read any more."""

@@ -81,15 +81,7 @@ def refresh(
 ) -> Refreshed:
     """Read the files that changed, embed the texts that are new, and return all of them.
 
-    Args:
-        store: Where it is kept.
-        roots: Files and folders.
-        settings: How files become passages.
-        terms: How texts become terms; None for no terms.
-        model: What tells the embedding model from others; None for no embeddings.
-        embed: The model.
-        follow_symlinks: Whether links out of a folder are followed.
-        progress: Is told how far it is.
+    Without `terms` there are no counts, without `model` (what tells it from others) no vectors.
 
     Raises:
         DataFileError: As `load_documents`.

@@ -18,7 +18,7 @@ from langchain_core.runnables import RunnableConfig
 from pydantic import ConfigDict, Field, field_validator
 
 from langchain_rerank.base_retrievers.overriding import AsyncFollowsSync
-from langchain_rerank.checks import is_one_of, shown, whole_number
+from langchain_rerank.checks import check_call, is_one_of, shown, whole_number
 from langchain_rerank.errors import ConfigurationError
 from langchain_rerank.fields import CheckedAssignment, Count
 from langchain_rerank.files.loading import ChunkSettings, as_paths
@@ -244,9 +244,5 @@ class IndexRetriever(AsyncFollowsSync, CheckedAssignment, BaseRetriever):
         return await self._state[0].ainvoke(query, config, **self._arguments(kwargs))
 
     def _arguments(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        unknown = sorted(given.keys() - self.call_arguments)
-        if unknown:
-            raise ConfigurationError(
-                f"IndexRetriever takes k and filter per call, got {', '.join(unknown)}."
-            )
+        check_call("IndexRetriever", given.keys() - self.call_arguments)
         return {"k": self.k, **{key: value for key, value in given.items() if value is not None}}

@@ -9,10 +9,10 @@ import hashlib
 import sqlite3
 import time
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,8 +22,6 @@ from langchain_rerank.user_cache import cache_folder
 
 DAY = 86_400
 KEPT_DAYS = 180  # what nothing has used for longer is removed by itself
-
-T = TypeVar("T")
 
 
 class KeptFile(NamedTuple):
@@ -156,11 +154,11 @@ class Store(Database):
     def ask(self, texts: Iterable[str]) -> dict[bytes, int]:
         """Return the number of each text by its hash, and speak of these texts from now on."""
         by_sha = {sha(text): text for text in texts}
-        found = self._numbers(by_sha)
+        found = self._numbers("text", "sha", by_sha)
         missing = [text for digest, text in by_sha.items() if digest not in found]
         if missing:
             self.write(lambda: self._put_texts(missing))
-            found = self._numbers(by_sha)
+            found = self._numbers("text", "sha", by_sha)
         today = int(time.time()) // DAY
         self.db.execute("DELETE FROM asked")
         self.db.executemany("INSERT INTO asked VALUES (?)", [(n,) for n in found.values()])
@@ -176,14 +174,15 @@ class Store(Database):
                 remove_unused(self, today - KEPT_DAYS)
         return found
 
-    def _numbers(self, digests: Iterable[bytes]) -> dict[bytes, int]:
-        wanted = set(digests)
+    def _numbers(self, table: str, column: str, keys: Iterable[bytes]) -> dict[bytes, int]:
+        """Return the numbers of rows by what a column of them is."""
         found: dict[bytes, int] = {}
-        for part in _parts(sorted(wanted), 500):
+        wanted = sorted(set(keys))
+        for start in range(0, len(wanted), 500):
+            part = wanted[start : start + 500]
             marks = ", ".join("?" * len(part))
-            found.update(
-                self.db.execute(f"SELECT sha, n FROM text WHERE sha IN ({marks})", part)  # noqa: S608 - own SQL
-            )
+            select = f"SELECT {column}, n FROM {table} WHERE {column} IN ({marks})"  # noqa: S608 - own SQL
+            found.update(self.db.execute(select, part))
         return found
 
     def _put_texts(self, texts: Sequence[str]) -> list[int]:
@@ -192,7 +191,7 @@ class Store(Database):
             "INSERT OR IGNORE INTO text VALUES (NULL, ?, ?, ?)",
             [(sha(text), _bytes(text), today) for text in texts],
         )
-        numbers = self._numbers(map(sha, texts))
+        numbers = self._numbers("text", "sha", map(sha, texts))
         return [numbers[sha(text)] for text in texts]
 
     def without_vector(self, model: str) -> list[tuple[int, str]]:
@@ -218,13 +217,7 @@ class Store(Database):
         return [(n, _text(digest, body)) for n, digest, body in rows]
 
     def put_vectors(self, model: str, numbers: Sequence[int], vectors: NDArray[np.float32]) -> None:
-        """Keep the vectors of texts.
-
-        Args:
-            model: What tells the model from others.
-            numbers: `(n,)` the texts.
-            vectors: `(n, dim)` their vectors; of another length than before, those before go.
-        """
+        """Keep the vectors of texts, `(n, dim)`; of another length than before, those before go."""
 
         def put() -> None:
             dim = vectors.shape[1]
@@ -273,12 +266,7 @@ class Store(Database):
                 "INSERT OR IGNORE INTO term VALUES (NULL, ?, ?)",
                 [(term, zlib.crc32(term)) for term in terms],
             )
-            ids: dict[bytes, int] = {}
-            for part in _parts(terms, 500):
-                marks = ", ".join("?" * len(part))
-                ids.update(
-                    self.db.execute(f"SELECT term, n FROM term WHERE term IN ({marks})", part)  # noqa: S608 - own SQL
-                )
+            ids = self._numbers("term", "term", terms)
             rows = []
             for text, one in counts.items():
                 pairs = [[ids[_bytes(term)], count] for term, count in one.items()]
@@ -341,8 +329,3 @@ def _intact(text: int, crc: int, blob: bytes) -> bytes:
     if zlib.crc32(blob, text) != crc:
         raise DamagedStoreError("numbers are not those that were kept")
     return blob
-
-
-def _parts(values: Sequence[T], size: int) -> Iterator[Sequence[T]]:
-    for start in range(0, len(values), size):
-        yield values[start : start + size]

@@ -19,13 +19,7 @@ from langchain_rerank.errors import (
 )
 from langchain_rerank.optional import require
 from langchain_rerank.scorers import deadline
-from langchain_rerank.scorers.contract import (
-    ClosedOnExit,
-    Request,
-    Scores,
-    add_counts,
-    check_request,
-)
+from langchain_rerank.scorers.contract import BatchScorer, Request, Scores, joined
 from langchain_rerank.scorers.cross_encoder import DEFAULT_MODEL, CrossEncoderScorer
 from langchain_rerank.scorers.engine.settings import INT8
 from langchain_rerank.scorers.ray.actors import (
@@ -46,7 +40,7 @@ _MAX_ATTEMPTS = 8  # actors that may die under one chunk: then it is the chunk t
 _MAX_STILLBORN = 8  # actors in a row that may die before they have loaded the model
 
 
-class RayScorer(ClosedOnExit):
+class RayScorer(BatchScorer):
     """Scores texts with `num_actors` copies of a model on a Ray cluster (extra `ray`).
 
     Each call is cut into chunks of up to 64 texts; a chunk goes to the actor that has the fewest
@@ -116,41 +110,8 @@ class RayScorer(ClosedOnExit):
         ray = require("ray", extra="ray")
         self._answer(ray, [member.loaded for member in self._pool(ray)])
 
-    def score(self, query: str, texts: Sequence[str]) -> Scores:
-        """Return one relevance score per text, in order; higher is better.
-
-        Args:
-            query: What the texts are judged against.
-            texts: `(n,)` texts; `n` may be 0, which gives `[]` without starting anything.
-
-        Raises:
-            InputTypeError: The query or a text is not a string.
-            ScorerError: The model could not be loaded or could not score.
-        """
-        return self.score_many([(query, texts)])[0]
-
-    def score_many(self, requests: Sequence[Request]) -> list[Scores]:
-        """Return the scores of each request, in order, computed by all actors at once.
-
-        Args:
-            requests: `(m,)` pairs of a query and its texts.
-
-        Raises:
-            InputTypeError: A query or a text is not a string.
-            ScorerError: The model could not be loaded or could not score.
-        """
-        requests = [(query, check_request(query, texts)) for query, texts in requests]
-        chunks = chunks_of(requests)
-        if not chunks:
-            return [Scores() for _ in requests]
-        answers = self._computed(requests, chunks)
-        return [
-            Scores(
-                (score for part in parts for score in part),
-                truncated=add_counts(part.truncated for part in parts),
-            )
-            for parts in answers
-        ]
+    def _scored(self, requests: Sequence[Request]) -> list[Scores]:
+        return [joined(parts) for parts in self._computed(requests, chunks_of(requests))]
 
     def close(self) -> None:
         """Stop the actors; calls under way end in `ScorerClosedError`."""

@@ -99,15 +99,9 @@ class Answer(NamedTuple):
 async def post(
     connection: Connection, url: str, content: bytes, patience: Patience, name: str
 ) -> Answer:
-    """Return the server's answer with status 200 to `content`.
+    """Return the server's answer with status 200 to `content`; `name` is how messages call it.
 
-    Args:
-        connection: Where to send it.
-        url: The endpoint.
-        content: The request's body.
-        patience: How often and how long to try; the caller sees to `timeout`, which here only says
-            whether a pause is worth while.
-        name: What the server is called in messages.
+    The caller sees to the `timeout`, which here only says whether a pause is worth while.
 
     Raises:
         RequestRejectedError: The server refuses the request as it stands.

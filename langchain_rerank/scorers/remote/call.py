@@ -13,7 +13,7 @@ from langchain_rerank.errors import (
     ScorerTimeoutError,
     see,
 )
-from langchain_rerank.scorers.contract import Request, Scores, add_counts
+from langchain_rerank.scorers.contract import Request, Scores, joined
 from langchain_rerank.scorers.remote.attempts import Patience, TooLargeError, post
 from langchain_rerank.scorers.remote.connection import Connection
 from langchain_rerank.scorers.remote.dialects import (
@@ -89,7 +89,7 @@ class Server:
                 f"fewer candidates, or raise max_texts if the server takes more."
             )
         parts = (texts[start : start + size] for start in range(0, len(texts), size))
-        return _joined(await _all(self._asked(connection, query, part) for part in parts))
+        return joined(await _all(self._asked(connection, query, part) for part in parts))
 
     async def _asked(self, connection: Connection, query: str, texts: Sequence[str]) -> Scores:
         dialect = DIALECTS[self.dialect]
@@ -103,7 +103,7 @@ class Server:
                 raise
             middle = len(texts) // 2
             halves = (texts[:middle], texts[middle:])
-            return _joined(await _all(self._asked(connection, query, half) for half in halves))
+            return joined(await _all(self._asked(connection, query, half) for half in halves))
         try:
             scores = read_scores(answer.content, len(texts), dialect)
         except UnreadableAnswerError as error:
@@ -130,10 +130,3 @@ async def _all(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def _joined(parts: Sequence[Scores]) -> Scores:
-    return Scores(
-        (score for part in parts for score in part),
-        truncated=add_counts(part.truncated for part in parts),
-    )

@@ -38,11 +38,6 @@ class Connection:
     A pool of connections belongs to one event loop, but a scorer is called from many threads and
     loops; here all of them share one pool, and a deadline or a cancellation ends a request in
     whatever state it is.
-
-    Args:
-        key: Sent as bearer token where it is not empty.
-        max_concurrency: Requests under way at the same time; others wait.
-        name: What the server is called in messages.
     """
 
     def __init__(self, key: str, *, max_concurrency: int, name: str) -> None:

@@ -19,11 +19,7 @@ _WRITTEN = re.compile(
 
 
 def checked_key(key: str, where: str) -> str:
-    """Return `key` without space around it; "" for none.
-
-    Args:
-        key: What was given.
-        where: What gave it, to begin the message with.
+    """Return `key` without space around it; "" for none. `where` it is from begins the message.
 
     Raises:
         ConfigurationError: No header can carry it. The message does not show it.
@@ -42,9 +38,6 @@ class Hiding:
 
     They may have written it as it is, in a URL, in JSON, in HTML or in base64, alone or as part of
     something longer.
-
-    Args:
-        key: The key; "" for none.
     """
 
     def __init__(self, key: str) -> None:

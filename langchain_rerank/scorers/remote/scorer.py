@@ -17,7 +17,7 @@ from langchain_rerank.errors import ConfigurationError
 from langchain_rerank.locks import ProcessLock
 from langchain_rerank.optional import require
 from langchain_rerank.scorers import deadline
-from langchain_rerank.scorers.contract import ClosedOnExit, Request, Scores, check_request
+from langchain_rerank.scorers.contract import BatchScorer, Request, Scores, check_request
 from langchain_rerank.scorers.remote.attempts import Patience
 from langchain_rerank.scorers.remote.call import Server
 from langchain_rerank.scorers.remote.connection import Connection
@@ -34,7 +34,7 @@ _OUR_FIELDS = {"query", "texts", "documents", "text_1", "text_2", "top_n", "mode
 _lock = ProcessLock()
 
 
-class RemoteScorer(ClosedOnExit):
+class RemoteScorer(BatchScorer):
     """Scores texts with a rerank server over HTTP (extra `remote`).
 
     The scale of the scores is that of the server, raw where the dialect can ask for it, since a
@@ -54,7 +54,9 @@ class RemoteScorer(ClosedOnExit):
     once. An answer is used only if it has exactly one finite score per text. What may pass (429,
     5xx, faults of the connection, an attempt that takes too long) is tried again with growing
     pauses, after the `Retry-After` of the server where there is one. A redirect is an error: texts
-    and key go to `url` and nowhere else.
+    and key go to `url` and nowhere else. Scoring raises `RequestRejectedError` where the server
+    refuses the request as it stands, `ScorerContractError` where the answer is not one finite score
+    per text, `ScorerTimeoutError` and `ScorerUnavailableError` (not reached, or overloaded).
 
     Cheap to construct: connections open on first use, are shared by all threads and event loops,
     and close with `close`; a closed scorer opens again when it is used.
@@ -67,8 +69,8 @@ class RemoteScorer(ClosedOnExit):
             the `identity` that a cache of scores needs.
         api_key: Sent as bearer token; None takes the environment variable RERANK_API_KEY if it is
             set. Never shown or logged; a key from the environment is not pickled.
-        timeout: Seconds for the texts of one query, with all attempts and pauses; None is without
-            limit.
+        timeout: Seconds for the texts of one query, with all attempts and pauses, from its turn on;
+            None is without limit.
         attempt_timeout: Seconds for one attempt.
         max_attempts: Attempts for each request, the first included.
         backoff: Seconds before the second attempt, doubled each time; half of it is random.
@@ -160,22 +162,6 @@ class RemoteScorer(ClosedOnExit):
         }
         return {**identity, "extra_body": self.extra_body} if self.extra_body else identity
 
-    def score(self, query: str, texts: Sequence[str]) -> Scores:
-        """Return one relevance score per text, in order; higher is better.
-
-        Args:
-            query: What the texts are judged against.
-            texts: `(n,)` texts; `n` may be 0, which gives `[]` without a request.
-
-        Raises:
-            InputTypeError: The query or a text is not a string.
-            RequestRejectedError: The server refuses the request as it stands.
-            ScorerContractError: The answer is not one finite score per text.
-            ScorerTimeoutError: No answer in time.
-            ScorerUnavailableError: The server cannot be reached or is overloaded.
-        """
-        return self.score_many([(query, texts)])[0]
-
     async def ascore(self, query: str, texts: Sequence[str]) -> Scores:
         """Like `score`, without blocking the event loop; cancelling breaks off the requests."""
         texts = check_request(query, texts)
@@ -186,20 +172,7 @@ class RemoteScorer(ClosedOnExit):
             connection = await asyncio.to_thread(self._connect)  # Reads certificates from disk.
         return (await asyncio.wrap_future(self._asked(connection, [(query, texts)])))[0]
 
-    def score_many(self, requests: Sequence[Request]) -> list[Scores]:
-        """Return the scores of each request, in order; the requests are sent at the same time.
-
-        Args:
-            requests: `(m,)` pairs of a query and its texts. `timeout` counts for each of them from
-                its turn on.
-
-        Raises:
-            InputTypeError: A query or a text is not a string.
-            ScorerError: As from `score`; the requests that still wait are dropped.
-        """
-        requests = [(query, check_request(query, texts)) for query, texts in requests]
-        if not any(texts for _, texts in requests):
-            return [Scores() for _ in requests]
+    def _scored(self, requests: Sequence[Request]) -> list[Scores]:
         asked = self._asked(self._open_connection() or self._connect(), requests)
         return deadline.result_of(asked, self.name)
 
