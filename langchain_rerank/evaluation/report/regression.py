@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import replace
 
 from langchain_rerank import checks
 from langchain_rerank.errors import ConfigurationError, RegressionError
@@ -15,27 +14,14 @@ from langchain_rerank.evaluation.report.rendering.words import (
     p_value,
     signed,
 )
-from langchain_rerank.evaluation.score import statistics
-from langchain_rerank.evaluation.score.bootstrap import SIGNIFICANT, Interval, mean
-
-if TYPE_CHECKING:
-    from langchain_rerank.evaluation.score.results import EvaluationResult
+from langchain_rerank.evaluation.score import assemble
+from langchain_rerank.evaluation.score.results import EvaluationResult, QueryRow, SystemRow
+from langchain_rerank.evaluation.score.summaries import Comparison, QueryDifference, SystemSummary
 
 logger = logging.getLogger(__name__)
 
 WORST_SHOWN = 5
 ROUNDING = 1e-12  # a fall of exactly the margin is no regression, whatever the last bit says
-
-
-@dataclass(frozen=True)
-class _Pairs:
-    """The values of one system, and `then` of the `reference`: `(n,)` of the queries of both."""
-
-    system: str
-    reference: str
-    queries: tuple[str, ...]
-    now: tuple[float, ...]
-    then: tuple[float, ...]
 
 
 def check_no_regression(
@@ -58,7 +44,7 @@ def check_no_regression(
         raise ConfigurationError(f"margin must be at least 0, got {checks.shown(margin)}.")
     refuse_invalid(result)
     compared = [
-        _paired(result, name, other, reference, measure)
+        _compared(result, name, other, reference, measure)
         for name, reference, other in _systems(result, system, against)
     ]
     if not compared:
@@ -68,18 +54,14 @@ def check_no_regression(
         )
     if against is not None and system is None:
         _check_new_systems(result, [one.system for one in compared], against)
-    if not any(value for one in compared for value in (*one.now, *one.then)):
+    if not any(one.mean or one.baseline_mean for one in compared):
         raise ConfigurationError(
             f"Every {measure} is 0, now and before, so nothing could fall. Check that the labels "
             f"match the documents."
         )
-    falls = [
-        _fall(one, measure, ci, p)
-        for one, (ci, p) in zip(
-            compared, _evidence(result, compared, measure, against), strict=True
-        )
-        if mean(one.then) - mean(one.now) > margin + ROUNDING
-    ]
+    if against is not None:
+        compared = list(assemble.adjusted(compared))
+    falls = [_fall(one) for one in compared if one.difference < -margin - ROUNDING]
     if falls:
         raise RegressionError(
             f"{measure} fell by more than the margin of {margin:g}: {'; '.join(falls)}."
@@ -137,10 +119,13 @@ def _systems(
             yield name, name, against
 
 
-def _paired(
+def _compared(
     result: EvaluationResult, system: str, other: EvaluationResult, reference: str, measure: str
-) -> _Pairs:
-    """Return the values of the questions that both have a value for."""
+) -> Comparison:
+    """Return the comparison over the questions that both have a value for.
+
+    Its interval and p value are those that the report shows, where that has both.
+    """
     now = _values(result, system, measure)
     then = now if other is result and reference == system else _values(other, reference, measure)
     shared = [one for one in now if one in then]
@@ -158,13 +143,28 @@ def _paired(
             "the earlier one %d.",
             *(measure, system, *counts),
         )
-    return _Pairs(
-        system,
-        reference if other is result else "the earlier report",
-        tuple(query for query, _ in shared),
-        tuple(now[one] for one in shared),
-        tuple(then[one] for one in shared),
-    )
+    rows = [
+        QueryRow(
+            *one,
+            systems={
+                "now": SystemRow(measures={measure: now[one]}),
+                "then": SystemRow(measures={measure: then[one]}),
+            },
+        )
+        for one in shared
+    ]
+    summaries = dict.fromkeys(("now", "then"), SystemSummary())
+    [found] = assemble.comparisons(rows, summaries, "then", ["now"], [measure])
+    changes = sorted((now[one] - then[one], one) for one in shared)
+    worst = [QueryDifference(*one, by) for by, one in changes[:WORST_SHOWN] if by < 0]
+    found = replace(found, system=system, baseline="the earlier report", lost=tuple(worst))
+    if other is not result:
+        return found
+    names = (system, reference, measure)
+    shown = (one for one in result.comparisons if (one.system, one.baseline, one.measure) == names)
+    known = next(shown, replace(found, ci=None, p_value=None))
+    figures = {name: getattr(known, name) for name in ("ci", "p_value", "p_holm")}
+    return replace(found, baseline=reference, **figures)
 
 
 def _values(result: EvaluationResult, system: str, measure: str) -> dict[tuple[str, str], float]:
@@ -191,41 +191,17 @@ def _examples(questions: Sequence[tuple[str, str]]) -> str:
     return f"{len(questions)} such as {shown}" if questions else "none with a value"
 
 
-def _evidence(
-    result: EvaluationResult,
-    compared: Sequence[_Pairs],
-    measure: str,
-    against: EvaluationResult | None,
-) -> list[tuple[Interval | None, float | None]]:
-    """Return interval and adjusted p value of each: within a report, those that it shows."""
-    if against is None:
-        shown = {
-            one.system: (one.ci, one.p_value if one.p_holm is None else one.p_holm)
-            for one in result.comparisons
-            if (one.baseline, one.measure) == (result.baseline, measure)
-        }
-        return [shown.get(one.system, (None, None)) for one in compared]
-    tested = [statistics.paired({0: (one.now, one.then)})[0] for one in compared]
-    p_holm = statistics.holm([one.p_value for one in tested])
-    return [(one.ci, p) for one, p in zip(tested, p_holm, strict=True)]
-
-
-def _fall(one: _Pairs, measure: str, ci: Interval | None, p: float | None) -> str:
-    now, then = mean(one.now), mean(one.then)
-    changes = sorted(
-        (b - a, query) for a, b, query in zip(one.then, one.now, one.queries, strict=True)
-    )
-    better, worse = sum(by > 0 for by, _ in changes), sum(by < 0 for by, _ in changes)
-    evidence = ""
-    if ci is not None and p is not None:
-        shown = "show" if p < SIGNIFICANT and ci[1] < 0 else "do not show"
+def _fall(one: Comparison) -> str:
+    evidence, queries = "", one.wins + one.ties + one.losses
+    if one.ci is not None and one.decisive is not None:
+        shown = "show" if one.shown < 0 else "do not show"
         evidence = (
-            f"{interval_of(ci)}, p {p_value(p)}, so {len(changes)} questions {shown} that it is "
-            f"more than chance"
+            f"{interval_of(one.ci)}, p {p_value(one.decisive)}, so {queries} questions {shown} "
+            f"that it is more than chance"
         )
-    fell = [f"{name} {signed(value)}" for value, name in changes[:WORST_SHOWN] if value < 0]
+    fell = ", ".join(f"{query.query_id} {signed(query.difference)}" for query in one.lost)
     return (
-        f"{one.system} has {measure} {fraction(now)} where {one.reference} has {fraction(then)} "
-        f"(difference {signed(now - then)}){evidence}, {better} queries better, "
-        f"{len(changes) - better - worse} equal, {worse} worse, worst: {', '.join(fell)}"
+        f"{one.system} has {one.measure} {fraction(one.mean)} where {one.baseline} has "
+        f"{fraction(one.baseline_mean)} (difference {signed(one.difference)}){evidence}, "
+        f"{one.wins} queries better, {one.ties} equal, {one.losses} worse, worst: {fell}"
     )

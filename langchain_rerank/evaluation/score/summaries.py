@@ -123,12 +123,16 @@ class Comparison:
     p_sign_flip: float | None = None
 
     @property
+    def decisive(self) -> float | None:
+        """The p value that a verdict rests on: after Holm's correction, where that was made."""
+        return self.p_value if self.p_holm is None else self.p_holm
+
+    @property
     def shown(self) -> int:
         """1 where the system is shown to have the larger mean, -1 the smaller, else 0."""
-        decisive = self.p_value if self.p_holm is None else self.p_holm
         from langchain_rerank.evaluation.score.bootstrap import SIGNIFICANT  # which loads numpy
 
-        if self.ci is None or decisive is None or decisive >= SIGNIFICANT:
+        if self.ci is None or self.decisive is None or self.decisive >= SIGNIFICANT:
             return 0
         return int(self.ci[0] > 0) - int(self.ci[1] < 0)
 

@@ -102,9 +102,9 @@ def _subject(system: str) -> str:
 def _effect(result: EvaluationResult, one: Comparison) -> str:
     verb = ("does not clearly change", "raises", "lowers")[one.shown]
     evidence = f"{signed(one.difference)}{interval_of(one.ci)}"
-    decisive = one.p_value if one.p_holm is None else one.p_holm
-    if decisive is not None:
-        evidence += f", {p_is(decisive, 'p' if decisive == one.p_value else 'p (Holm)')}"
+    if one.decisive is not None:
+        name = "p" if one.decisive == one.p_value else "p (Holm)"
+        evidence += f", {p_is(one.decisive, name)}"
     against = "" if one.baseline == result.baseline else f" against {system_label(one.baseline)}"
     return (
         f"{_subject(one.system)} {verb} {one.measure}{against}: {fraction(one.baseline_mean)} to "
