@@ -37,11 +37,6 @@ def read_passages(path: Path, source: str, *, form: Form | None = None) -> list[
     A row without an id is called by `source` and its line. Its `source` is that of its metadata,
     else `source`; columns that are no text, id, title or metadata are kept as metadata.
 
-    Args:
-        path: The file.
-        source: The name of the file in metadata.
-        form: How to read it.
-
     Raises:
         DataFileError: It cannot be read, a row has no text, or an id stands twice.
     """

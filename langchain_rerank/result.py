@@ -19,7 +19,6 @@ from langchain_rerank.plain_text import printable
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
-    from rich.text import Text
 
 NOTHING = "Nothing found."
 PLAIN_WIDTH = 80
@@ -138,28 +137,23 @@ class RerankResult:
         return "\n".join([*lines, *([] if self.documents else [self._nothing()]), self.summary()])
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        from rich.text import Text
-
-        width = options.max_width
-        # Text, not str: square brackets in a document are no markup.
-        yield Text(_one_line(self.query), style="bold")
-        if not self.documents:
-            yield Text(self._nothing())
-        yield from self._lines(console, width)
-        yield Text(self.summary(), style="dim" if self.error is None else "yellow")
-
-    def _lines(self, console: Console, width: int) -> Iterator[Text]:
         from rich.cells import cell_len
         from rich.text import Text
 
         def wrap(text: str, room: int) -> list[str]:
             return [line.plain.rstrip() for line in Text(text).wrap(console, room)]
 
+        width, whole = options.max_width, not console.is_terminal
+        # Text, not str: square brackets in a document are no markup.
+        yield Text(_one_line(self.query), style="bold")
+        if not self.documents:
+            yield Text(self._nothing())
         # In a pipe or a file somebody looks for the whole path.
-        for hit, head, texts in self._blocks(width, wrap, cell_len, whole=not console.is_terminal):
+        for hit, head, texts in self._blocks(width, wrap, cell_len, whole=whole):
             styled = zip(head, ("", "bold", hit.style, "cyan"), strict=True)
             yield Text("  ").join(Text(part, style=style) for part, style in styled if part)
             yield from map(Text, texts)
+        yield Text(self.summary(), style="dim" if self.error is None else "yellow")
 
     def _repr_html_(self) -> str:
         # Source and text start where their heading starts; a notebook would put them to the right.

@@ -74,11 +74,9 @@ def depth_of(retriever: FirstStage) -> int | None:
     if isinstance(retriever, RunnableSequence):
         return depth_of(retriever.last)
     if isinstance(retriever, RunnableWithFallbacks):
-        depths = _known_depths([retriever.runnable, *retriever.fallbacks])
-        return max(depths) if depths else None
+        return _depth_of_all([retriever.runnable, *retriever.fallbacks], max)
     if isinstance(retriever, RunnableBranch):
-        depths = _known_depths([*(taken for _, taken in retriever.branches), retriever.default])
-        return max(depths) if depths else None
+        return _depth_of_all([*(taken for _, taken in retriever.branches), retriever.default], max)
     # The depth of a configurable runnable is only known once its configuration is.
     return None
 
@@ -140,8 +138,7 @@ def _retriever_depth(retriever: BaseRetriever) -> int | None:
         return own
     members = _field(retriever, "retrievers")
     if isinstance(members, Sequence):
-        depths = _known_depths(members)
-        return sum(depths) if depths else None
+        return _depth_of_all(members, sum)
     search_kwargs = _field(retriever, "search_kwargs")
     store = _field(retriever, "vectorstore")
     if isinstance(search_kwargs, Mapping) and store is not None:
@@ -181,14 +178,9 @@ def _runnable_settings(runnable: FirstStage, k: int) -> dict[str, Any]:
             "branches": runnable.branches if deeper is members else branches,
             "default": with_depth(runnable.default, k),
         }
+    settings: dict[str, Any] = {}
     if isinstance(runnable, (RunnableConfigurableFields, RunnableConfigurableAlternatives)):
-        return _configurable_settings(runnable, k)
-    return {}
-
-
-def _configurable_settings(runnable: Any, k: int) -> dict[str, Any]:
-    """Return the fields that give what a configurable runnable may become the depth `k`."""
-    settings: dict[str, Any] = {"default": with_depth(runnable.default, k)}
+        settings["default"] = with_depth(runnable.default, k)
     if isinstance(runnable, RunnableConfigurableAlternatives):
         settings["alternatives"] = {
             name: with_depth(alternative, k)
@@ -229,10 +221,10 @@ def _each_with_depth(members: Sequence[FirstStage], k: int) -> Sequence[FirstSta
     return members if all(map(_same, deeper, members)) else deeper
 
 
-def _known_depths(members: Sequence[FirstStage]) -> list[int] | None:
-    """Return the depth of every member, or None where that of one is unknown."""
+def _depth_of_all(members: Sequence[FirstStage], combine: Callable[[list[int]], int]) -> int | None:
+    """Return what `combine` makes of the members' depths, or None where one is unknown."""
     depths = [depth for member in members if (depth := depth_of(member)) is not None]
-    return depths if len(depths) == len(members) else None
+    return combine(depths) if depths and len(depths) == len(members) else None
 
 
 def _updated(runnable: Any, settings: Mapping[str, Any]) -> FirstStage:

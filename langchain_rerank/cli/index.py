@@ -10,7 +10,7 @@ from rich.console import Console
 
 from langchain_rerank.cli import options
 from langchain_rerank.cli.console import notes_console
-from langchain_rerank.cli.indexing import EncodingOption, open_index, told
+from langchain_rerank.cli.indexing import EmbeddingModelOption, EncodingOption, open_index, told
 from langchain_rerank.cli.loading import FirstStage
 from langchain_rerank.reading import Form
 
@@ -25,10 +25,7 @@ def index(
     first_stage: Annotated[
         FirstStage, typer.Option(help="What it is for: bm25 needs no embeddings.")
     ] = FirstStage.hybrid,
-    embedding_model: Annotated[
-        str | None,
-        typer.Option(help="Embeddings of the dense first stage: hub name or path."),
-    ] = None,
+    embedding_model: EmbeddingModelOption = None,
     language: options.LanguageOption = None,
     encoding: EncodingOption = None,
     delimiter: options.DelimiterOption = None,

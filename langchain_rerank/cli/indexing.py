@@ -35,6 +35,11 @@ EncodingOption = Annotated[
 ]
 
 
+EmbeddingModelOption = Annotated[
+    str | None, typer.Option(help="Embeddings of the dense first stage: hub name or path.")
+]
+
+
 def open_index(
     files: Sequence[Path],
     *,

@@ -14,7 +14,12 @@ from rich.console import Console
 
 from langchain_rerank.cli import options
 from langchain_rerank.cli.filtering import FilterOption, document_filter
-from langchain_rerank.cli.indexing import EncodingOption, open_index, where_it_is
+from langchain_rerank.cli.indexing import (
+    EmbeddingModelOption,
+    EncodingOption,
+    open_index,
+    where_it_is,
+)
 from langchain_rerank.cli.json_output import SCREEN, JsonOption, check_json, write_json
 from langchain_rerank.cli.loading import FirstStage
 from langchain_rerank.documents import with_metadata
@@ -60,10 +65,7 @@ def search(
     model_arg: options.ModelArgOption = None,
     model_url: options.ModelUrlOption = None,
     dialect: options.DialectOption = None,
-    embedding_model: Annotated[
-        str | None,
-        typer.Option(help="Embeddings of the dense first stage: hub name or path."),
-    ] = None,
+    embedding_model: EmbeddingModelOption = None,
     first_stage_k: Annotated[int, typer.Option(min=1, help="How many candidates are scored.")] = 50,
     top_n: Annotated[int, typer.Option(min=1, help="How many documents are shown.")] = 5,
     first_stage_weight: options.FirstStageWeightOption = None,

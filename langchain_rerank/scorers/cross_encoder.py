@@ -13,7 +13,8 @@ from langchain_rerank.checks import device_name, dtype_name, listed, whole_numbe
 from langchain_rerank.errors import ScorerClosedError
 from langchain_rerank.locks import ProcessLock
 from langchain_rerank.scorers import deadline
-from langchain_rerank.scorers.contract import BatchScorer, Request, Scores, check_request
+from langchain_rerank.scorers.batching import BatchScorer
+from langchain_rerank.scorers.contract import Request, Scores, check_request
 from langchain_rerank.scorers.engine import registry
 from langchain_rerank.scorers.engine.device import precision
 from langchain_rerank.scorers.engine.metrics import Metrics

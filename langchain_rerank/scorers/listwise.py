@@ -161,28 +161,22 @@ class ListwiseScorer(ClosedOnExit):
 
     def _loaded(self) -> Any:
         if self._model is None:
-            self._model = self._load(**self._settings)
+            self._model = self._load()
         return self._model
 
-    def _load(
-        self,
-        device: str,
-        dtype: str,
-        revision: str | None,
-        trust_remote_code: bool,
-        model_kwargs: Mapping[str, Any],
-    ) -> Any:
+    def _load(self) -> Any:
         import transformers
 
-        place = choose_device(device)
+        settings = self._settings
+        place = choose_device(settings["device"])
         try:
             with building():
                 model: Any = transformers.AutoModel.from_pretrained(
                     self.name,
-                    revision=revision,
-                    trust_remote_code=trust_remote_code,
-                    dtype=choose_dtype(dtype, place),
-                    **model_kwargs,
+                    revision=settings["revision"],
+                    trust_remote_code=True,
+                    dtype=choose_dtype(settings["dtype"], place),
+                    **settings["model_kwargs"],
                 )
             model = model.to(place).eval()
         except Exception as error:  # A model's own code may raise anything.

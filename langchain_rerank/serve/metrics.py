@@ -14,11 +14,9 @@ class Metrics:
     def __init__(self, replica: str) -> None:
         self._client = client = require("prometheus_client", extra="ray")
         self.registry = client.CollectorRegistry()
-        common: dict[str, Any] = {"registry": self.registry, "labelnames": ["replica"]}
 
-        def counter(name: str, what: str, *labels: str) -> Any:
-            names = ["replica", *labels]
-            made = client.Counter(f"rerank_{name}", what, names, registry=self.registry)
+        def counter(name: str, what: str, *labels: str, kind: Any = client.Counter) -> Any:
+            made = kind(f"rerank_{name}", what, ["replica", *labels], registry=self.registry)
             return made if labels else made.labels(replica)
 
         self.replica = replica
@@ -28,14 +26,10 @@ class Metrics:
         self.errors = counter("errors", "Requests that failed inside the server")
         self.stages = counter("stage_seconds", "Waiting, tokenising and computing", "stage")
         self.tokens = counter("tokens", "Tokens of the pairs that were scored")
-        self.queue = client.Gauge("rerank_queue", "Texts that wait", **common).labels(replica)
         self._tokens_before = 0
-        self.seconds = client.Histogram("rerank_seconds", "From body to scores", **common).labels(
-            replica
-        )
-        self.under_way = client.Gauge("rerank_under_way", "Requests being scored", **common).labels(
-            replica
-        )
+        self.queue = counter("queue", "Texts that wait", kind=client.Gauge)
+        self.under_way = counter("under_way", "Requests being scored", kind=client.Gauge)
+        self.seconds = counter("seconds", "From body to scores", kind=client.Histogram)
 
     def answered(self, path: str, code: int) -> None:
         """Count an answer."""

@@ -18,14 +18,8 @@ from typing import Any, ClassVar, TypeAlias, cast
 from langchain_rerank.checks import shown
 from langchain_rerank.errors import ConfigurationError
 from langchain_rerank.scorers import contract, deadline
-from langchain_rerank.scorers.contract import (
-    BatchScorer,
-    Request,
-    Scorer,
-    Scores,
-    check_request,
-    scorer_name,
-)
+from langchain_rerank.scorers.batching import BatchScorer
+from langchain_rerank.scorers.contract import Request, Scorer, Scores, check_request, scorer_name
 
 
 def identity_of(scorer: object) -> Any:

@@ -19,7 +19,8 @@ from langchain_rerank.errors import (
 )
 from langchain_rerank.optional import require
 from langchain_rerank.scorers import deadline
-from langchain_rerank.scorers.contract import BatchScorer, Request, Scores, joined
+from langchain_rerank.scorers.batching import BatchScorer
+from langchain_rerank.scorers.contract import Request, Scores, joined
 from langchain_rerank.scorers.cross_encoder import DEFAULT_MODEL, CrossEncoderScorer
 from langchain_rerank.scorers.engine.settings import INT8
 from langchain_rerank.scorers.ray.actors import (

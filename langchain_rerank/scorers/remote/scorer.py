@@ -17,7 +17,8 @@ from langchain_rerank.errors import ConfigurationError
 from langchain_rerank.locks import ProcessLock
 from langchain_rerank.optional import require
 from langchain_rerank.scorers import deadline
-from langchain_rerank.scorers.contract import BatchScorer, Request, Scores, check_request
+from langchain_rerank.scorers.batching import BatchScorer
+from langchain_rerank.scorers.contract import Request, Scores, check_request
 from langchain_rerank.scorers.remote.attempts import Patience
 from langchain_rerank.scorers.remote.call import Server
 from langchain_rerank.scorers.remote.connection import Connection
