@@ -53,7 +53,7 @@ TEXTS = (
 def cache_of_the_tests(tmp_path_factory):
     """Keeps what tests, commands, examples and notebooks keep out of the user's cache folder."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("LANGCHAIN_RERANK_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
 
 
@@ -61,7 +61,7 @@ def cache_of_the_tests(tmp_path_factory):
 def module_cache(tmp_path_factory):
     """A user's cache for one module, whose tests share what takes seconds to make."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("LANGCHAIN_RERANK_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
 
 

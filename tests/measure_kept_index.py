@@ -83,7 +83,7 @@ def main() -> None:
     parser.add_argument("--files", type=int, default=3000)
     n = parser.parse_args().files
     with tempfile.TemporaryDirectory() as room:
-        os.environ["XDG_CACHE_HOME"] = f"{room}/cache"
+        os.environ["LANGCHAIN_RERANK_CACHE"] = f"{room}/cache"
         folder = Path(room, "notes")
         write_notes(folder, n)
         print(f"first search over {n} files: {search(folder, QUERIES[0])[0]:.1f} s")

@@ -13,8 +13,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import tenacity
-
 from langchain_rerank.errors import DataFileError, ScorerClosedError, ScorerUnavailableError
 from langchain_rerank.locks import ProcessLock, in_forked_children
 from langchain_rerank.scorers import deadline
@@ -241,15 +239,17 @@ def _leave_all_to_parent() -> None:
 in_forked_children(_leave_all_to_parent)
 
 
-# Of two connections that change the mode at once, SQLite refuses one without waiting.
-@tenacity.retry(
-    retry=tenacity.retry_if_exception_message(match="database is locked"),
-    wait=tenacity.wait_random(0.001, 0.05),
-    stop=tenacity.stop_after_delay(_BUSY_SECONDS),
-    reraise=True,
-)
 def _use_write_ahead_log(connection: sqlite3.Connection) -> None:
-    connection.execute("PRAGMA journal_mode = WAL")
+    import tenacity
+
+    # Of two connections that change the mode at once, SQLite refuses one without waiting.
+    retrying = tenacity.Retrying(
+        retry=tenacity.retry_if_exception_message(match="database is locked"),
+        wait=tenacity.wait_random(0.001, 0.05),
+        stop=tenacity.stop_after_delay(_BUSY_SECONDS),
+        reraise=True,
+    )
+    retrying(connection.execute, "PRAGMA journal_mode = WAL")
 
 
 @contextlib.contextmanager

@@ -48,7 +48,7 @@ class TestCrossEncodersInBfloat16(ScorerContract):
 @pytest.fixture(scope="module", params=["bert", "xlm-roberta"])
 def through_openvino(request, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("LANGCHAIN_RERANK_CACHE", str(tmp_path_factory.mktemp("cache")))
         folder = tmp_path_factory.mktemp(request.param)
         with scorer_of(request.param, folder, dtype="float32", backend="openvino") as scorer:
             scorer.load()

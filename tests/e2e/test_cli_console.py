@@ -69,7 +69,7 @@ def test_quiet_says_nothing_but_errors(capsys):
 
 
 def test_that_there_is_no_gpu_is_said_once_on_a_machine(capsys, tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("LANGCHAIN_RERANK_CACHE", str(tmp_path))
     logger = logging.getLogger("langchain_rerank.x")
     for _ in range(2):
         with log_to_terminal():

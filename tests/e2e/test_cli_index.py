@@ -31,7 +31,7 @@ NOTES = {
 
 @pytest.fixture
 def notes(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("LANGCHAIN_RERANK_CACHE", str(tmp_path / "cache"))
     folder = tmp_path / "notes"
     for name, text in NOTES.items():
         path = folder / name
@@ -272,7 +272,7 @@ def test_pipes_and_links_out_of_the_folder_are_told_about(run, notes, tmp_path):
     ],
 )
 def test_a_language_is_an_option(run, tmp_path, monkeypatch, language, text, query):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("LANGCHAIN_RERANK_CACHE", str(tmp_path / "cache"))
     folder = tmp_path / "notes"
     folder.mkdir()
     (folder / "it.txt").write_text(text, encoding="utf-8")

@@ -21,7 +21,7 @@ def bert(tmp_path_factory):
 @pytest.fixture
 def own_cache(tmp_path, monkeypatch):
     """Starts a test without what others kept."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("LANGCHAIN_RERANK_CACHE", str(tmp_path / "cache"))
 
 
 @pytest.fixture(scope="session")

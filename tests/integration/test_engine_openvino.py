@@ -39,8 +39,8 @@ TEXTS = [
 @pytest.fixture
 def own_cache(tmp_path, monkeypatch):
     """A cache of the test's own, still empty."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    return tmp_path / "cache" / "langchain-rerank" / "openvino"
+    monkeypatch.setenv("LANGCHAIN_RERANK_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "openvino"
 
 
 def through_openvino(model, **settings):
@@ -243,7 +243,7 @@ def test_what_is_damaged_is_converted_anew(bert, own_cache, damage):
 
 def test_without_a_place_to_keep_it_a_model_still_scores(bert, tmp_path, monkeypatch, caplog):
     (tmp_path / "file").write_text("no folder")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    monkeypatch.setenv("LANGCHAIN_RERANK_CACHE", str(tmp_path / "file"))
     with through_openvino(bert) as scorer:
         assert scorer.score(QUERY, TEXTS) == predicted(bert)
         assert scorer.path == "openvino"

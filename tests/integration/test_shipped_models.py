@@ -115,7 +115,7 @@ def test_a_search_with_the_shipped_models_imports_no_sentence_transformers(stage
     arguments += ["--model", "embedded", "--first-stage", stage]
     done = subprocess.run(
         [sys.executable, "-c", SEARCH, json.dumps(arguments)],
-        env={**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")},
+        env={**os.environ, "LANGCHAIN_RERANK_CACHE": str(tmp_path / "cache")},
         capture_output=True,
         text=True,
         check=False,
