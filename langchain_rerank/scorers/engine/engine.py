@@ -16,7 +16,7 @@ from langchain_rerank.scorers.contract import Scores
 from langchain_rerank.scorers.engine.device import warn_of_slow_tokenising
 from langchain_rerank.scorers.engine.forward.choice import choose_forward
 from langchain_rerank.scorers.engine.loading import load_cross_encoder, preparation_failed
-from langchain_rerank.scorers.engine.memory import TokenBudget, initial_budget
+from langchain_rerank.scorers.engine.memory import IN_FLIGHT, TokenBudget, initial_budget
 from langchain_rerank.scorers.engine.metrics import Metrics
 from langchain_rerank.scorers.engine.settings import (
     LoadSettings,
@@ -29,8 +29,6 @@ from langchain_rerank.scorers.engine.tokens.pairs import Pair, Tokenize
 from langchain_rerank.scorers.engine.tokens.templates import choose_tokenizer
 from langchain_rerank.scorers.engine.worker import Worker
 
-# Batches launched before the scores of the first are waited for, where launching does not compute.
-_IN_FLIGHT = 3
 # Maximum lengths whose tokenisers are kept, each with the tokens of documents that it has seen.
 _MOST_TOKENIZERS = 8
 
@@ -59,6 +57,8 @@ class Engine:
             raise preparation_failed(settings, error) from error
 
     def _load(self, settings: LoadSettings) -> None:
+        from torch.nn import Linear
+
         model, device, dtype = load_cross_encoder(settings)
         self.name = settings.name
         self._limits = limits_of(model)
@@ -68,6 +68,7 @@ class Engine:
         self._tokenizers_of: Hashable = None  # The state of the model that they are for.
         self._tokenizers_lock = threading.Lock()
         weights = sum(weight.numel() for weight in model.parameters())
+        linear = sum(part.weight.numel() for part in model.modules() if isinstance(part, Linear))
         length = self.max_length(None)
 
         def tokenize(query: str, texts: Sequence[str], instruction: str | None) -> list[Pair]:
@@ -83,14 +84,14 @@ class Engine:
             model.to("meta")
         bytes_per_value = self._forward.dtype.itemsize
         self.bytes = bytes_per_value * weights
-        self.budget = TokenBudget(initial_budget(device, model.config, bytes_per_value))
+        self.budget = TokenBudget(initial_budget(device, model.config, bytes_per_value, linear))
         warn_of_slow_tokenising(device)
         at_once = self.path == "predict" or (device.type == "cpu" and self.path != "openvino")
         self._worker: Worker | None = Worker(
             self._tokenize,
             self._forward,
             self.budget,
-            in_flight=1 if at_once else _IN_FLIGHT,
+            in_flight=1 if at_once else IN_FLIGHT,
             name=settings.name,
         )
 

@@ -20,9 +20,14 @@ logger = logging.getLogger(__name__)
 # gained from 1024 to 2048, and bge-base nothing beyond.
 CPU_TOKENS = 2048
 MPS_TOKENS = 8192
-# Three batches of 16,384: above that a GPU gains nothing, and a request waits longer for its turn.
-MAX_GPU_TOKENS = 49_152
+# Batches launched before the scores of the first are waited for, where launching does not compute.
+IN_FLIGHT = 3
 MIN_GPU_TOKENS = 2048
+# A batch that takes a GPU less time than the host takes to launch it leaves the GPU idle, so those
+# of small models have more tokens. Beyond that a GPU gains little, and requests wait longer for
+# their turn. Beside an H100 a launch took .5 ms a layer, and so many FLOP took some 20 ms.
+_BATCH_FLOP = 10**13
+MIN_BATCH_TOKENS, MAX_BATCH_TOKENS = 16_384, 65_536
 
 # Batches that went well before a budget that shrank is doubled, and the most that this becomes.
 GOOD_BATCHES = 32
@@ -76,13 +81,16 @@ class TokenBudget:
             self._good, self._grown = 0, True
 
 
-def initial_budget(device: torch.device, config: Any, bytes_per_value: int) -> int:
+def initial_budget(
+    device: torch.device, config: Any, bytes_per_value: int, linear_weights: int
+) -> int:
     """Return the tokens that the device has memory and use for, in all batches under way.
 
     Args:
         device: Where the model computes.
         config: The model's config, for its width.
         bytes_per_value: Bytes of one activation.
+        linear_weights: Weights by which each token is multiplied.
     """
     if device.type == "cpu":
         return CPU_TOKENS
@@ -93,13 +101,18 @@ def initial_budget(device: torch.device, config: Any, bytes_per_value: int) -> i
     # Residual, queries, keys, values, context and norms of one layer, then the wide part of its
     # feed-forward block (twice for gated ones); nothing is kept between layers in inference.
     per_token = bytes_per_value * (12 * hidden + 3 * inner)
-    return max(MIN_GPU_TOKENS, min(MAX_GPU_TOKENS, int(_free_bytes(device) * 0.5) // per_token))
+    fitting = int(free_bytes(device) * 0.5) // per_token
+    worthwhile = _BATCH_FLOP // (2 * max(1, linear_weights))
+    batch = max(MIN_BATCH_TOKENS, min(MAX_BATCH_TOKENS, worthwhile))
+    return max(MIN_GPU_TOKENS, min(IN_FLIGHT * batch, fitting))
 
 
-def _free_bytes(device: torch.device) -> int:
+def free_bytes(device: torch.device) -> int:
+    """Return the bytes of a GPU that are free, with those that torch keeps for what comes next."""
     import torch
 
     free, _ = torch.cuda.mem_get_info(device)
+    free += torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
     if getattr(torch.cuda.get_device_properties(device), "is_integrated", False):
         # The GPU shares the system's memory: what the page cache holds is free as well.
         return max(free, _available_system_bytes())
