@@ -18,10 +18,10 @@ from torch._subclasses.fake_tensor import (
     FakeTensorMode,
 )
 from torch.overrides import TorchFunctionMode
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 from torch.utils._pytree import tree_leaves
 
-from langchain_rerank.scorers.engine.forward import choice, packed_attention, passes
+from langchain_rerank.scorers.engine.forward import choice, model_edits, packed_attention, passes
 from langchain_rerank.scorers.engine.forward.predict import Predict
 from langchain_rerank.scorers.engine.tokens.templates import choose_tokenizer
 from langchain_rerank.testing.tiny_models import FAMILIES, build_tiny_model
@@ -111,12 +111,24 @@ def fake_cuda(*, masks_wait):
         }.items():
             stack.enter_context(mock.patch.object(torch.cuda, name, value))
         # By itself transformers takes every fake tensor for tracing, and would hide what waits.
+        plain = model_edits._is_plain_norm
+        stack.enter_context(mock.patch.object(model_edits, "_is_plain_norm", on_values(plain)))
         tracing = "transformers.masking_utils.is_tracing"
         stack.enter_context(mock.patch(tracing, return_value=masks_wait))
         stack.enter_context(FakeTensorMode(allow_non_fake_inputs=True))
         stack.enter_context(_WithoutGuard())
         stack.enter_context(copies)
         yield copies
+
+
+def on_values(function):
+    """Return the function as it is without fake tensors: it decides by numbers, on the CPU."""
+
+    def called(*args):
+        with _disable_current_modes():
+            return function(*args)
+
+    return called
 
 
 def chain(folder):
@@ -181,6 +193,20 @@ def test_launching_on_cuda_mixes_no_devices_and_waits_for_nothing(model, pairs, 
     assert copies_of(build, model, pairs) == expected_copies(build)
 
 
+@pytest.mark.parametrize("build", BUILDS[:2])
+def test_so_it_is_with_the_attention_of_older_gpus(model, pairs, build, monkeypatch):
+    monkeypatch.setattr(packed_attention, "_flash", packed_attention._memory_efficient)
+    with refused_where_it_has_windows(model):
+        assert copies_of(build, model, pairs) == expected_copies(build)
+
+
+def refused_where_it_has_windows(model):
+    kinds = getattr(model.config.get_text_config(), "layer_types", None) or []
+    if "sliding_attention" in kinds:
+        return pytest.raises(NotImplementedError, match="windows need FlashAttention")
+    return contextlib.nullcontext()
+
+
 def kernel(
     q,
     k,
@@ -238,11 +264,26 @@ def kernel(
     return out, nothing, torch.zeros(2, dtype=torch.uint64), nothing, nothing
 
 
+def efficient_kernel(
+    q, k, v, bias, cu_q, cu_k, max_q, max_k, dropout_p, mask, lse=False, *, scale=None, **_
+):
+    """Memory-efficient attention over sequences of any length; 1 would be the other causal mask."""
+    assert (bias, dropout_p, lse) == (None, 0.0, False)
+    assert mask in {0, 2}
+    assert q.ndim == k.ndim == v.ndim == 4
+    assert q.shape[2:] == k.shape[2:]
+    told = (cu_q, cu_k, max_q, max_k, dropout_p, mask == 2, False)
+    out, *_ = kernel(*(x[0].half() for x in (q, k, v)), *told, scale=scale)
+    nothing = torch.zeros((), dtype=torch.int64)
+    return out[None].to(q.dtype), q.new_empty(0), nothing, nothing, max_q, max_k
+
+
 @pytest.fixture
 def cuda_branch_on_cpu(monkeypatch):
     library = torch.library.Library("aten", "IMPL")
     library.impl("_flash_attention_forward", kernel, "CPU")
-    monkeypatch.setattr(packed_attention, "_one_by_one", packed_attention._cuda)
+    library.impl("_efficient_attention_forward", efficient_kernel, "CPU")
+    monkeypatch.setattr(packed_attention, "_one_by_one", packed_attention._flash)
     monkeypatch.setattr(packed_attention, "reads_first_only", lambda _: False)
     yield
     library._destroy()
@@ -266,6 +307,15 @@ def test_the_branch_for_cuda_gives_sentence_transformers_logits(
     from_reference, from_alone = differences(build, model, pairs)
     assert from_reference <= 0.04
     assert from_alone <= 1e-2
+
+
+@pytest.mark.parametrize("build", BUILDS[:2])
+def test_so_does_the_branch_for_older_gpus(model, pairs, build, cuda_branch_on_cpu, monkeypatch):
+    monkeypatch.setattr(packed_attention, "_one_by_one", packed_attention._memory_efficient)
+    with refused_where_it_has_windows(model):
+        from_reference, from_alone = differences(build, model, pairs)
+        assert from_reference <= 0.04
+        assert from_alone <= 1e-2
 
 
 # What reading would not find: each is planted, and one of the walks above must see it.
@@ -329,7 +379,7 @@ def test_a_mix_of_devices_or_a_wait_that_was_planted_is_found(tmp_path, monkeypa
 
 def _calls(monkeypatch, change):
     """Change the arguments with which the operator is called."""
-    real = packed_attention._cuda
+    real = packed_attention._flash
 
     def changed(query, key, value, layout, scaling, reach, causal):
         return real(
@@ -406,6 +456,11 @@ ARGUMENTS = (
     "SymInt? window_size_left=None, SymInt? window_size_right=None, Tensor? seqused_k=None, "
     "Tensor? alibi_slopes=None"
 )
+EFFICIENT_ARGUMENTS = (
+    "Tensor query, Tensor key, Tensor value, Tensor? bias, Tensor? cu_seqlens_q, Tensor? "
+    "cu_seqlens_k, SymInt? max_seqlen_q, SymInt? max_seqlen_k, float dropout_p, int "
+    "custom_mask_type, bool compute_log_sumexp=False, *, float? scale=None"
+)
 FIRST_OUTPUTS = "Tensor output, Tensor softmax_logsumexp, "
 OLD_OUTPUTS = "Tensor philox_seed, Tensor philox_offset, Tensor debug_attn_mask"
 NEW_OUTPUTS = "Tensor rng_state, Tensor unused, Tensor debug_attn_mask"
@@ -429,8 +484,8 @@ def test_the_operator_is_called_as_every_torch_from_2_4_has_it(tmp_path, monkeyp
     library.define(f"_flash_attention_forward({arguments}) -> ({outputs})")
     library.impl("_flash_attention_forward", kernel, "CPU")
     stand_in = getattr(torch.ops, space)._flash_attention_forward
-    monkeypatch.setattr(packed_attention, "_operator", lambda: stand_in)
-    monkeypatch.setattr(packed_attention, "_one_by_one", packed_attention._cuda)
+    monkeypatch.setattr(packed_attention, "_operator", lambda _: stand_in)
+    monkeypatch.setattr(packed_attention, "_one_by_one", packed_attention._flash)
     monkeypatch.setattr(packed_attention, "reads_first_only", lambda _: False)
     model = CrossEncoder(str(build_tiny_model("qwen3", tmp_path, seed=3)), device="cpu")
     pairs = choose_tokenizer(model, 256)(QUERY, TEXTS, None)
@@ -439,10 +494,14 @@ def test_the_operator_is_called_as_every_torch_from_2_4_has_it(tmp_path, monkeyp
     assert from_reference <= 0.04
 
 
-def test_the_installed_torch_has_the_operator_with_these_arguments():
-    own = aten._flash_attention_forward.default._schema
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [(packed_attention._FLASH, ARGUMENTS), (packed_attention._EFFICIENT, EFFICIENT_ARGUMENTS)],
+)
+def test_the_installed_torch_has_the_operators_with_these_arguments(name, arguments):
+    own = getattr(aten, name).default._schema
     stand_in = torch._C.parse_schema(
-        f"aten::_flash_attention_forward({ARGUMENTS}) -> ({', '.join(map(str, _types(own)))})"
+        f"aten::{name}({arguments}) -> ({', '.join(map(str, _types(own)))})"
     )
     known = len(stand_in.arguments)
     assert _arguments(own)[:known] == _arguments(stand_in)

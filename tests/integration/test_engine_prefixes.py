@@ -157,6 +157,7 @@ def test_a_sequence_attends_to_what_it_shares_as_to_its_own(key_heads, window):
         device_key_cu_seqlens=torch.tensor(key_ends, dtype=torch.int32),
         longest=9,
         longest_keys=9,
+        attend=packed_attention._one_by_one,
     )
     found, _ = packed_attention.packed_attention(
         module, query, key, value, None, layout=layout, sliding_window=window

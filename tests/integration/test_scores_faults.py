@@ -10,7 +10,12 @@ import pytest
 import torch
 
 from langchain_rerank import CrossEncoderScorer
-from langchain_rerank.scorers.engine.forward import choice, packed_attention, passes
+from langchain_rerank.scorers.engine.forward import (
+    choice,
+    comparison,
+    packed_attention,
+    passes,
+)
 from langchain_rerank.scorers.engine.forward.predict import Predict
 from langchain_rerank.scorers.engine.tokens import templates
 from langchain_rerank.testing.tiny_models import build_tiny_model
@@ -211,6 +216,39 @@ def test_a_fault_in_the_forward_pass_is_found_at_load(folders, name, dtype, capl
         assert path != "packed" or "that compute a prompt once" in caplog.text
 
 
+@pytest.mark.parametrize("family", ["xlm-roberta", "qwen3"])
+def test_kernels_that_round_otherwise_are_told_from_faults(family, tmp_path, monkeypatch, caplog):
+    """As on a GPU, where company moves no bit: the model in float32 says what rounding does."""
+    sizes = {"hidden_size": 128, "num_hidden_layers": 8, "initializer_range": 0.12}
+    folder = build_tiny_model(family, tmp_path, seed=3, **sizes)
+    monkeypatch.setattr(comparison.Expected, "_other_logits", lambda self: iter([self.logits]))
+    path, scores = loaded(folder, "bfloat16", caplog)
+    assert path == "packed", caplog.text
+    exact, own = (
+        Predict(_reference(folder, dtype), own=True)([(QUERY, text) for text in TEXTS], 512)
+        for dtype in ("float32", "bfloat16")
+    )
+    assert scores == pytest.approx(exact, abs=3 * np.abs(np.subtract(own, exact)).max())
+    FAULTS["products are scaled twice"][1](monkeypatch)
+    _, scores = loaded(
+        build_tiny_model(family, tmp_path / "2", seed=4, **sizes), "bfloat16", caplog
+    )
+    assert "scores differ from its own by" in caplog.text
+
+
+def test_what_float32_itself_rounds_is_no_fault(tmp_path, monkeypatch, caplog):
+    """Logits that are differences of large numbers, as those of yes and no."""
+    sizes = {"hidden_size": 128, "num_hidden_layers": 8, "initializer_range": 0.2}
+    folder = build_tiny_model("qwen3", tmp_path, seed=3, **sizes)
+    path, scores = loaded(folder, "float32", caplog)
+    assert path == "packed", caplog.text
+    right = Predict(_reference(folder, "float32"), own=True)([(QUERY, t) for t in TEXTS], 512)
+    assert scores == pytest.approx(right, abs=1e-4)
+    FAULTS["products are scaled twice"][1](monkeypatch)
+    loaded(build_tiny_model("qwen3", tmp_path / "2", seed=4, **sizes), "float32", caplog)
+    assert "scores differ from its own by" in caplog.text
+
+
 @pytest.mark.parametrize("name", PROMPTS)
 def test_a_fault_in_the_prompt_is_found_at_load(folders, name, caplog, monkeypatch):
     family, edit = PROMPTS[name]
@@ -229,7 +267,7 @@ def _reference(folder, dtype):
 
 
 def verdicts(tmp_path):
-    return list((tmp_path / "cache" / "langchain-rerank" / "verdicts").glob("*.json"))
+    return list((tmp_path / "cache" / "verdicts").glob("*.json"))
 
 
 def test_what_long_probes_found_is_kept_for_the_next_process(

@@ -118,7 +118,7 @@ def test_a_text_that_ends_with_the_padding_token_is_read_as_predict_reads_it(
     asked = {"chat_template": prompt.chat_template}
     expected = predicted(CrossEncoder(str(folder), device="cpu", processor_kwargs=asked), texts)
     if path == "padded":
-        monkeypatch.setattr(packed_attention, "has_kernel", lambda *_: False)
+        monkeypatch.setattr(packed_attention, "kernel_for", lambda *_: None)
     backend = "openvino" if path == "openvino" else "torch"
     with CrossEncoderScorer(
         folder, device="cpu", dtype="float32", prompt=prompt, backend=backend

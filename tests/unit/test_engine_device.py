@@ -14,18 +14,21 @@ from langchain_rerank.scorers.engine.memory import TokenBudget, initial_budget, 
 
 CPU, CUDA, MPS = torch.device("cpu"), torch.device("cuda", 0), torch.device("mps")
 LARGE = SimpleNamespace(hidden_size=1024, intermediate_size=4096)
+WEIGHTS = 302_000_000
 GIB = 2**30
 
 
 @pytest.fixture
 def gpu(monkeypatch):
     """A machine with a GPU, as far as torch's questions about it go."""
-    answers = SimpleNamespace(capability=(9, 0), free=100 * GIB, integrated=False)
+    answers = SimpleNamespace(capability=(9, 0), free=100 * GIB, integrated=False, kept=0)
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
     monkeypatch.setattr("torch.cuda.current_device", lambda: 1)
     monkeypatch.setattr("torch.cuda.get_device_capability", lambda _=None: answers.capability)
     monkeypatch.setattr("torch.cuda.mem_get_info", lambda _=None: (answers.free, 128 * GIB))
+    monkeypatch.setattr("torch.cuda.memory_reserved", lambda _=None: GIB + answers.kept)
+    monkeypatch.setattr("torch.cuda.memory_allocated", lambda _=None: GIB)
     monkeypatch.setattr(
         "torch.cuda.get_device_properties",
         lambda _=None: SimpleNamespace(is_integrated=answers.integrated),
@@ -65,29 +68,46 @@ def test_an_asked_for_precision_is_taken_as_it_is():
         device.choose_dtype("half", CPU)
 
 
-def test_packed_attention_needs_half_precision_and_ampere_on_a_gpu(gpu):
-    assert packed_attention.has_kernel(CPU, torch.float32)
-    assert packed_attention.has_kernel(CUDA, torch.bfloat16)
-    assert not packed_attention.has_kernel(CUDA, torch.float32)
-    assert not packed_attention.has_kernel(MPS, torch.float16)
+def test_packed_attention_is_what_a_gpu_has_in_a_precision(gpu, monkeypatch):
+    def kernel(device, dtype):
+        found = packed_attention.kernel_for(device, dtype)
+        return found and found.__name__
+
+    assert kernel(CPU, torch.float32) == "_one_by_one"
+    assert kernel(CUDA, torch.bfloat16) == "_flash"
+    assert kernel(CUDA, torch.float32) == "_memory_efficient"
+    assert kernel(MPS, torch.float16) is None
     gpu.capability = (7, 5)
-    assert not packed_attention.has_kernel(CUDA, torch.float16)
+    assert kernel(CUDA, torch.float16) == "_memory_efficient"
+    monkeypatch.setattr("torch.version.hip", "7.0")
+    assert kernel(CUDA, torch.float16) == "_flash"
+    assert kernel(CUDA, torch.float32) is None
+    monkeypatch.setattr(packed_attention, "_operator", lambda _: None)
+    assert kernel(CUDA, torch.float16) is None
 
 
 def test_the_budget_follows_the_free_memory_within_bounds(gpu):
-    assert initial_budget(CPU, LARGE, 2) == memory.CPU_TOKENS
-    assert initial_budget(CUDA, LARGE, 2) == memory.MAX_GPU_TOKENS
+    assert initial_budget(CPU, LARGE, 2, WEIGHTS) == memory.CPU_TOKENS
+    assert initial_budget(CUDA, LARGE, 2, WEIGHTS) == 3 * (10**13 // 2 // WEIGHTS)
     gpu.free = GIB
     per_token = 2 * (12 * 1024 + 3 * 4096)
-    assert initial_budget(CUDA, LARGE, 2) == GIB // 2 // per_token
+    assert initial_budget(CUDA, LARGE, 2, WEIGHTS) == GIB // 2 // per_token
     gpu.free = 2**20
-    assert initial_budget(CUDA, LARGE, 2) == memory.MIN_GPU_TOKENS
+    assert initial_budget(CUDA, LARGE, 2, WEIGHTS) == memory.MIN_GPU_TOKENS
+    gpu.kept = GIB  # of torch, for whatever is computed next
+    assert initial_budget(CUDA, LARGE, 2, WEIGHTS) == (GIB + 2**20) // 2 // per_token
+
+
+@pytest.mark.parametrize(("weights", "tokens"), [(10**7, 65_536), (4 * 10**9, 16_384)])
+def test_a_batch_of_a_small_model_has_more_tokens(gpu, weights, tokens):
+    small = SimpleNamespace(hidden_size=384, intermediate_size=1536)
+    assert initial_budget(CUDA, small, 2, weights) == 3 * tokens
 
 
 def test_memory_shared_with_the_system_counts_what_the_system_has_free(gpu, monkeypatch):
     gpu.integrated, gpu.free = True, 2**20
     monkeypatch.setattr(memory, "_available_system_bytes", lambda: GIB)
-    assert memory._free_bytes(CUDA) == GIB
+    assert memory.free_bytes(CUDA) == GIB
 
 
 def test_the_budget_only_shrinks():

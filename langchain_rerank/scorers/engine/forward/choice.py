@@ -22,7 +22,12 @@ from langchain_rerank.scorers.engine.forward.comparison import (
 from langchain_rerank.scorers.engine.forward.following import Following, state_of
 from langchain_rerank.scorers.engine.forward.heads import ReadOut, read_out
 from langchain_rerank.scorers.engine.forward.int8 import calibration_pairs
-from langchain_rerank.scorers.engine.forward.model_edits import prepack, view_of
+from langchain_rerank.scorers.engine.forward.model_edits import (
+    fuse_norms,
+    prepack,
+    remember_signatures,
+    view_of,
+)
 from langchain_rerank.scorers.engine.forward.openvino import OpenVinoForward
 from langchain_rerank.scorers.engine.forward.passes import Forward, PackedForward, PaddedForward
 from langchain_rerank.scorers.engine.forward.predict import (
@@ -33,6 +38,7 @@ from langchain_rerank.scorers.engine.forward.predict import (
 )
 from langchain_rerank.scorers.engine.forward.verdicts import Verdicts
 from langchain_rerank.scorers.engine.loading import placement
+from langchain_rerank.scorers.engine.memory import free_bytes
 from langchain_rerank.scorers.engine.model_files import verdict_key
 from langchain_rerank.scorers.engine.settings import (
     DEFAULT_MAX_LENGTH,
@@ -102,6 +108,7 @@ def _choose(
     loaded: _Loaded, tokenize: Tokenize, settings: LoadSettings, max_length: int
 ) -> Forward:
     import numpy as np
+    import torch
 
     model, dtype = loaded.model, loaded.dtype
     predict = Predict(model, own=loaded.own)
@@ -116,13 +123,14 @@ def _choose(
         )
         refuse_company(predict, dtype, settings.name, max_length)
         return last
-    short = Expected(model, dtype, predict, short_pairs, tokenize, max_length)
+    more_exact = partial(_more_exact_predict, loaded)
+    short = Expected(model, dtype, predict, short_pairs, tokenize, max_length, more_exact)
     finite = bool(np.isfinite(short.logits).all())
     chosen: Forward | None = None
     if finite:
-        refuse_mixing_activation(model.activation_fn, short.logits, settings.name)
+        refuse_mixing_activation(model.activation_fn, short.logits, loaded.device, settings.name)
         pairs = partial(long_pairs, model, tokenize, max_length)
-        long = Expected(model, dtype, predict, pairs, tokenize, max_length)
+        long = Expected(model, dtype, predict, pairs, tokenize, max_length, more_exact, [short])
         verdicts = Verdicts(verdict_key(settings, loaded.device, dtype, max_length))
         builds: dict[str, _Build] = {}
         if settings.dtype == INT8:
@@ -143,7 +151,11 @@ def _choose(
         )
         reasons = [reason]
     if chosen is None and finite:
-        refuse_company(*_in_float32(loaded, predict), settings.name, max_length)
+        told = predict, dtype
+        # 16 bits could hide what a convolution over padding changes, say.
+        if torch.finfo(dtype).bits < 32 and (exact := more_exact()):
+            told = exact, torch.float32
+        refuse_company(*told, settings.name, max_length)
         _, *following = model
         parts = [model.transformers_model, *following]
         shape = ", ".join(type(part).__name__ for part in parts)
@@ -217,21 +229,21 @@ def _copy_of(model: CrossEncoder, device: torch.device, dtype: torch.dtype) -> C
     return copied
 
 
-def _in_float32(loaded: _Loaded, predict: Predict) -> tuple[Predict, torch.dtype]:
-    """Return `predict` of a copy in float32 where there is room, and its precision.
-
-    16 bits could hide what a convolution over padding changes, say.
-    """
+def _more_exact_predict(loaded: _Loaded) -> Predict | None:
+    """Return `predict` of a copy with twice the bits, or None where there is no room for it."""
     import torch
 
+    halved = torch.finfo(precision_of(loaded.model)).bits < 32
+    wider = torch.float32 if halved else torch.float64
     weights = sum(one.numel() for one in loaded.model.parameters())
-    if torch.finfo(loaded.dtype).bits >= 32 or weights > _MOST_COPIED:
-        return predict, loaded.dtype
-    copied = _copy_of(loaded.model, loaded.device, torch.float32)
-    return Predict(copied, own=True), torch.float32
+    on_cuda = loaded.device.type == "cuda"
+    room = free_bytes(loaded.device) if on_cuda else _MOST_COPIED
+    if 1.5 * wider.itemsize * weights > room:  # With what is computed.
+        return None
+    return Predict(_copy_of(loaded.model, loaded.device, wider), own=True)
 
 
-_MOST_COPIED = 1_000_000_000  # weights
+_MOST_COPIED = 6 * 10**9  # bytes, where the memory is everybody's
 
 
 def _openvino(
@@ -267,7 +279,8 @@ def _packed_sharing_prefixes(loaded: _Loaded, activation: Any) -> PackedForward 
 def _packed(
     loaded: _Loaded, activation: Any, *, share_prefixes: bool = False
 ) -> PackedForward | None:
-    if not packed_attention.has_kernel(loaded.device, loaded.dtype):
+    attend = packed_attention.kernel_for(loaded.device, loaded.dtype)
+    if attend is None:
         return None
     view, read = _view_and_read_out(loaded)
     if (
@@ -278,21 +291,25 @@ def _packed(
         return None
     if share_prefixes and read.pooling != "last":
         return None  # What is left out would be missing from it.
-    _prepack(loaded, read)
-    return PackedForward(view, read, activation, loaded.device, share_prefixes=share_prefixes)
+    _quicken(loaded, read)
+    return PackedForward(
+        view, read, activation, loaded.device, attend, share_prefixes=share_prefixes
+    )
 
 
 def _padded(loaded: _Loaded, activation: Any) -> PaddedForward | None:
     _, read = _view_and_read_out(loaded)
     if read is None:
         return None
-    _prepack(loaded, read)
+    _quicken(loaded, read)
     padding = loaded.model.tokenizer.pad_token_id or 0
     longest = token_limit(loaded.model)
     return PaddedForward(read, activation, loaded.device, padding=padding, longest=longest)
 
 
-def _prepack(loaded: _Loaded, read: ReadOut) -> None:
+def _quicken(loaded: _Loaded, read: ReadOut) -> None:
+    fuse_norms(read.base)
+    remember_signatures(read.base)
     # Who passed a model in may train it on: a view follows its weights, prepacked ones would not.
     if loaded.own and loaded.device.type == "cpu":
         prepack(read.base)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
     from sentence_transformers import CrossEncoder
+
+logger = logging.getLogger(__name__)
 
 
 def short_pairs() -> list[tuple[str, str]]:
@@ -48,6 +51,8 @@ class Expected:
     Args:
         pairs: Returns the probes; they are looked for, tokenised, and computed by `predict` on use,
             each once.
+        more_exact: Returns `predict` of the same model with twice the bits, or None; called on use.
+        beside: Other probes, which show as well what rounding does.
     """
 
     def __init__(
@@ -58,8 +63,10 @@ class Expected:
         pairs: Callable[[], Sequence[tuple[str, str]]],
         tokenize: Tokenize,
         max_length: int,
+        more_exact: Callable[[], Predict | None],
+        beside: Sequence[Expected] = (),
     ) -> None:
-        self._find_pairs = pairs
+        self._find_pairs, self._more_exact, self._beside = pairs, more_exact, beside
         self._model, self._dtype, self._predict = model, dtype, predict
         self._tokenize, self._max_length = tokenize, max_length
         self._alone: list[float] = []  # The logits of the first probes, each computed alone.
@@ -95,10 +102,10 @@ class Expected:
             yield np.asarray(self._alone[: number + 1])
 
     def _is_noise(self, differences: NDArray[np.float64], least: NDArray[np.float64]) -> bool:
-        """Return whether the model's own logits move as much in 16 bits with what is beside them.
+        """Return whether the model's own logits move as much with what is beside them.
 
-        They are rounded to 16 bits themselves, so less than half of their last bit is not seen.
-        The probes are computed until enough is seen; a model that loads need not compute all.
+        They are rounded themselves, so less than half of their last bit is not seen. The probes are
+        computed until enough is seen; a model that loads need not compute all.
         """
         import numpy as np
         import torch
@@ -113,6 +120,38 @@ class Expected:
                 return True
         return False
 
+    @cached_property
+    def _exact_logits(self) -> NDArray[np.float64] | None:
+        import numpy as np
+
+        try:
+            if predict := self._more_exact():
+                return np.asarray(predict.logits(self.pairs, self._max_length))
+        except Exception as error:  # noqa: BLE001  # what cannot be computed so tells nothing
+            logger.debug("Its scores could not be computed more exactly: %s", error)
+        return None
+
+    @cached_property
+    def _rounding(self) -> float:
+        """The most that rounding moves a logit of the model's own `predict`, as far as is known."""
+        import numpy as np
+
+        right = self._exact_logits
+        return 0.0 if right is None else float(np.max(np.abs(self.logits - right)))
+
+    def _is_as_close(self, found: NDArray[np.float64], least: NDArray[np.float64]) -> bool:
+        """Return whether logits are as close to the more exact ones as the model's own are.
+
+        A GPU gives a text the same bits beside any other texts, and other bits by other kernels.
+        """
+        import numpy as np
+
+        right = self._exact_logits
+        if right is None:
+            return False
+        noise = max(one._rounding for one in (self, *self._beside))  # noqa: SLF001  # of this class
+        return bool((np.abs(found - right) <= np.maximum(least, 2 * noise)).all())
+
     def by(self, forward: Forward) -> NDArray[np.float64]:
         """Return the `(n,)` logits that `forward` gives."""
         import numpy as np
@@ -126,12 +165,16 @@ class Expected:
 
         found = self.by(forward)
         differences = np.abs(found - self.logits)
-        halved = torch.finfo(self._dtype).bits < 32
-        tolerances = (2**-8 if halved else 1e-5) * np.maximum(1.0, np.abs(self.logits))
+        scale = np.maximum(1.0, np.abs(self.logits))
+        least = (2**-8 if torch.finfo(self._dtype).bits < 32 else 1e-5) * scale
         # Each comparison is false for NaN, which is within no tolerance.
-        if (differences <= tolerances).all():
+        if (differences <= least).all():
             return None
-        if not _is_exact(self._dtype) and self._is_noise(differences, tolerances):
+        # What moves float32 by more than this is no rounding, whatever else moves it as much.
+        most = 1e-4 * scale if _is_exact(self._dtype) else np.full_like(scale, np.inf)
+        if (differences <= most).all() and (
+            self._is_noise(differences, least) or self._is_as_close(found, least)
+        ):
             return None
         return f"scores differ from its own by {np.max(differences):.2g} on test texts"
 
@@ -219,17 +262,20 @@ def refuse_company(predict: Predict, dtype: torch.dtype, name: str, max_length: 
         )
 
 
-def refuse_mixing_activation(activation: Any, logits: NDArray[np.float64], name: str) -> None:
+def refuse_mixing_activation(
+    activation: Any, logits: NDArray[np.float64], device: torch.device, name: str
+) -> None:
     """Refuse an activation that makes another score of a logit beside other logits.
 
-    Texts of a query may be computed in several batches, and could not be compared.
+    Texts of a query may be computed in several batches, and could not be compared. It is applied
+    where the model computes: it may have weights there.
 
     Raises:
         ModelLoadError: It does, as a softmax over the texts, or at random.
     """
     import torch
 
-    column = torch.from_numpy(logits)
+    column = torch.from_numpy(logits).float().to(device)
     together = activated(activation, column)
     alone = torch.cat([activated(activation, one[None]) for one in column])
     if not torch.allclose(together, alone, atol=1e-6, equal_nan=True):

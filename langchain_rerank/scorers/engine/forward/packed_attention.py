@@ -7,8 +7,8 @@ forward; since no mask function is registered under the name, no mask is ever bu
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from langchain_rerank.scorers.engine.forward.model_edits import reads_first_only
 
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     import torch
 
 NAME = "langchain_rerank_packed"
+
+Attend: TypeAlias = Callable[..., "torch.Tensor"]
+"""Attention of one layer: queries, keys, values, a layout, factor, reach, whether causal."""
 
 # What models tell their attention that changes nothing here: dropout is off, nothing is cached, and
 # positions are in queries and keys already.
@@ -35,6 +38,7 @@ class Layout(NamedTuple):
         device_key_cu_seqlens: `key_cu_seqlens` as such a tensor.
         longest: The most queries of a sequence.
         longest_keys: The most keys.
+        attend: Computes the attention of a layer.
     """
 
     cu_seqlens: Sequence[int]
@@ -44,6 +48,7 @@ class Layout(NamedTuple):
     device_key_cu_seqlens: torch.Tensor
     longest: int
     longest_keys: int
+    attend: Attend
 
 
 def register() -> None:
@@ -76,21 +81,24 @@ def mixes_by_attention_alone(base: torch.nn.Module) -> bool:
     )
 
 
-def has_kernel(device: torch.device, dtype: torch.dtype) -> bool:
-    """Return whether packed attention runs on the device in that precision.
+def kernel_for(device: torch.device, dtype: torch.dtype) -> Attend | None:
+    """Return the attention of one layer on the device in that precision, or None for none.
 
-    CUDA and ROCm need half precision, and CUDA Ampere or newer (SM80). What else a build may lack
-    shows when the probe texts are computed.
+    FlashAttention needs half precision, and with CUDA Ampere or newer (SM80). Elsewhere CUDA has
+    memory-efficient attention. What else a build may lack shows when the probe texts are computed.
     """
     import torch
 
     if device.type == "cpu":
-        return True
-    if device.type != "cuda" or dtype not in {torch.float16, torch.bfloat16}:
-        return False
-    if torch.version.hip is None and torch.cuda.get_device_capability(device) < (8, 0):
-        return False
-    return hasattr(torch.ops.aten, "_flash_attention_forward")
+        return _one_by_one
+    if device.type != "cuda":
+        return None
+    on_rocm = torch.version.hip is not None
+    if dtype in {torch.float16, torch.bfloat16} and (
+        on_rocm or torch.cuda.get_device_capability(device) >= (8, 0)
+    ):
+        return _flash if _operator(_FLASH) else None
+    return _memory_efficient if _operator(_EFFICIENT) and not on_rocm else None
 
 
 def packed_attention(
@@ -136,8 +144,7 @@ def packed_attention(
         key, value = (states.index_select(2, layout.key_rows) for states in (key, value))
     if reads_first_only(module) and not query.is_cuda:
         return _of_first_tokens(query, key, value, layout, scaling), None
-    attend = _cuda if query.is_cuda else _one_by_one
-    return attend(query, key, value, layout, scaling, reach, causal), None
+    return layout.attend(query, key, value, layout, scaling, reach, causal), None
 
 
 def _has_window(module: torch.nn.Module) -> bool:
@@ -153,18 +160,21 @@ def _is_neutral(name: str, value: object) -> bool:
     return value is None or value is False or name in _NOT_NEEDED
 
 
-def _operator() -> Any:
-    """Return the operator behind torch's own attention, for CUDA and ROCm.
+# What is behind torch's own attention. Of the first, for CUDA and ROCm, the arguments up to the
+# window are the same in every torch from 2.4 to 2.14, of the second all; those of the public
+# `varlen_attn` changed with each. Causal masks are aligned with the end of the keys. The outputs
+# after the first have other names and types in other versions.
+_FLASH, _EFFICIENT = "_flash_attention_forward", "_efficient_attention_forward"
 
-    Its arguments up to the window are the same in every torch from 2.4 to 2.14; those of the public
-    `varlen_attn` changed with each.
-    """
+
+def _operator(name: str) -> Any:
+    """Return one of them, or None in a torch without it."""
     import torch
 
-    return torch.ops.aten._flash_attention_forward  # noqa: SLF001 - see above
+    return getattr(torch.ops.aten, name, None)
 
 
-def _cuda(
+def _flash(
     query: torch.Tensor,
     key: torch.Tensor,
     value: torch.Tensor,
@@ -173,9 +183,8 @@ def _cuda(
     reach: int | None,
     causal: bool,
 ) -> torch.Tensor:
-    # Causal masks and windows are aligned with the end of the keys, and fewer heads of keys than of
-    # queries are shared. The other outputs have other names and types in other versions.
-    outputs = _operator()(
+    # Windows too are aligned with the end of the keys, and it shares fewer heads of keys itself.
+    outputs = _operator(_FLASH)(
         query[0].transpose(0, 1),
         key[0].transpose(0, 1),
         value[0].transpose(0, 1),
@@ -192,6 +201,34 @@ def _cuda(
     )
     attended: torch.Tensor = outputs[0]
     return attended.unsqueeze(0)
+
+
+def _memory_efficient(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    layout: Layout,
+    scaling: float | None,
+    reach: int | None,
+    causal: bool,
+) -> torch.Tensor:
+    if reach is not None:
+        raise NotImplementedError("its windows need FlashAttention: 16 bits and a newer GPU")
+    if (group := query.shape[1] // key.shape[1]) > 1:
+        key, value = (states.repeat_interleave(group, dim=1) for states in (key, value))
+    outputs = _operator(_EFFICIENT)(
+        *(states.transpose(1, 2) for states in (query, key, value)),
+        None,  # bias
+        layout.device_cu_seqlens,
+        layout.device_key_cu_seqlens,
+        layout.longest,
+        layout.longest_keys,
+        0.0,  # dropout
+        2 if causal else 0,  # causal, aligned with the end of the keys; or no mask
+        scale=scaling,
+    )
+    attended: torch.Tensor = outputs[0]
+    return attended
 
 
 def _one_by_one(

@@ -69,13 +69,14 @@ class PackedForward:
         read: ReadOut,
         activation: Any,
         device: torch.device,
+        attend: packed_attention.Attend,
         *,
         share_prefixes: bool = False,
     ) -> None:
         packed_attention.register()
         self.activation, self.device, self.dtype = activation, device, read.base.dtype
         self.head = Head(read)
-        self._read, self._share_prefixes = read, share_prefixes
+        self._read, self._attend, self._share_prefixes = read, attend, share_prefixes
         self._first = FirstTokens(read.last_layer) if read.last_layer else None
         model.set_attn_implementation(packed_attention.NAME)
 
@@ -108,6 +109,7 @@ class PackedForward:
             device_key_cu_seqlens=key_starts.int(),
             longest=int(np.diff(batch.starts).max()),
             longest_keys=int(np.diff(gathered_starts).max()),
+            attend=self._attend,
         )
         inputs = {"input_ids": ids[None], "position_ids": places[None], "layout": layout}
         if self._read.token_types:

@@ -1,0 +1,103 @@
+"""What the engine changes in its view of a model so that less is computed: no score changes."""
+
+from __future__ import annotations
+
+import inspect
+
+import pytest
+import torch
+from sentence_transformers import CrossEncoder
+from transformers.models.gemma.modeling_gemma import GemmaRMSNorm
+from transformers.models.qwen3.modeling_qwen3 import Qwen3RMSNorm
+
+from langchain_rerank.scorers.cross_encoder import CrossEncoderScorer
+from langchain_rerank.scorers.engine.forward import model_edits
+from langchain_rerank.testing.tiny_models import build_tiny_model
+
+QUERY = "How many people live in Berlin?"
+TEXTS = ["Berlin has 3.5 million inhabitants.", "Vitamin C protects sailors.", "A river " * 60]
+
+
+class CentredRMSNorm(Qwen3RMSNorm):
+    """Of the name, and another norm."""
+
+    def forward(self, hidden_states):
+        return super().forward(hidden_states - hidden_states.mean(-1, keepdim=True))
+
+
+def with_weight(norm, dtype):
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(1)
+        norm.weight.copy_(torch.randn(16))
+    return norm.to(dtype)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize(
+    ("kind", "fused"), [(Qwen3RMSNorm, True), (CentredRMSNorm, False), (GemmaRMSNorm, False)]
+)
+@pytest.mark.parametrize("size", [1.0, 1e-3])  # The second is where the epsilon counts.
+def test_a_norm_is_fused_where_torch_computes_the_same_and_follows_its_weight(
+    kind, fused, dtype, size
+):
+    norm = with_weight(kind(16, eps=1e-6), dtype)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(2)
+        states = (size * torch.randn(3, 5, 16)).to(dtype)
+    before = norm(states)
+    model_edits.fuse_norms(torch.nn.Sequential(norm))
+    assert ("forward" in vars(norm)) is fused
+    after = norm(states)
+    assert after.dtype == before.dtype
+    torch.testing.assert_close(after, before, rtol=2 * torch.finfo(dtype).eps, atol=1e-6)
+    norm.weight.data *= 2
+    torch.testing.assert_close(norm(states), 2 * after) if fused else None
+
+
+def test_whose_forward_was_replaced_is_left_as_it_is():
+    norm = with_weight(Qwen3RMSNorm(16), torch.float32)
+    norm.forward = lambda states: states
+    model_edits.fuse_norms(norm)
+    assert norm(TEXTS) is TEXTS
+
+
+@pytest.mark.parametrize("default", ["cpu", "meta"])
+def test_finding_out_leaves_what_is_drawn_and_takes_no_default_of_the_caller(default):
+    norm = with_weight(Qwen3RMSNorm(16), torch.float32)
+    state = torch.get_rng_state()
+    torch.set_default_device(default)
+    torch.set_default_dtype(torch.float16)
+    try:
+        model_edits.fuse_norms(norm)
+    finally:
+        torch.set_default_dtype(torch.float32)
+        torch.set_default_device(None)
+    assert "forward" in vars(norm)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize("family", ["qwen3", "llama", "qwen2"])
+def test_the_engine_scores_with_fused_norms_as_predict_does(tmp_path, family):
+    model = CrossEncoder(str(build_tiny_model(family, tmp_path, seed=3)), device="cpu")
+    expected = model.predict([(QUERY, text) for text in TEXTS]).tolist()
+    with CrossEncoderScorer(tmp_path, device="cpu", dtype="float32") as scorer:
+        assert scorer.score(QUERY, TEXTS) == pytest.approx(expected, abs=1e-5)
+        base = scorer._engine._forward._read.base
+        norms = [part for part in base.modules() if type(part).__name__.endswith("RMSNorm")]
+        assert norms
+        assert all("forward" in vars(norm) for norm in norms)
+
+
+def test_no_layer_looks_up_a_signature_while_it_computes(tmp_path, monkeypatch):
+    model = CrossEncoder(str(build_tiny_model("xlm-roberta", tmp_path, seed=3)), device="cpu")
+    expected = model.predict([(QUERY, text) for text in TEXTS]).tolist()
+    with CrossEncoderScorer(tmp_path, device="cpu", dtype="float32") as scorer:
+        scorer.load()
+        looked_up = []
+        monkeypatch.setattr(
+            inspect, "_signature_from_function", lambda *_, **__: looked_up.append(1)
+        )
+        scores = scorer.score(QUERY, TEXTS)
+        monkeypatch.undo()
+    assert scores == pytest.approx(expected, abs=1e-5)
+    assert not looked_up
