@@ -113,18 +113,8 @@ def _run_tests(skipped: list[str]) -> str:
         skipped.append("the tests: they need pytest and the checkout's folder as working folder")
         return "skipped"
     # What the project's own settings and fixtures name may be missing from this interpreter.
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-q",
-        "-c",
-        os.devnull,
-        "--rootdir",
-        ".",
-        "--noconftest",
-    ]
-    markers = ["-o", "markers=gpu: needs a CUDA device", "-m", "gpu", str(_TESTS)]
+    command = [sys.executable, "-m", "pytest", "-q", "--noconftest", "-c", os.devnull]
+    markers = ["--rootdir", ".", "-o", "markers=gpu: needs a CUDA device", "-m", "gpu", str(_TESTS)]
     try:
         done = subprocess.run([*command, *markers], check=False, timeout=_SECONDS_FOR_TESTS)  # noqa: S603  # our own tests
     except subprocess.TimeoutExpired:
