@@ -42,7 +42,7 @@ def test_each_goal_is_measured_as_on_a_gpu(tmp_path, monkeypatch, measure):
 
 @pytest.mark.slow
 def test_its_tests_run_without_this_projects_fixtures(capfd):
-    """Without a GPU each is skipped, which is no failure; an error while collecting would be one."""
+    """Without a GPU all are skipped, which is no failure; an error of collecting would be one."""
     skipped = []
     assert gpu._run_tests(skipped) == "passed"
     assert skipped == []
