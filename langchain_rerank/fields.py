@@ -7,7 +7,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, ValidationInfo
 
-from langchain_rerank.checks import check_flag, real_number, shown, whole_number
+from langchain_rerank.checks import real_number, shown, whole_number
 from langchain_rerank.errors import ConfigurationError
 
 
@@ -22,17 +22,11 @@ def _real(value: object, info: ValidationInfo) -> float:
     return number
 
 
-def _flag(value: object, info: ValidationInfo) -> bool:
-    return check_flag(value, str(info.field_name))
-
-
 # Before pydantic, which takes True for 1 and "1" for 1, and refuses NumPy's integers.
 Count = Annotated[int, BeforeValidator(_whole)]
 """A whole number of at least 1."""
 Real = Annotated[float, BeforeValidator(_real)]
 """A number, of whatever type but text and booleans."""
-Flag = Annotated[bool, BeforeValidator(_flag)]
-"""True or False, and nothing that only counts as one of them."""
 
 
 def told(error: ValidationError) -> str:

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from collections.abc import Callable
+from typing import Any, Literal, Self
 
-from pydantic import BeforeValidator, ConfigDict, Field, PrivateAttr, model_validator
+from pydantic import (
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from langchain_rerank.checks import (
+    check_flag,
     check_seconds,
     check_threshold,
     check_top_n,
@@ -18,7 +27,7 @@ from langchain_rerank.checks import (
 )
 from langchain_rerank.duplicates import Deduplicate
 from langchain_rerank.errors import ConfigurationError
-from langchain_rerank.fields import CheckedAssignment, Count, Flag, Real
+from langchain_rerank.fields import CheckedAssignment, Count, Real
 from langchain_rerank.resolving import LOAD_SETTINGS, ModelLike, ScorerUser, SharedScorer
 from langchain_rerank.scorers.contract import ClosedOnExit, Scorer
 from langchain_rerank.scorers.cross_encoder import DEFAULT_MODEL
@@ -45,6 +54,24 @@ def _timeout(value: object) -> float | None:
     return None if value is None else check_seconds("timeout", value)
 
 
+def _trust(value: object) -> bool:
+    return check_flag(value, "trust_remote_code")
+
+
+# By name, and not with the types: a subclass with a default of its own states the type again.
+_CHECKS: dict[str, Callable[[Any], Any]] = {
+    "device": device_name,
+    "dtype": dtype_name,
+    "max_length": _length,
+    "trust_remote_code": _trust,
+    "calibration_texts": _calibration_texts,
+    "top_n": check_top_n,
+    "score_threshold": check_threshold,
+    "metadata_fields": _names,
+    "timeout": _timeout,
+}
+
+
 class RerankSettings(CheckedAssignment, ClosedOnExit):
     """The settings that a reranker has, and the scorer that they lead to."""
 
@@ -59,20 +86,20 @@ class RerankSettings(CheckedAssignment, ClosedOnExit):
     """A hub name or local path ("embedded" names the small model that ships with the package), a
     `sentence_transformers.CrossEncoder`, a `langchain_core` `BaseCrossEncoder`, or any scorer.
     Loaded on first use and shared between objects with the same load settings."""
-    device: Annotated[str, BeforeValidator(device_name)] = "auto"
+    device: str = "auto"
     """"auto" (a GPU where there is one, else the CPU) or a torch device such as "cuda:1"."""
-    dtype: Annotated[str, BeforeValidator(dtype_name)] = "auto"
+    dtype: str = "auto"
     """"auto" (half precision where the hardware is fast at it), "float32" (the reference scores),
     "bfloat16", "float16", or "int8" (on CPUs, faster and not exact; extra `int8`)."""
     backend: str = "torch"
     """"torch", or "openvino" to compute on the CPU with OpenVINO (extra `openvino`)."""
-    max_length: Annotated[int | Literal["model"] | None, BeforeValidator(_length)] = None
+    max_length: int | Literal["model"] | None = None
     """Tokens of query and document together; None is 512 or the model's limit if that is lower,
     "model" is the model's limit."""
     max_batch_tokens: Count | None = None
     """The most tokens of one batch, for a GPU that is shared with a language model, say; None takes
     what the device has memory for."""
-    trust_remote_code: Flag = False
+    trust_remote_code: bool = False
     """Whether code that comes with a model may run."""
     revision: str | None = None
     """Branch, tag or commit of a hub model."""
@@ -82,14 +109,14 @@ class RerankSettings(CheckedAssignment, ClosedOnExit):
     """What the model is told to look for, for models that take an instruction (Qwen3)."""
     prompt: RerankPrompt | None = None
     """How the model is asked and which token answers, where its files do not say so."""
-    calibration_texts: Annotated[list[str] | None, BeforeValidator(_calibration_texts)] = None
+    calibration_texts: list[str] | None = None
     """For `dtype="int8"`: texts such as the model will read, some dozens of them."""
 
-    top_n: Annotated[int | None, BeforeValidator(check_top_n)] = 5
+    top_n: int | None = 5
     """How many documents to return; None returns all."""
-    score_threshold: Annotated[float | None, BeforeValidator(check_threshold)] = None
+    score_threshold: float | None = None
     """The lowest relevance score that is returned (inclusive); None returns any."""
-    metadata_fields: Annotated[list[str], BeforeValidator(_names)] = Field(default_factory=list)
+    metadata_fields: list[str] = Field(default_factory=list)
     """Metadata (a title, say) put before the text that is scored, where a document has it."""
     deduplicate: Deduplicate = "id"
     """Keep the first of documents with equal "id" (those without one: equal text and metadata) or
@@ -107,13 +134,18 @@ class RerankSettings(CheckedAssignment, ClosedOnExit):
     on_error: Literal["raise", "first_stage"] = "raise"
     """What to do when the scorer fails: raise, or return the first stage's order (and say so in the
     log; the documents then have no `relevance_score`)."""
-    timeout: Annotated[float | None, BeforeValidator(_timeout)] = None
+    timeout: float | None = None
     """Seconds that scoring the candidates of a query may take, loading the model on first use
     included; None is without limit. After that it is a `ScorerTimeoutError`, which `on_error` may
     forgive: work that waits is cancelled, a running batch ends and its scores are dropped."""
 
     _resolved: SharedScorer | None = PrivateAttr(default=None)
     _user: ScorerUser = PrivateAttr(default_factory=ScorerUser)
+
+    @field_validator(*_CHECKS, mode="before")
+    @classmethod
+    def _check_setting(cls, value: object, info: ValidationInfo) -> object:
+        return _CHECKS[str(info.field_name)](value)
 
     @model_validator(mode="after")
     def _check_model(self) -> Self:

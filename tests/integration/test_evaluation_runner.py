@@ -1,5 +1,6 @@
 """The one runner: nothing is lost, nothing is asked or timed twice, no run gets another's rows."""
 
+import asyncio
 import random
 import re
 import threading
@@ -569,3 +570,23 @@ def test_it_works_inside_a_running_loop_and_out_of_a_coroutine_of_its_own():
         return compare_rerank(bm25(), WordOverlapScorer(), RECORDS, progress=False)
 
     assert run(nested()).counts["ok"] == len(RECORDS)
+
+
+@pytest.mark.parametrize("limit", [1, 3])
+def test_a_progress_that_raises_stops_all_at_once(limit):
+    asked = []
+
+    async def found(question):
+        asked.append(question)
+        slow = limit > 1 and len(asked) == 2  # the first after the warm-up
+        await asyncio.sleep(0.2 if slow else 0)
+        return []
+
+    def stop(now, total):
+        if now:
+            raise InterruptedError
+
+    chain = EvaluationChain({"system": RunnableLambda(found)}, max_concurrency=limit, progress=stop)
+    with pytest.raises(InterruptedError):
+        chain.invoke(RECORDS)
+    assert len(asked) <= limit + 1

@@ -7,6 +7,7 @@ from langchain_core.documents import Document
 from langchain_core.embeddings import DeterministicFakeEmbedding
 from langchain_core.retrievers import BaseRetriever
 from langchain_core.vectorstores import InMemoryVectorStore
+from pydantic import Field, ValidationError
 
 from langchain_rerank import (
     BM25Retriever,
@@ -165,3 +166,37 @@ async def test_what_only_the_sync_method_of_a_base_takes_reaches_it_in_async_cal
     assert [one.id for one in await reranking.ainvoke("cats", filter=4)] == ["4"]
     hybrid = HybridRetriever(retrievers=[kind()])
     assert [one.id for one in await hybrid.ainvoke("cats", filter=4)] == ["4"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("top_n", 0),
+        ("top_n", True),
+        ("score_threshold", "0.5"),
+        ("metadata_fields", "title"),
+        ("timeout", -1.0),
+        ("trust_remote_code", "no"),
+        ("dtype", 16),
+        ("max_length", True),
+    ],
+)
+def test_a_setting_with_another_default_is_checked_as_ever(name, value):
+    class OfTheTeam(CrossEncoderReranker):
+        device: str = "cpu"
+        dtype: str = "float32"
+        max_length: int | None = 64
+        trust_remote_code: bool = False
+        calibration_texts: list[str] | None = None
+        top_n: int | None = 3
+        score_threshold: float | None = 0.1
+        metadata_fields: list[str] = Field(default_factory=list)
+        timeout: float | None = 3.0
+
+    with pytest.raises(ValidationError) as plain:
+        CrossEncoderReranker(model="embedded", **{name: value})
+    with pytest.raises(ValidationError) as own:
+        OfTheTeam(model="embedded", **{name: value})
+    assert [one["msg"] for one in own.value.errors()] == [
+        one["msg"] for one in plain.value.errors()
+    ]

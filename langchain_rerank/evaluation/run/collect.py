@@ -11,6 +11,7 @@ from langchain_core.runnables import RunnableConfig
 
 from langchain_rerank.errors import EvaluationError, MissingExtraError, ModelLoadError
 from langchain_rerank.evaluation.data.questions import Record
+from langchain_rerank.evaluation.run.bounded import each
 from langchain_rerank.evaluation.run.journal import Journal
 from langchain_rerank.evaluation.run.progress import Progress
 from langchain_rerank.evaluation.run.stage import Found, Stage, described
@@ -40,23 +41,29 @@ class Collector:
     ) -> AsyncGenerator[tuple[Record, dict[str, Found]], None]:
         """Yield each record with what every system returned, in order, as soon as it is there.
 
-        A record that cannot be used is asked nothing.
+        A record that cannot be used is asked nothing. What is raised beside a question that fails,
+        as by the caller's progress to break off, stops all: nothing more is asked, and paid for.
         """
-        free = asyncio.Semaphore(self.limit)
+        places = [asyncio.get_running_loop().create_future() for _ in records]
 
-        async def found(record: Record) -> dict[str, Found]:
-            async with free:
-                return {} if record.problem else await self.asked(stages, record)
+        async def work(position: int) -> None:
+            record = records[position]
+            found = {} if record.problem else await self.asked(stages, record)
+            places[position].set_result(found)
 
-        tasks = [asyncio.create_task(found(one)) for one in records]
+        every = asyncio.ensure_future(
+            each(range(len(records)), work, limit=self.limit, advance=lambda *_: None)
+        )
         try:
-            for record, task in zip(records, tasks, strict=True):
-                yield record, await task
+            for record, place in zip(records, places, strict=True):
+                await asyncio.wait([place, every], return_when=asyncio.FIRST_COMPLETED)
+                if not place.done():
+                    await every  # raises
+                yield record, place.result()
         finally:
             # Whoever stops listening does not wait for the rest; nothing is written any more.
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            every.cancel()
+            await asyncio.gather(every, return_exceptions=True)
 
     async def all(self, stages: Sequence[Stage], records: Sequence[Record]) -> dict[str, ByQuery]:
         """Return what every system returned, by its name and query id, of usable records."""
