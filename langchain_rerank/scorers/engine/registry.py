@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import atexit
-import itertools
 import logging
 import os
 import threading
@@ -20,41 +19,17 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from queue import SimpleQueue
-from typing import Any, NamedTuple
+from typing import Any
 
 from langchain_rerank.errors import ModelLoadError, ScorerOutOfMemoryError
-from langchain_rerank.scorers.engine.device import choose_device, choose_dtype
 from langchain_rerank.scorers.engine.engine import Engine
-from langchain_rerank.scorers.engine.loading import placement
-from langchain_rerank.scorers.engine.model_files import content_of
-from langchain_rerank.scorers.engine.settings import INT8, LoadSettings
+from langchain_rerank.scorers.engine.keys import Key, key_of
+from langchain_rerank.scorers.engine.settings import LoadSettings
 
 logger = logging.getLogger(__name__)
 
 # How long a hub that failed is not asked again.
 REMEMBERED_SECONDS = 10.0
-
-
-class Key(NamedTuple):
-    """What is shared: the weights in files, or of an object, loaded in one way to one place.
-
-    Attributes:
-        source: The name, or what stands for a model that was passed in.
-        content: What tells its files from others of that name; None for one that was passed in.
-        revision: Of the hub.
-        arguments: What else loading is given.
-        backend: What computes.
-        device: Where.
-        dtype: In which precision.
-    """
-
-    source: str
-    content: str | None
-    revision: str | None
-    arguments: str
-    backend: str
-    device: str
-    dtype: str
 
 
 @dataclass(eq=False)
@@ -121,41 +96,6 @@ def _threads() -> ThreadPoolExecutor:
 
 # The ids of this process and of those it was forked from, as far as they loaded a model.
 _loaded_in: set[int] = set()
-_numbers: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()
-_next_number = itertools.count()
-
-
-def key_of(settings: LoadSettings) -> Key:
-    """Return what `settings` stand for on this machine.
-
-    Raises:
-        ConfigurationError: The device or the precision is not there.
-    """
-    if isinstance(settings.model, str):
-        device = choose_device(settings.device)
-        dtype = choose_dtype(settings.dtype, device)
-        folder = os.path.isdir(settings.model)  # noqa: PTH112  # os takes any string as it is
-        source = os.path.realpath(settings.model) if folder else settings.model
-    else:
-        device, dtype = placement(settings, settings.model)
-        with _state.lock:
-            source = f"object {_numbers.setdefault(settings.model, next(_next_number))}"
-    return Key(
-        source=source,
-        content=content_of(settings),
-        revision=settings.revision,
-        arguments=repr(
-            (
-                settings.trust_remote_code,
-                settings.prompt,
-                settings.calibration_digest,
-                sorted(settings.model_kwargs.items()),
-            )
-        ),
-        backend=settings.backend,
-        device=str(device),
-        dtype=INT8 if settings.dtype == INT8 else str(dtype).removeprefix("torch."),
-    )
 
 
 def begin(settings: LoadSettings) -> tuple[Entry, Future[Engine]]:
