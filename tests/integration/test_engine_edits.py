@@ -25,6 +25,19 @@ class CentredRMSNorm(Qwen3RMSNorm):
         return super().forward(hidden_states - hidden_states.mean(-1, keepdim=True))
 
 
+class SetRMSNorm(Qwen3RMSNorm):
+    """Of one class, and several norms: a setting or a buffer says which."""
+
+    def __init__(self, size, *, factor=1.0, buffer=None):
+        super().__init__(size)
+        self.factor = factor
+        if buffer is not None:
+            self.register_buffer("buffer", torch.tensor(buffer), persistent=False)
+
+    def forward(self, hidden_states):
+        return super().forward(hidden_states) * self.factor * getattr(self, "buffer", 1.0)
+
+
 def with_weight(norm, dtype):
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(1)
@@ -52,6 +65,30 @@ def test_a_norm_is_fused_where_torch_computes_the_same_and_follows_its_weight(
     torch.testing.assert_close(after, before, rtol=2 * torch.finfo(dtype).eps, atol=1e-6)
     norm.weight.data *= 2
     torch.testing.assert_close(norm(states), 2 * after) if fused else None
+
+
+def test_norms_of_one_class_are_told_apart_by_their_settings_and_buffers():
+    norms = torch.nn.ModuleList(
+        [SetRMSNorm(16), SetRMSNorm(16, factor=2.0), SetRMSNorm(16, buffer=1.0)]
+    )
+    model_edits.fuse_norms(norms)
+    norms[2].buffer += 2
+    assert ["forward" in vars(norm) for norm in norms] == [True, False, False]
+    states = torch.ones(2, 16)
+    with torch.no_grad():
+        factors = [float((norm(states) / norms[0](states)).mean()) for norm in norms]
+    assert factors == pytest.approx([1.0, 2.0, 3.0])
+
+
+def test_a_fused_norm_in_float32_after_layers_in_16_bits_keeps_its_bits():
+    """As where who passed the model in keeps its last norm and its head in float32."""
+    norm = with_weight(Qwen3RMSNorm(16), torch.float32)
+    states = torch.arange(1, 33).reshape(2, 16).bfloat16()
+    before = norm(states)
+    model_edits.fuse_norms(norm)
+    assert "forward" in vars(norm)
+    assert norm(states).dtype == torch.float32
+    assert torch.equal(norm(states), before)
 
 
 def test_whose_forward_was_replaced_is_left_as_it_is():

@@ -24,6 +24,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from langchain_rerank.scorers.engine.memory import CPU_TOKENS
+from langchain_rerank.scorers.engine.tokens.changes import plain
 
 if TYPE_CHECKING:
     import torch
@@ -102,10 +103,12 @@ def fuse_norms(module: torch.nn.Module) -> None:
     for norm in module.modules():
         if not type(norm).__name__.endswith("RMSNorm") or "forward" in vars(norm):
             continue
-        if [name for name, _ in norm.named_parameters()] != ["weight"] or not _epsilon(norm):
+        tensors = [*norm.named_parameters(), *norm.named_buffers()]
+        if [name for name, _ in tensors] != ["weight"] or not _epsilon(norm):
             continue
         weight: Any = norm.weight
-        kind = (type(norm), _epsilon(norm), weight.shape, weight.dtype)
+        # With its settings: two of one class may differ in a flag.
+        kind = (type(norm), weight.shape, weight.dtype, *plain(vars(norm).values()))
         if kind not in found:
             found[kind] = _is_plain_norm(norm, weight.shape, weight.dtype)
         if found[kind]:
@@ -115,6 +118,9 @@ def fuse_norms(module: torch.nn.Module) -> None:
 def _root_mean_square(norm: Any, states: torch.Tensor) -> torch.Tensor:
     from torch.nn.functional import rms_norm
 
+    if states.dtype != norm.weight.dtype:  # torch would round to that of the states.
+        output: torch.Tensor = type(norm).forward(norm, states)
+        return output
     return rms_norm(states, norm.weight.shape, norm.weight, _epsilon(norm))
 
 
