@@ -125,6 +125,25 @@ def test_the_engine_scores_with_fused_norms_as_predict_does(tmp_path, family):
         assert all("forward" in vars(norm) for norm in norms)
 
 
+@pytest.mark.parametrize("family", ["qwen3", "llama"])
+def test_in_16_bits_a_cpu_gives_the_bits_of_predict(tmp_path, family):
+    """The last norm and the head are in float32, so that the logits have the bits to show it."""
+    folder = str(build_tiny_model(family, tmp_path, seed=3, tie_word_embeddings=False))
+    model = CrossEncoder(folder, device="cpu", model_kwargs={"dtype": torch.bfloat16})
+    model.activation_fn = torch.nn.Identity()
+    causal = model.transformers_model
+    causal.model.norm.float()
+    causal.lm_head.float()
+    norms = [one for one in causal.modules() if type(one).__name__.endswith("RMSNorm")]
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(1)
+        for norm in norms:
+            norm.weight.add_(torch.randn_like(norm.weight) / 4)
+    expected = [float(model.predict([(QUERY, text)])[0]) for text in TEXTS]
+    scorer = CrossEncoderScorer(model, device="cpu", dtype="bfloat16")
+    assert scorer.score(QUERY, TEXTS) == pytest.approx(expected, abs=1e-5)
+
+
 def test_no_layer_looks_up_a_signature_while_it_computes(tmp_path, monkeypatch):
     model = CrossEncoder(str(build_tiny_model("xlm-roberta", tmp_path, seed=3)), device="cpu")
     expected = model.predict([(QUERY, text) for text in TEXTS]).tolist()

@@ -308,7 +308,11 @@ def _padded(loaded: _Loaded, activation: Any) -> PaddedForward | None:
 
 
 def _quicken(loaded: _Loaded, read: ReadOut) -> None:
-    fuse_norms(read.base)
+    import torch
+
+    # On a CPU in 16 bits that is no faster, and rounds once where transformers does so twice.
+    if loaded.device.type != "cpu" or torch.finfo(loaded.dtype).bits >= 32:
+        fuse_norms(read.base)
     remember_signatures(read.base)
     # Who passed a model in may train it on: a view follows its weights, prepacked ones would not.
     if loaded.own and loaded.device.type == "cpu":
