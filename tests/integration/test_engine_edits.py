@@ -7,6 +7,7 @@ import inspect
 import pytest
 import torch
 from sentence_transformers import CrossEncoder
+from transformers.models.bert.modeling_bert import BertLayer
 from transformers.models.gemma.modeling_gemma import GemmaRMSNorm
 from transformers.models.qwen3.modeling_qwen3 import Qwen3RMSNorm
 
@@ -123,6 +124,24 @@ def test_the_engine_scores_with_fused_norms_as_predict_does(tmp_path, family):
         norms = [part for part in base.modules() if type(part).__name__.endswith("RMSNorm")]
         assert norms
         assert all("forward" in vars(norm) for norm in norms)
+
+
+@pytest.mark.parametrize(
+    ("family", "kind", "method"),
+    [("qwen3", Qwen3RMSNorm, "forward"), ("bert", BertLayer, "feed_forward_chunk")],
+)
+def test_what_is_patched_in_a_class_of_transformers_is_followed(
+    tmp_path, monkeypatch, family, kind, method
+):
+    folder = str(build_tiny_model(family, tmp_path, seed=3, activation="Identity"))
+    model = CrossEncoder(folder, device="cpu")
+    scorer = CrossEncoderScorer(model, device="cpu", dtype="float32")
+    before = scorer.score(QUERY, TEXTS)
+    patched = getattr(kind, method)
+    monkeypatch.setattr(kind, method, lambda self, states: patched(self, states) / 2)
+    expected = [float(model.predict([(QUERY, text)])[0]) for text in TEXTS]
+    assert scorer.score(QUERY, TEXTS) == pytest.approx(expected, abs=1e-5)
+    assert before != pytest.approx(expected, abs=1e-2)
 
 
 @pytest.mark.parametrize("family", ["qwen3", "llama"])

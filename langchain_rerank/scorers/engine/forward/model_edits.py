@@ -112,13 +112,14 @@ def fuse_norms(module: torch.nn.Module) -> None:
         if kind not in found:
             found[kind] = _is_plain_norm(norm, weight.shape, weight.dtype)
         if found[kind]:
-            norm.forward = partial(_root_mean_square, norm)
+            norm.forward = partial(_root_mean_square, norm, type(norm).forward)
 
 
-def _root_mean_square(norm: Any, states: torch.Tensor) -> torch.Tensor:
+def _root_mean_square(norm: Any, known: Callable[..., Any], states: torch.Tensor) -> torch.Tensor:
     from torch.nn.functional import rms_norm
 
-    if states.dtype != norm.weight.dtype:  # torch would round to that of the states.
+    # torch would round to the precision of the states; and somebody may have patched the class.
+    if states.dtype != norm.weight.dtype or type(norm).forward is not known:
         output: torch.Tensor = type(norm).forward(norm, states)
         return output
     return rms_norm(states, norm.weight.shape, norm.weight, _epsilon(norm))
@@ -154,16 +155,19 @@ def _is_plain_norm(norm: torch.nn.Module, shape: Sequence[int], dtype: torch.dty
 def remember_signatures(module: torch.nn.Module) -> None:
     """Have the layers in `module` find the signature that transformers asks for in every pass."""
     for layer in module.modules():
-        method = getattr(layer, "feed_forward_chunk", None)
-        if inspect.ismethod(method):
-            layer.feed_forward_chunk = _with_signature(method)  # type: ignore[assignment]  # a view is ours to change
+        method = getattr(type(layer), _CHUNK, None)
+        if inspect.isfunction(method) and _CHUNK not in vars(layer):
+            setattr(layer, _CHUNK, _with_signature(layer))
 
 
-def _with_signature(method: Callable[..., Any]) -> Callable[..., Any]:
+_CHUNK = "feed_forward_chunk"
+
+
+def _with_signature(layer: Any) -> Callable[..., Any]:
     def call(*states: Any) -> Any:
-        return method(*states)
+        return type(layer).feed_forward_chunk(layer, *states)  # As it is then.
 
-    call.__signature__ = inspect.signature(method)  # type: ignore[attr-defined]  # what inspect looks at first
+    call.__signature__ = inspect.signature(layer.feed_forward_chunk)  # type: ignore[attr-defined]  # what inspect looks at first
     return call
 
 
