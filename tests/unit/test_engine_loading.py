@@ -212,3 +212,21 @@ def test_a_tokenizer_with_python_in_it_is_used_through_transformers(folder, capl
     ):
         assert scorer.score(QUERY, TEXTS) == pytest.approx(right, abs=1e-5)
     assert "every text is tokenised anew for every query" in caplog.text
+
+
+def test_without_memory_for_a_copy_with_more_bits_a_model_is_checked_as_it_is(
+    folder, expected, monkeypatch
+):
+    monkeypatch.setattr(choice, "_fastest", lambda *_: (None, ["anything faster, by the test"]))
+    copied = []
+
+    def too_large(*_):
+        copied.append(True)
+        raise MemoryError
+
+    monkeypatch.setattr(choice, "_copy_of", too_large)
+    with CrossEncoderScorer(folder, device="cpu", dtype="bfloat16") as scorer:
+        scores = scorer.score(QUERY, TEXTS)
+        assert scorer.path == "predict"
+    assert copied
+    assert scores == pytest.approx(expected.expected, abs=0.02)

@@ -108,7 +108,6 @@ def _choose(
     loaded: _Loaded, tokenize: Tokenize, settings: LoadSettings, max_length: int
 ) -> Forward:
     import numpy as np
-    import torch
 
     model, dtype = loaded.model, loaded.dtype
     predict = Predict(model, own=loaded.own)
@@ -151,11 +150,7 @@ def _choose(
         )
         reasons = [reason]
     if chosen is None and finite:
-        told = predict, dtype
-        # 16 bits could hide what a convolution over padding changes, say.
-        if torch.finfo(dtype).bits < 32 and (exact := more_exact()):
-            told = exact, torch.float32
-        refuse_company(*told, settings.name, max_length)
+        refuse_company(predict, dtype, settings.name, max_length, more_exact)
         _, *following = model
         parts = [model.transformers_model, *following]
         shape = ", ".join(type(part).__name__ for part in parts)

@@ -234,8 +234,17 @@ def long_objection(long: Expected, forward: Forward, verdicts: Verdicts, path: s
     return reason and reason.replace("test texts", "long test texts")
 
 
-def refuse_company(predict: Predict, dtype: torch.dtype, name: str, max_length: int) -> None:
+def refuse_company(
+    predict: Predict,
+    dtype: torch.dtype,
+    name: str,
+    max_length: int,
+    more_exact: Callable[[], Predict | None] | None = None,
+) -> None:
     """Refuse a model that gives a pair another score beside other pairs.
+
+    16 bits could hide what a convolution over padding changes, say, so that they are computed more
+    exactly where there is a way and room.
 
     Raises:
         ModelLoadError: It does.
@@ -243,11 +252,14 @@ def refuse_company(predict: Predict, dtype: torch.dtype, name: str, max_length: 
     import numpy as np
     import torch
 
-    # Beside a longer one all have padding.
-    longer = long_text(100, lambda text: len(text.split()))
-    pairs = [*short_pairs(), (LONG_QUERY, longer)]
-    together = np.asarray(predict(pairs, max_length))
-    alone = np.asarray([predict([pair], max_length)[0] for pair in pairs])
+    found = None
+    if more_exact is not None and torch.finfo(dtype).bits < 32:
+        try:
+            if exact := more_exact():
+                found, dtype = _beside_others_and_alone(exact, max_length), torch.float32
+        except Exception as error:  # noqa: BLE001  # memory may run out; then in 16 bits
+            logger.debug("%s could not be computed more exactly: %s", name, error)
+    together, alone = found or _beside_others_and_alone(predict, max_length)
     coarse = 0.0125 if dtype == torch.float16 else 0.1
     tolerance = 1e-4 if _is_exact(dtype) else coarse
     difference = np.max(np.abs(together - alone))
@@ -260,6 +272,18 @@ def refuse_company(predict: Predict, dtype: torch.dtype, name: str, max_length: 
             f"its padding is wrong: check that config.pad_token_id is the tokenizer's. "
             f"{see('a-model-could-not-be-loaded')}"
         )
+
+
+def _beside_others_and_alone(
+    predict: Predict, max_length: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    import numpy as np
+
+    # Beside a longer one all have padding.
+    longer = long_text(100, lambda text: len(text.split()))
+    pairs = [*short_pairs(), (LONG_QUERY, longer)]
+    alone = [predict([pair], max_length)[0] for pair in pairs]
+    return np.asarray(predict(pairs, max_length)), np.asarray(alone)
 
 
 def refuse_mixing_activation(
