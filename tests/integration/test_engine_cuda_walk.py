@@ -193,6 +193,7 @@ def test_launching_on_cuda_mixes_no_devices_and_waits_for_nothing(model, pairs, 
     assert copies_of(build, model, pairs) == expected_copies(build)
 
 
+@pytest.mark.parametrize("model", ["bert", "modernbert", "qwen3"], indirect=True)
 @pytest.mark.parametrize("build", BUILDS[:2])
 def test_so_it_is_with_the_attention_of_older_gpus(model, pairs, build, monkeypatch):
     monkeypatch.setattr(packed_attention, "_flash", packed_attention._memory_efficient)
@@ -309,6 +310,7 @@ def test_the_branch_for_cuda_gives_sentence_transformers_logits(
     assert from_alone <= 1e-2
 
 
+@pytest.mark.parametrize("model", ["bert", "modernbert", "qwen3"], indirect=True)
 @pytest.mark.parametrize("build", BUILDS[:2])
 def test_so_does_the_branch_for_older_gpus(model, pairs, build, cuda_branch_on_cpu, monkeypatch):
     monkeypatch.setattr(packed_attention, "_one_by_one", packed_attention._memory_efficient)
