@@ -25,7 +25,7 @@ IN_FLIGHT = 3
 MIN_GPU_TOKENS = 2048
 # A batch that takes a GPU less time than the host takes to launch it leaves the GPU idle, so those
 # of small models have more tokens. Beyond that a GPU gains little, and requests wait longer for
-# their turn. Beside an H100 a launch took .5 ms a layer, and so many FLOP took some 20 ms.
+# their turn.
 _BATCH_FLOP = 10**13
 MIN_BATCH_TOKENS, MAX_BATCH_TOKENS = 16_384, 65_536
 
