@@ -126,7 +126,6 @@ def bench(
 
 
 def _show(ready: Bench, result: Sequence[Row], about: dict[str, Any]) -> None:
-
     console = Console()
     if not console.is_terminal:
         console.width = 140  # a file has no width of its own
@@ -176,7 +175,6 @@ _SHARING: dict[str, Callable[[Row], str]] = {
 
 
 def _table(title: str, columns: dict[str, Callable[[Row], str]], result: Sequence[Row]) -> Table:
-
     table = Table(title=title, title_justify="left", box=SIMPLE)
     for name in columns:
         table.add_column(name, justify="left" if name in {"system", "documents"} else "right")

@@ -189,7 +189,6 @@ def _by_first_stage(result: RerankResult) -> list[Document]:
 
 
 def _show_recall(console: Console, report: Report, mixed: Report) -> None:
-
     from langchain_rerank.evaluation.report.rendering.words import between, fraction, signed
 
     depth = report.settings["first_stage_k"]
@@ -225,7 +224,6 @@ def _show_recall(console: Console, report: Report, mixed: Report) -> None:
 
 
 def _show_depths(console: Console, report: Report) -> None:
-
     from langchain_rerank.evaluation.report.rendering.sentences import headlines
 
     sweep = report.sweep
